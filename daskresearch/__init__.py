@@ -1,0 +1,26 @@
+"""Thousands of experiments from one description, on Dask."""
+
+from daskresearch.domain import Alias, Domain, NumpySampler, Option
+from daskresearch.execute.clusters import shutdown
+from daskresearch.plan import EC, EP, E, O, R, S
+from daskresearch.research import Experiment, Research
+from daskresearch.results import ResearchResults
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EC",
+    "EP",
+    "Alias",
+    "Domain",
+    "E",
+    "Experiment",
+    "NumpySampler",
+    "O",
+    "Option",
+    "R",
+    "Research",
+    "ResearchResults",
+    "S",
+    "shutdown",
+]

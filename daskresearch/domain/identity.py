@@ -1,0 +1,57 @@
+"""Who an experiment is: its id for people and its key for random streams.
+
+The id is the first 8 hex digits of the md5 of the config's text (as in BatchFlow), then 8 decimal digits. The
+digits and the key follow the seed and the config's content, never its place in the domain, so that a grown
+domain keeps what it had. Equal configs are told apart by their *occurrence*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from daskresearch.domain.config import Config
+
+_DIGITS = 10**8
+_STRIDE = 61_803_399  # coprime to 10**8: the occurrences of one config never share their digits
+
+
+def identity_text(config: Config) -> str:
+    """Return the sorted texts ``key_value`` joined by ``-``, with repetition and updates."""
+    texts = config.texts()
+    texts["repetition"] = str(config.repetition)
+    texts["updates"] = str(config.updates)
+    return "-".join([f"{name}_{text}" for name, text in sorted(texts.items())])
+
+
+def identify(config: Config, entropy: bytes, *, prefix: bool = False) -> tuple[str, bytes]:
+    """Return the id of a config's experiment and the key of its random streams.
+
+    Parameters
+    ----------
+    config : Config
+    entropy : bytes
+        What the seed of the run gives (see `daskresearch.domain.streams.entropy_of`).
+    prefix : bool
+        Whether sortable indices of the values come first in the id.
+
+    Returns
+    -------
+    str
+        16 digits, after the indices joined by ``_`` if `prefix` is true.
+    bytes
+        The key, of 16 bytes and the occurrence.
+
+    Examples
+    --------
+    >>> identify(Config(()), b"seed")[0][:8]
+    'b8c9f031'
+    """
+    # repr quotes the texts, so that no two configs have the same content as {'a': '1-b_2'} and {'a': 1, 'b': 2} do
+    content = repr((config.repetition, sorted(config.texts().items())))
+    digest = hashlib.blake2b(content.encode(), digest_size=24, key=entropy).digest()
+    number = int.from_bytes(digest[16:], "big") + config.occurrence * _STRIDE + config.updates
+    text = hashlib.md5(identity_text(config).encode(), usedforsecurity=False).hexdigest()[:8]
+    name = f"{text}{number % _DIGITS:08d}"
+    if prefix:
+        name = "_".join([*(entry.index for entry in config.entries), f"{config.repetition:02d}", name])
+    return name, b"%b-%d-%d" % (digest[:16], config.updates, config.occurrence)

@@ -1,0 +1,333 @@
+"""The algebra of domains: immutable nodes that yield tuples of entries, and how they combine.
+
+A sampled parameter is yielded as a *placeholder* and drawn when the whole combination stands, so that each
+combination of a product gets a draw of its own. A node that only samples is *endless*; a product of a finite
+node with an endless one has the size of the finite one. A product over an endless sum is the sum of the products.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from bisect import bisect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+from daskresearch.domain.config import Entry
+from daskresearch.domain.samplers import Source
+from daskresearch.errors import DomainError, DomainTypeError
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class Node(ABC):
+    """A set of combinations of parameters, in order."""
+
+    size: int | None
+    """How many combinations there are; None when endless."""
+    names: tuple[str, ...]
+    """All parameters that a combination may have, in order."""
+    has_all_names: bool = True
+    """Whether every combination has every one of `names`."""
+    is_distinct: bool
+    """Whether no two combinations can have equal texts."""
+    is_replayable: bool = True
+    """Whether a Generator in the same state gives the same combinations again."""
+
+    @abstractmethod
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield tuples of entries and placeholders, in order."""
+
+
+@final
+class Empty(Node):
+    """One combination without parameters; neutral for products and sums."""
+
+    size = 1
+    names = ()
+    is_distinct = True
+
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield the empty combination."""
+        yield ()
+
+    def __repr__(self) -> str:
+        return "Domain()"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Values(Node):
+    """One parameter with its values in order."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """How many values there are."""
+        return len(self.entries)
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The parameter."""
+        return (self.name,)
+
+    @cached_property
+    def is_distinct(self) -> bool:  # type: ignore[override]
+        """Whether all values have texts of their own."""
+        return len({entry.alias for entry in self.entries}) == len(self.entries)
+
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield each value."""
+        return zip(self.entries)
+
+    def __repr__(self) -> str:
+        texts = [entry.alias for entry in self.entries[:6]]
+        return f"{self.name}=[{', '.join(texts)}{', ...' if len(self.entries) > 6 else ''}]"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sampled(Node):
+    """One parameter drawn anew for each combination: its own placeholder, without end."""
+
+    name: str
+    source: Source
+    size = None
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The parameter."""
+        return (self.name,)
+
+    @property
+    def is_distinct(self) -> bool:  # type: ignore[override]
+        """Whether two draws are never equal."""
+        return self.source.is_continuous
+
+    @property
+    def is_replayable(self) -> bool:  # type: ignore[override]
+        """Whether the draws follow the Generator."""
+        return self.source.is_seeded
+
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield the placeholder without end."""
+        return itertools.repeat((self,))
+
+    def __repr__(self) -> str:
+        return f"{self.name}~{self.source.text}"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Product(Node):
+    """All pairs of two nodes, the right one fastest; build it with `multiply`."""
+
+    left: Node
+    right: Node
+    size: int | None = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = [node.size for node in (self.left, self.right) if node.size is not None]
+        _set(self, "size", None if not sizes else sizes[0] if len(sizes) == 1 else sizes[0] * sizes[1])
+        _set(self, "names", self.left.names + self.right.names)
+        _set(self, "has_all_names", self.left.has_all_names and self.right.has_all_names)
+        _set(self, "is_replayable", self.left.is_replayable and self.right.is_replayable)
+        sides = [self.left.is_distinct, self.right.is_distinct]
+        _set(self, "is_distinct", all(sides) if len(sizes) == 2 else any(sides))
+
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield each combination of the left joined with each of the right, or with one draw of it."""
+        if self.left.size is None or self.right.size is None:
+            pairs = zip(self.left.combinations(rng), self.right.combinations(rng), strict=False)
+            return (left + right for left, right in pairs)
+        return (left + right for left in self.left.combinations(rng) for right in self.right.combinations(rng))
+
+    def __repr__(self) -> str:
+        sides = [f"({node!r})" if isinstance(node, Sum) else repr(node) for node in (self.left, self.right)]
+        return " * ".join(sides)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Zip(Node):
+    """Two nodes of equal size side by side; build it with `pair`."""
+
+    left: Node
+    right: Node
+    size: int | None = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        _set(self, "size", self.left.size)
+        _set(self, "names", self.left.names + self.right.names)
+        _set(self, "has_all_names", self.left.has_all_names and self.right.has_all_names)
+        _set(self, "is_replayable", self.left.is_replayable and self.right.is_replayable)
+        _set(self, "is_distinct", self.left.is_distinct or self.right.is_distinct)
+
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield the first of both, the second of both, and so on."""
+        pairs = zip(self.left.combinations(rng), self.right.combinations(rng), strict=True)
+        return (left + right for left, right in pairs)
+
+    def __repr__(self) -> str:
+        return f"({self.left!r}) @ ({self.right!r})"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sum(Node):
+    """Terms one after the other, weighted neighbours mixed at random; build it with `add` and `weigh`."""
+
+    terms: tuple[tuple[float | None, Node], ...]
+    size: int | None = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        nodes = [node for _, node in self.terms]
+        sizes = [node.size for node in nodes if node.size is not None]
+        _set(self, "size", sum(sizes) if len(sizes) == len(nodes) else None)
+        _set(self, "names", tuple(dict.fromkeys(name for node in nodes for name in node.names)))
+        sets = {frozenset(node.names) for node in nodes}
+        complete = all(node.has_all_names for node in nodes)
+        _set(self, "has_all_names", complete and len(sets) == 1)
+        _set(self, "is_replayable", all(node.is_replayable for node in nodes))
+        apart = len(nodes) == 1 or (complete and len(sets) == len(nodes))
+        _set(self, "is_distinct", apart and all(node.is_distinct for node in nodes))
+
+    def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
+        """Yield the terms in order, each run of weighted ones as a mixture."""
+        for weighted, run in itertools.groupby(self.terms, key=lambda term: term[0] is not None):
+            terms = list(run)
+            if weighted and len(terms) > 1:
+                yield from _mix([weight or 0.0 for weight, _ in terms], [node for _, node in terms], rng)
+            else:
+                for _, node in terms:
+                    yield from node.combinations(rng)
+
+    def __repr__(self) -> str:
+        return " + ".join(
+            repr(node) if weight is None else f"{weight:g} * ({node!r})" for weight, node in self.terms
+        )
+
+
+def _set(node: Node, name: str, value: object) -> None:
+    object.__setattr__(node, name, value)
+
+
+def _mix(weights: list[float], nodes: Sequence[Node], rng: Generator) -> Iterator[tuple[Any, ...]]:
+    """Yield from the nodes at random by weight until each is exhausted."""
+    iterators = [node.combinations(rng) for node in nodes]
+    while iterators:
+        bounds = list(itertools.accumulate(weights))
+        exhausted = None
+        while exhausted is None:
+            chosen = min(bisect(bounds, rng.random() * bounds[-1]), len(bounds) - 1)
+            combination = next(iterators[chosen], None)
+            if combination is None:
+                exhausted = chosen
+            else:
+                yield combination
+        del iterators[exhausted], weights[exhausted]
+
+
+def option(name: str, values: Any) -> Node:
+    """Return the node of one parameter, whose values are a list, tuple, range, 1-d array or a sampler."""
+    if not isinstance(name, str):
+        raise DomainTypeError(f"the name of a parameter must be a str, not {name!r}")
+    array_like = hasattr(values, "__array__") and hasattr(values, "ndim")
+    if array_like and values.ndim != 1:
+        raise DomainTypeError(
+            f"values of parameter {name!r} must be 1-dimensional, not of shape {tuple(values.shape)}; "
+            f"give a list of arrays instead"
+        )
+    if array_like:
+        values = values.tolist() if values.dtype.kind in "biufc" else list(values)
+    if not isinstance(values, (list, tuple, range)):
+        source = Source.of(values)
+        if source is None:
+            raise DomainTypeError(
+                f"values of parameter {name!r} must be a list, a tuple, a 1-d array or a sampler, "
+                f"not {values!r}; give one value as [value]"
+            )
+        return Sampled(name, source)
+    if not len(values):
+        raise DomainError(f"parameter {name!r} has no values; leave it out or give at least one")
+    width = len(str(len(values) - 1))
+    return Values(name, tuple([Entry.of(name, value, f"{i:0{width}d}") for i, value in enumerate(values)]))
+
+
+def multiply(left: Node, right: Node) -> Node:
+    """Return the product of two nodes, weighted as its factors."""
+    if isinstance(left, Empty):
+        return right
+    if isinstance(right, Empty):
+        return left
+    _refuse_common_names(left, right, "*")
+    weights = [weight for weight in (_weight(left), _weight(right)) if weight is not None]
+    if weights:
+        bare = multiply(_without_weight(left), _without_weight(right))
+        return weigh(weights[0] if len(weights) == 1 else weights[0] * weights[1], bare)
+    if isinstance(left, Sum) and left.size is None:
+        return Sum(tuple((weight, multiply(node, right)) for weight, node in left.terms))
+    if isinstance(right, Sum) and right.size is None:
+        return Sum(tuple((weight, multiply(left, node)) for weight, node in right.terms))
+    return Product(left, right)
+
+
+def add(left: Node, right: Node) -> Node:
+    """Return the two nodes one after the other."""
+    if isinstance(left, Empty):
+        return right
+    if isinstance(right, Empty):
+        return left
+    return Sum(_terms(left) + _terms(right))
+
+
+def pair(left: Node, right: Node) -> Node:
+    """Return two nodes of equal size side by side."""
+    _refuse_common_names(left, right, "@")
+    for node in (left, right):
+        if node.size is None:
+            raise DomainError(f"cannot pair the endless domain {node!r} by `@`; use `*` to draw once a config")
+    if left.size != right.size:
+        raise DomainError(
+            f"cannot pair {left.size} configs with {right.size} ({left!r} @ {right!r}): "
+            f"`@` needs domains of equal length; use `*` for all combinations"
+        )
+    return Zip(left, right)
+
+
+def weigh(weight: float, node: Node) -> Node:
+    """Return the node with each of its terms weighted, on top of a weight that a term has already."""
+    if not 0 < weight < float("inf"):
+        raise DomainError(f"the weight of a domain must be positive and finite, not {weight!r}")
+    if isinstance(node, Empty):
+        return node
+    return Sum(tuple((weight * (1 if old is None else old), term) for old, term in _terms(node)))
+
+
+def _terms(node: Node) -> tuple[tuple[float | None, Node], ...]:
+    return node.terms if isinstance(node, Sum) else ((None, node),)
+
+
+def _weight(node: Node) -> float | None:
+    return node.terms[0][0] if isinstance(node, Sum) and len(node.terms) == 1 else None
+
+
+def _without_weight(node: Node) -> Node:
+    return node.terms[0][1] if _weight(node) is not None and isinstance(node, Sum) else node
+
+
+def _refuse_common_names(left: Node, right: Node, operator: str) -> None:
+    common = sorted(set(left.names) & set(right.names))
+    if common:
+        raise DomainError(
+            f"parameters {common} stand on both sides of `{operator}`; give each parameter once, "
+            f"or use `+` to run one side after the other"
+        )

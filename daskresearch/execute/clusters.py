@@ -1,0 +1,95 @@
+"""The private cluster: worker processes of this machine, kept warm between runs."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from daskresearch.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_GUARD = """worker processes could not be started.
+
+A script that starts worker processes is imported again by each of them, so its own work must stand under a guard:
+
+    if __name__ == "__main__":
+        research.run(workers=2)
+
+Put the guard there, or use workers=1. (Notebooks and modules that are imported need none.)"""
+
+_lock = threading.Lock()
+_warm: dict[str, Any] = {}
+
+
+def private_client(workers: int) -> Client:
+    """Return a client of the private cluster, started or scaled to a number of single-thread processes.
+
+    Raises
+    ------
+    ClusterError
+        If the processes cannot be started, as in a script without a ``__main__`` guard.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(_GUARD)
+    with _lock:
+        client = _warm.get("client")
+        if client is None or _warm["pid"] != os.getpid() or client.status != "running":
+            _warm.clear()
+            client = _start(workers)
+        if _warm["workers"] != workers:
+            client.cluster.scale(workers)
+            _warm["workers"] = workers
+        _await_workers(client, workers)
+        return client
+
+
+def _start(workers: int) -> Client:
+    import dask
+    from distributed import Client, LocalCluster
+
+    # daemonic workers could not start processes of their own, as torch's data loaders do
+    with dask.config.set({"distributed.worker.daemon": False}):
+        try:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            )
+        except RuntimeError as error:
+            raise ClusterError(_GUARD) from error
+    client = Client(cluster, set_as_default=False)
+    if not _warm:
+        atexit.register(shutdown)
+    _warm.update(client=client, cluster=cluster, workers=workers, pid=os.getpid())
+    return client
+
+
+def _await_workers(client: Client, workers: int) -> None:
+    try:
+        client.wait_for_workers(workers, timeout=60)
+    except TimeoutError as error:
+        raise ClusterError(f"only some of {workers} worker processes started within a minute") from error
+
+
+def shutdown() -> None:
+    """Close the private cluster, if there is one; the next run with workers starts another.
+
+    Examples
+    --------
+    >>> import daskresearch
+    >>> daskresearch.shutdown()
+    """
+    with _lock:
+        if _warm and _warm["pid"] == os.getpid():
+            _warm["client"].close()
+            _warm["cluster"].close()
+        _warm.clear()

@@ -1,0 +1,160 @@
+"""The executor on a Dask cluster: batches as tasks, roots as tasks of their own, deaths contained.
+
+A batch whose worker died too often is a *suspect*: its groups run again one at a time with nothing beside them, so
+that a group that kills its worker is told from its innocent neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, final
+
+import cloudpickle
+
+from daskresearch.errors import ClusterError
+from daskresearch.execute.travel import dumps, pickle_plan
+from daskresearch.execute.window import Window
+from daskresearch.plan import Plan
+from daskresearch.store.record import Failure, Record
+from daskresearch.worker import (
+    Blob,
+    Context,
+    Experiment,
+    Group,
+    Outcome,
+    Program,
+    RootKey,
+    run_batch,
+    run_root,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_INLINE_BYTES = 64_000
+
+
+@final
+class DistributedExecutor:
+    """Runs groups as batches on the workers of a client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    plan : Plan
+    context : Context
+    workers : int, optional
+        The most batches that run at once. Default: as many as the workers have threads.
+
+    Raises
+    ------
+    PickleError
+        If a unit cannot travel.
+    """
+
+    def __init__(self, client: Client, plan: Plan, context: Context, workers: int | None = None) -> None:
+        content = pickle_plan(plan, context)
+        self._client = client
+        self._program = Program.of(plan)
+        self._run = uuid.uuid4().hex[:12]
+        blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, content)
+        # a large blob is a task of its own, so that each worker fetches it once
+        self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
+        threads = sum(client.nthreads().values())
+        self._slots = max(1, min(threads, workers or threads))
+        self._name = "+".join(step.name for step in self._program.steps) or "experiment"
+        self._roots: dict[RootKey, Future | Outcome] = {}
+
+    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+        """Yield the records batch by batch, those of suspects at the end."""
+        window = Window(groups, total, self._slots)
+        ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        out: dict[Future, list[Group]] = {}
+        suspects: list[Group] = []
+        try:
+            while True:
+                while len(out) < window.most_out and (batch := window.next_batch()):
+                    future = self._submit(batch)
+                    out[future] = batch
+                    future.add_done_callback(ended.put)
+                if not out:
+                    break
+                future = ended.get()
+                batch = out.pop(future)
+                receipt = self._receipt(future)
+                if receipt is None:
+                    suspects.extend(batch)
+                else:
+                    window.measured(len(batch), receipt.seconds)
+                    yield from cloudpickle.loads(receipt.records)
+            for group in suspects:
+                yield from self._run_suspect(group)
+        finally:
+            if out:
+                self._client.cancel(list(out), force=True)
+
+    def _run_suspect(self, group: Group) -> Iterator[Record]:
+        future = self._submit([group])
+        receipt = self._receipt(future)
+        if receipt is not None:
+            yield from cloudpickle.loads(receipt.records)
+        elif len(group) > 1 and not self._program.is_lockstep:
+            for experiment in group:
+                yield from self._run_suspect((experiment,))
+        else:
+            text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
+            for experiment in group:
+                failure = Failure("worker", 0, ClusterError(text), text)
+                yield Record(experiment.position, 0, [], {}, (failure,))
+
+    def _submit(self, batch: list[Group]) -> Future:
+        known: dict[RootKey, Future | Outcome] = {}
+        if self._program.root_calls:
+            for group in batch:
+                for experiment in group:
+                    known.update(self._roots_of(experiment))
+        groups = dumps(batch)
+        return self._client.submit(
+            run_batch, self._blob, groups, list(known), *known.values(), key=self._key(self._name), pure=False
+        )
+
+    def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future | Outcome]:
+        """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
+        for name, number in experiment.roots.items():
+            key = (name, number)
+            if key not in self._roots:
+                upstream = sorted(self._program.roots[name].unit.upstream)
+                inputs = [self._roots[up, experiment.roots[up]] for up in upstream]
+                self._roots[key] = self._client.submit(
+                    run_root, self._blob, name, dumps(experiment), upstream, *inputs,
+                    key=self._key(name), pure=False, priority=10,
+                )  # fmt: skip
+        return {key: self._roots[key] for key in experiment.roots.items()}
+
+    def _receipt(self, future: Future) -> Any:
+        """Return what a batch sent back, or None if its worker died too often."""
+        from distributed import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as death:
+            self._forget_dead_roots(death)
+            return None
+
+    def _forget_dead_roots(self, death: BaseException) -> None:
+        """Make a failure of each root whose worker died, for all experiments that share it."""
+        text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
+        for (name, number), future in list(self._roots.items()):
+            if not isinstance(future, Outcome) and future.status == "error":
+                failure = Failure(name, 0, ClusterError(text), f"{text}\n{death}")
+                self._roots[name, number] = Outcome(failure=failure)
+
+    def _key(self, name: str) -> str:
+        return f"{name}-{uuid.uuid4().hex}"
+
+
+def _same(blob: Blob) -> Blob:
+    return blob

@@ -1,0 +1,93 @@
+"""Executors of this process: one after the other, or in threads."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, final
+
+from daskresearch.store.record import Record
+from daskresearch.worker import Context, Group, Program, RootOutputs, run_groups
+
+
+class Executor(Protocol):
+    """Runs groups of experiments somewhere."""
+
+    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+        """Yield the record of each experiment when it has ended, in any order.
+
+        Parameters
+        ----------
+        groups : iterator of Group
+            Read only as far as is needed to keep every worker busy.
+        total : int, optional
+            How many groups there will be, if that is known.
+        """
+
+
+@final
+class SerialExecutor:
+    """Runs groups one after the other in this thread."""
+
+    def __init__(self, program: Program, context: Context) -> None:
+        self._program = program
+        self._context = context
+        self._shared = RootOutputs(program, context)
+
+    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+        """Yield the records in order."""
+        for group in groups:
+            yield from run_groups(self._program, [group], self._context, self._shared)
+
+
+@final
+class ThreadsExecutor:
+    """Runs groups in a pool of threads of this process.
+
+    Parameters
+    ----------
+    program : Program
+    context : Context
+    n_threads : int, optional
+        Default: the number of cores.
+    """
+
+    def __init__(self, program: Program, context: Context, n_threads: int | None = None) -> None:
+        self._program = program
+        self._context = context
+        self._n_threads = n_threads or os.cpu_count() or 1
+        self._shared = RootOutputs(program, context)
+
+    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+        """Yield the records as experiments end; after an error or an interrupt no further group begins."""
+        ended: queue.SimpleQueue[Record | Future[None]] = queue.SimpleQueue()
+        stopped = threading.Event()
+
+        def work(group: Group) -> None:
+            for record in run_groups(self._program, [group], self._context, self._shared):
+                ended.put(record)
+                if stopped.is_set():
+                    return
+
+        with ThreadPoolExecutor(self._n_threads, "experiment") as pool:
+            pending: set[Future[None]] = set()
+            try:
+                while True:
+                    while len(pending) < 2 * self._n_threads and (group := next(groups, None)) is not None:
+                        future = pool.submit(work, group)
+                        pending.add(future)
+                        future.add_done_callback(ended.put)
+                    if not pending:
+                        return
+                    done = ended.get()
+                    if isinstance(done, Record):
+                        yield done
+                    else:
+                        pending.discard(done)
+                        done.result()
+            finally:
+                stopped.set()
+                pool.shutdown(cancel_futures=True)

@@ -1,0 +1,98 @@
+"""How user code travels to worker processes: as bytes, by value.
+
+Code of the user's own modules is pickled by value, as it is in this process. By name a warm worker would import
+it once and never see an edit. Installed packages go by name.
+"""
+
+from __future__ import annotations
+
+import site
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from daskresearch.errors import PickleError
+from daskresearch.plan import Plan, Unit
+
+
+def pickle_plan(plan: Plan, context: Any) -> bytes:
+    """Return the pickled plan and context.
+
+    Raises
+    ------
+    PickleError
+        If a unit cannot be pickled; names it and the argument at fault.
+    """
+    try:
+        return dumps((plan, context))
+    except Exception as error:
+        for unit in plan.units:
+            _check_unit(unit)
+        raise PickleError(f"the plan cannot be pickled for worker processes: {error}; use workers=1") from error
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle a value with the user's modules by value, or by name where that is impossible."""
+    with _by_value(), suppress(Exception):
+        return cloudpickle.dumps(value)
+    return cloudpickle.dumps(value)
+
+
+def _check_unit(unit: Unit) -> None:
+    arguments: dict[str, Any] = {f"argument {name!r}": value for name, value in unit.kwargs.items()}
+    if isinstance(unit.args, (list, tuple)):
+        arguments |= {f"argument {i}": value for i, value in enumerate(unit.args)}
+    for what, value in [("its function", unit.function), *arguments.items(), ("kwargs", unit.spread)]:
+        try:
+            dumps(value)
+        except Exception as error:
+            raise PickleError(
+                f"unit {unit.name!r} cannot travel to worker processes: {what} cannot be pickled ({error}); "
+                f"make it inside the unit, or run with workers=1"
+            ) from error
+
+
+@contextmanager
+def _by_value() -> Iterator[None]:
+    with _registry:
+        known = cloudpickle.list_registry_pickle_by_value()
+        registered = [module for module in _users_modules(len(sys.modules)) if module.__name__ not in known]
+        for module in registered:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in registered:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+@lru_cache(maxsize=1)
+def _users_modules(n_modules: int) -> tuple[ModuleType, ...]:
+    """Return the user's modules; looked up again when the number of imported modules has changed."""
+    return tuple([module for module in list(sys.modules.values()) if _is_users(module)])
+
+
+def _is_users(module: ModuleType | None) -> bool:
+    path = getattr(module, "__file__", None)
+    name = getattr(module, "__name__", "__main__")
+    if not isinstance(path, str) or not path.endswith(".py") or name == "__main__" or name not in sys.modules:
+        return False
+    return name.partition(".")[0] != "daskresearch" and not path.startswith(_INSTALLED)
+
+
+def _installed_folders() -> tuple[str, ...]:
+    folders = {sysconfig.get_path(key) for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders |= {*site.getsitepackages(), site.getusersitepackages()}
+    return tuple(sorted({variant for folder in folders if folder for variant in (folder, str(Path(folder).resolve()))}))
+
+
+_INSTALLED = _installed_folders()
+_registry = threading.Lock()  # cloudpickle keeps its registry for the whole process

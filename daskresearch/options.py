@@ -1,0 +1,70 @@
+"""The options of a run, checked when they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from daskresearch.errors import OptionError, near_miss
+
+LOCAL_SCHEDULERS = {
+    "sync": "serial",
+    "synchronous": "serial",
+    "single-threaded": "serial",
+    "threads": "threads",
+    "threading": "threads",
+    "processes": "processes",
+    "multiprocessing": "processes",
+}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of a run; see `Research.run`."""
+
+    name: str | None = None
+    workers: int | None = None
+    branches: int | Sequence[Mapping[str, Any]] | None = None
+    n_iters: int | None = None
+    dump_results: bool = False
+    scheduler: Any = None
+    parallel: bool = True
+    executor_target: str = "threads"
+    bar: bool = True
+    detach: bool = False
+    debug: bool = False
+    finalize: bool = True
+    seed: int | None = None
+    create_id_prefix: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "n_iters"):
+            _check_positive(name, getattr(self, name))
+        if isinstance(self.branches, (list, tuple)):
+            if not self.branches:
+                raise OptionError("branches is an empty list; give one config for each member of a group")
+        else:
+            _check_positive("branches", self.branches)
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0):
+            raise OptionError(f"seed must be a non-negative integer, not {self.seed!r}")
+        if self.executor_target not in ("threads", "for"):
+            raise OptionError(f"executor_target must be 'threads' or 'for', not {self.executor_target!r}")
+        if isinstance(self.scheduler, str) and self.scheduler not in LOCAL_SCHEDULERS:
+            raise OptionError(
+                f"scheduler {self.scheduler!r} is none of {sorted(LOCAL_SCHEDULERS)} and no distributed.Client"
+                f"{near_miss(self.scheduler, LOCAL_SCHEDULERS)}"
+            )
+        if self.scheduler is not None and not isinstance(self.scheduler, str) and not hasattr(self.scheduler, "submit"):
+            raise OptionError(f"scheduler must be a Dask scheduler's name or a distributed.Client, not {self.scheduler!r}")
+        if self.dump_results:
+            raise OptionError(
+                "dump_results=True is not available in this release, which keeps results in memory; "
+                "use results.df.to_parquet(...) to store the table"
+            )
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise OptionError(f"{name} must be a positive integer, not {value!r}")

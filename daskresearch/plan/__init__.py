@@ -1,0 +1,29 @@
+"""What to do: units in order, when they run and what their arguments stand for."""
+
+from daskresearch.plan.expressions import EC, EP, E, Expression, O, R, S, evaluator, expressions_in
+from daskresearch.plan.plan import Plan, check_complete, plan_of
+from daskresearch.plan.roots import Root, roots_of
+from daskresearch.plan.schedule import Schedule
+from daskresearch.plan.unit import RESERVED_VARIABLES, Kind, Unit, name_of, variables_of
+
+__all__ = [
+    "EC",
+    "EP",
+    "RESERVED_VARIABLES",
+    "E",
+    "Expression",
+    "Kind",
+    "O",
+    "Plan",
+    "R",
+    "Root",
+    "S",
+    "Schedule",
+    "Unit",
+    "check_complete",
+    "evaluator",
+    "expressions_in",
+    "name_of",
+    "plan_of",
+    "roots_of",
+]

@@ -1,0 +1,406 @@
+"""Named expressions: what a unit's arguments stand for until the unit runs.
+
+An expression records what is done with it (attributes, items, calls, operators) and is evaluated against a
+*scope*, the running experiment as one unit sees it. Names with a leading underscore are never recorded, so that
+Python's and IPython's probes find nothing.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class Scope(Protocol):
+    """A running experiment as expressions see it."""
+
+    values: Mapping[str, Any]
+    """The config."""
+    full: Mapping[str, Any]
+    """The config with repetition and updates."""
+    iteration: int
+    outputs: dict[str, Any]
+    """The last output of each unit, and the instances, by name."""
+
+    def random(self, unit: str) -> Generator:
+        """Return the stream of a unit."""
+
+    def view(self, unit: str) -> Any:
+        """Return what ``E()`` stands for in a unit."""
+
+    def folder(self) -> str:
+        """Return what ``EP()`` stands for."""
+
+    def storage(self) -> Any:
+        """Return what ``S()`` stands for."""
+
+    def results(self) -> Any:
+        """Return what ``R()`` stands for."""
+
+
+Evaluator = Callable[[Scope], Any]
+
+
+class Expression(ABC):
+    """Something that has a value when a unit runs; composes by attributes, items, calls and operators.
+
+    Examples
+    --------
+    >>> from daskresearch import EC, O
+    >>> EC("x") + 1, O("load")["train"], abs(-O("loss"))
+    (EC('x') + 1, O('load')['train'], abs(-O('loss')))
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _evaluator(self, unit: str) -> Evaluator:
+        """Return the function that gives the value to the unit of this name."""
+
+    def _children(self) -> tuple[Any, ...]:
+        """Return the values that this expression is composed of."""
+        return ()
+
+    def __getattr__(self, name: str) -> Expression:
+        if name.startswith("_"):
+            raise AttributeError(f"a named expression records no names with a leading underscore, such as {name!r}")
+        return Attribute(self, name)
+
+    def __getitem__(self, key: Any) -> Expression:
+        return Item(self, key)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Expression:
+        return Called(self, args, kwargs)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has no value before its unit runs; use it as an argument, not in a condition")
+
+    __iter__ = None  # items would be recorded without end
+    __hash__ = object.__hash__
+
+
+@final
+class Attribute(Expression):
+    """An attribute of a value."""
+
+    __slots__ = ("_name", "_owner")
+
+    def __init__(self, owner: Expression, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def _children(self) -> tuple[Any, ...]:
+        return (self._owner,)
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        if type(self._owner) is E and self._owner._name is None and self._name == "random":
+            return lambda scope: scope.random(unit)
+        owner, name = self._owner._evaluator(unit), self._name
+        return lambda scope: getattr(owner(scope), name)
+
+    def __repr__(self) -> str:
+        return f"{self._owner!r}.{self._name}"
+
+
+@final
+class Item(Expression):
+    """An item of a value."""
+
+    __slots__ = ("_key", "_owner")
+
+    def __init__(self, owner: Expression, key: Any) -> None:
+        self._owner = owner
+        self._key = key
+
+    def _children(self) -> tuple[Any, ...]:
+        return (self._owner, self._key)
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        owner, key = self._owner._evaluator(unit), evaluator(self._key, unit)
+        return lambda scope: owner(scope)[key(scope)]
+
+    def __repr__(self) -> str:
+        return f"{self._owner!r}[{self._key!r}]"
+
+
+@final
+class Called(Expression):
+    """What a value returns when it is called."""
+
+    __slots__ = ("_args", "_function", "_kwargs")
+
+    def __init__(self, function: Expression, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+
+    def _children(self) -> tuple[Any, ...]:
+        return (self._function, self._args, self._kwargs)
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        function = self._function._evaluator(unit)
+        args, kwargs = evaluator(self._args, unit), evaluator(self._kwargs, unit)
+        return lambda scope: function(scope)(*args(scope), **kwargs(scope))
+
+    def __repr__(self) -> str:
+        parts = [repr(arg) for arg in self._args] + [f"{name}={value!r}" for name, value in self._kwargs.items()]
+        return f"{self._function!r}({', '.join(parts)})"
+
+
+@final
+class Operation(Expression):
+    """An operator applied to values."""
+
+    __slots__ = ("_form", "_function", "_operands")
+
+    def __init__(self, function: Callable[..., Any], form: str, operands: tuple[Any, ...]) -> None:
+        self._function = function
+        self._form = form
+        self._operands = operands
+
+    def _children(self) -> tuple[Any, ...]:
+        return self._operands
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        function, operands = self._function, evaluator(self._operands, unit)
+        return lambda scope: function(*operands(scope))
+
+    def __repr__(self) -> str:
+        texts = [f"({value!r})" if _is_binary(value) else repr(value) for value in self._operands]
+        return self._form.format(*texts)
+
+
+def _is_binary(value: Any) -> bool:
+    return isinstance(value, Operation) and len(value._operands) == 2
+
+
+def _record_operators() -> None:
+    """Give `Expression` every operator of Python, recorded as an `Operation`."""
+    binary = {
+        "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+        "matmul": "@", "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+    }  # fmt: skip
+    comparison = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+    unary = {"neg": "-{}", "pos": "+{}", "invert": "~{}", "abs": "abs({})"}
+
+    def record(function: Callable[..., Any], form: str, *, reflected: bool = False) -> Callable[..., Expression]:
+        def method(*operands: Any) -> Expression:
+            return Operation(function, form, operands[::-1] if reflected else operands)
+
+        return method
+
+    for name, sign in (binary | comparison).items():
+        function = getattr(operator, f"__{name}__")
+        setattr(Expression, f"__{name}__", record(function, f"{{}} {sign} {{}}"))
+        if name in binary:
+            setattr(Expression, f"__r{name}__", record(function, f"{{}} {sign} {{}}", reflected=True))
+    for name, form in unary.items():
+        setattr(Expression, f"__{name}__", record(getattr(operator, f"__{name}__"), form))
+
+
+_record_operators()
+
+
+@final
+class E(Expression):
+    """The running experiment, or one of its units or instances.
+
+    ``E()`` has ``id``, ``config`` (with repetition and updates), ``iteration``, ``last``, ``outputs`` and
+    ``random``, the numpy Generator of the unit that asks. ``E('calc')`` is the instance of that name, or a view
+    of the unit with its ``name`` and ``output``.
+
+    Parameters
+    ----------
+    name : str, optional
+        A unit or an instance. Default: the experiment.
+
+    Examples
+    --------
+    >>> from daskresearch import E, Research
+    >>> def sample(random):
+    ...     return random.normal()
+    >>> research = Research().sample(E().random, save_to="x").run(seed=1, bar=False)
+    >>> list(research.results.df.columns)
+    ['id', 'iteration', 'x']
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        name = self._name
+        if name is None:
+            return lambda scope: scope.view(unit)
+        return lambda scope: scope.view(unit)[name]
+
+    def __repr__(self) -> str:
+        return "E()" if self._name is None else f"E({self._name!r})"
+
+
+@final
+class EC(Expression):
+    """The config of the experiment, or one value of it.
+
+    Parameters
+    ----------
+    name : str, optional
+        A parameter. Default: all of them, as a new dict.
+    full : bool
+        Whether the dict has `repetition` and `updates` too.
+
+    Examples
+    --------
+    >>> from daskresearch import EC, Option, Research
+    >>> research = Research(domain=Option("x", [2, 3])).pow(EC("x"), 2, save_to="square").run(bar=False)
+    >>> list(research.results.df.square)
+    [4, 9]
+    """
+
+    __slots__ = ("_full", "_name")
+
+    def __init__(self, name: str | None = None, full: bool = False) -> None:
+        self._name = name
+        self._full = full
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        name = self._name
+        if name is not None:
+            return lambda scope: _value_of(scope.full, name)
+        return (lambda scope: dict(scope.full)) if self._full else (lambda scope: dict(scope.values))
+
+    def __repr__(self) -> str:
+        return f"EC({'' if self._name is None else repr(self._name)}{'full=True' if self._full else ''})"
+
+
+@final
+class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
+    """The last output of a unit; None before it first ran.
+
+    Parameters
+    ----------
+    name : str
+        The unit, which may stand later in the plan: then its output of the iteration before is meant.
+
+    Examples
+    --------
+    >>> from daskresearch import O, Research
+    >>> research = Research().pow(2, 3).add_callable("twice", lambda x: 2 * x, args=[O("pow")], save_to="y")
+    >>> list(research.run(bar=False).results.df.y)
+    [16]
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        name = self._name
+        return lambda scope: scope.outputs.get(name)
+
+    def __repr__(self) -> str:
+        return f"O({self._name!r})"
+
+
+@final
+class EP(Expression):
+    """The path of the experiment's own folder, made when first used.
+
+    While results are kept in memory the folder is a temporary one that lives as long as the results.
+    """
+
+    __slots__ = ()
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        return lambda scope: scope.folder()
+
+    def __repr__(self) -> str:
+        return "EP()"
+
+
+@final
+class S(Expression):
+    """The experiment's storage: ``S().update_variable(name, value)`` records a value in this iteration.
+
+    Examples
+    --------
+    >>> from daskresearch import Research, S
+    >>> def measure(storage):
+    ...     storage.update_variable("loss", 0.5)
+    >>> list(Research().measure(S()).run(bar=False).results.df.loss)
+    [0.5]
+    """
+
+    __slots__ = ()
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        return lambda scope: scope.storage()
+
+    def __repr__(self) -> str:
+        return "S()"
+
+
+@final
+class R(Expression):
+    """The results so far, for `Research.update_domain` and for units of a run in this process."""
+
+    __slots__ = ()
+
+    def _evaluator(self, unit: str) -> Evaluator:
+        return lambda scope: scope.results()
+
+    def __repr__(self) -> str:
+        return "R()"
+
+
+def _value_of(config: Mapping[str, Any], name: str) -> Any:
+    try:
+        return config[name]
+    except KeyError:
+        raise KeyError(f"this config has no parameter {name!r}, only {sorted(config)}") from None
+
+
+def expressions_in(value: Any) -> Iterator[Expression]:
+    """Yield every expression inside a value, through lists, tuples, dicts and compositions."""
+    if isinstance(value, Expression):
+        yield value
+        children: Any = value._children()
+    elif type(value) in (list, tuple):
+        children = value
+    elif type(value) is dict:
+        children = [*value.keys(), *value.values()]
+    else:
+        return
+    for child in children:
+        yield from expressions_in(child)
+
+
+def evaluator(value: Any, unit: str) -> Evaluator:
+    """Return the function from a scope to the value with its expressions evaluated.
+
+    Parameters
+    ----------
+    value : object
+        An expression, a list, tuple or dict that holds some at any depth, or any other value, which stands for
+        itself.
+    unit : str
+        The unit whose argument it is.
+    """
+    if isinstance(value, Expression):
+        return value._evaluator(unit)
+    if type(value) in (list, tuple, dict) and next(expressions_in(value), None) is not None:
+        if type(value) is dict:
+            pairs = [(evaluator(key, unit), evaluator(part, unit)) for key, part in value.items()]
+            return lambda scope: {key(scope): part(scope) for key, part in pairs}
+        parts = [evaluator(part, unit) for part in value]
+        if type(value) is list:
+            return lambda scope: [part(scope) for part in parts]
+        return lambda scope: tuple([part(scope) for part in parts])
+    return lambda scope: value

@@ -1,0 +1,82 @@
+"""When a unit runs: the argument `when`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, final
+
+from daskresearch.errors import PlanError
+
+_ITERATION = re.compile(r"[#%](\d+)")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The iterations at which a unit runs.
+
+    Examples
+    --------
+    >>> schedule = Schedule.parse([4, "#0", "last"])
+    >>> [i for i in range(10) if schedule.runs_at(i, is_last=i == 9)]
+    [0, 3, 7, 9]
+    """
+
+    steps: tuple[int, ...] = ()
+    iterations: frozenset[int] = frozenset()
+    last: bool = False
+
+    @classmethod
+    def parse(cls, when: Any) -> Schedule:
+        """Return the schedule that `when` describes.
+
+        Parameters
+        ----------
+        when : int, str or list
+            ``n`` for every n-th iteration (n-1, 2n-1, ...), ``'#k'`` or ``'%k'`` for iteration k (from zero),
+            ``'last'``, or a list of these.
+
+        Raises
+        ------
+        PlanError
+            If it is anything else.
+        """
+        steps, iterations, last = [], set(), False
+        entries = when if isinstance(when, (list, tuple)) else [when]
+        for entry in entries:
+            match = _ITERATION.fullmatch(entry) if isinstance(entry, str) else None
+            if isinstance(entry, int) and not isinstance(entry, bool) and entry > 0:
+                steps.append(entry)
+            elif match:
+                iterations.add(int(match[1]))
+            elif isinstance(entry, str) and entry == "last":
+                last = True
+            else:
+                raise _wrong(entry)
+        if not entries:
+            raise _wrong(when)
+        return cls(tuple(steps), frozenset(iterations), last)
+
+    @property
+    def is_always(self) -> bool:
+        """Whether every iteration is meant."""
+        return 1 in self.steps
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether it names iterations without end."""
+        return bool(self.steps)
+
+    def runs_at(self, iteration: int, is_last: bool) -> bool:
+        """Return whether an iteration (from zero) is meant."""
+        if iteration in self.iterations or (is_last and self.last):
+            return True
+        return any([(iteration + 1) % step == 0 for step in self.steps])
+
+
+def _wrong(when: Any) -> PlanError:
+    return PlanError(
+        f"when={when!r} names no iterations; use a positive integer n for every n-th, '#k' for iteration k, "
+        f"'last', or a list of these"
+    )

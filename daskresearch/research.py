@@ -1,0 +1,344 @@
+"""The user's face: `Research`, a domain and a plan that can be run, and `Experiment`, a plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, final
+
+from daskresearch.domain import Domain
+from daskresearch.errors import OptionError, PlanError, ResearchError
+from daskresearch.options import RunOptions
+from daskresearch.plan import Kind, Plan, R, Schedule, expressions_in, plan_of
+from daskresearch.results import ResearchResults
+from daskresearch.session import DomainUpdate, Job, Session
+from daskresearch.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@final
+class Experiment(Vocabulary):
+    """A plan by itself, for several researches to share.
+
+    Examples
+    --------
+    >>> from daskresearch import EC, Experiment, Option, Research
+    >>> experiment = Experiment().pow(EC("x"), 2, save_to="square")
+    >>> research = Research(domain=Option("x", [3]), experiment=experiment)
+    >>> list(research.run(bar=False).results.df.square)
+    [9]
+    """
+
+    def __init__(self) -> None:
+        self._plan = Plan()
+        self._namespaces: tuple[Any, ...] = ()
+
+    def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
+        new = copy(self)
+        new._plan, new._namespaces = plan, namespaces
+        return new
+
+    def __repr__(self) -> str:
+        return f"<Experiment: {' -> '.join(unit.name for unit in self._plan.units)}>"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """What can be seen of a run, at any time."""
+
+    _session: Session
+
+    @property
+    def n_finished(self) -> int:
+        """How many experiments have ended, failed ones too."""
+        return len(self._session.results)
+
+    @property
+    def n_failed(self) -> int:
+        """How many experiments have failed."""
+        return self._session.n_failed
+
+    @property
+    def exceptions(self) -> pd.DataFrame:
+        """The failures so far; see `ResearchResults.failures`."""
+        return self._session.results.failures
+
+
+@final
+class Research(Vocabulary):
+    """Experiments to be run: a plan over a domain of parameters.
+
+    Each word of the plan returns a new research; `run` returns the research it was called on, which then carries
+    the results.
+
+    Parameters
+    ----------
+    name : str
+    domain : Domain or Mapping, optional
+        Default: one empty config.
+    experiment : Experiment, optional
+        A plan to begin with.
+    n_configs : int, optional
+        How many configs are taken, before repetitions; above its size the domain starts over. Default: all.
+    n_reps : int
+        How often each config is run.
+    repeat_each : int, optional
+        Configs in a block that is repeated. Default: all, or 100 of an endless domain.
+    pure : bool
+        Whether every callable is a root, as far as its arguments allow.
+
+    Raises
+    ------
+    DomainError, PlanError, OptionError
+        If an argument is not what it should be.
+
+    Examples
+    --------
+    >>> from daskresearch import EC, O, Option, Research
+    >>> def power(a, b):
+    ...     return a ** b
+    >>> domain = Option("a", [2, 3]) * Option("b", [3, 2])
+    >>> research = Research(domain=domain).power(EC("a"), EC("b"), save_to="power")
+    >>> research.run(bar=False).results.df[["a", "b", "power"]]
+       a  b  power
+    0  2  3      8
+    1  2  2      4
+    2  3  3     27
+    3  3  2      9
+    """
+
+    def __init__(
+        self,
+        name: str = "research",
+        domain: Domain | Mapping[str, Any] | None = None,
+        experiment: Experiment | None = None,
+        n_configs: int | None = None,
+        n_reps: int = 1,
+        repeat_each: int | None = None,
+        pure: bool = False,
+    ) -> None:
+        if not isinstance(name, str):
+            raise OptionError(f"the name of a research must be a str, not {name!r}; give the domain as domain=")
+        if experiment is not None and not isinstance(experiment, Experiment):
+            raise OptionError(f"experiment must be an Experiment(), not {experiment!r}")
+        for key, value in (("n_configs", n_configs), ("n_reps", n_reps), ("repeat_each", repeat_each)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise OptionError(f"{key} must be a positive integer, not {value!r}")
+        self._name = name
+        self._plan = Plan() if experiment is None else experiment._plan
+        self._namespaces: tuple[Any, ...] = () if experiment is None else experiment._namespaces
+        self._job = Job(self._plan, Domain(domain), n_configs, n_reps, repeat_each)
+        self._pure = pure
+        self._session: Session | None = None
+
+    def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
+        new = copy(self)
+        new._plan, new._namespaces, new._session = plan, namespaces, None
+        return new
+
+    def update_domain(
+        self, function: Callable[..., Any], when: int | str | Sequence[int | str] = "last", **kwargs: Any
+    ) -> Self:
+        """Return a research whose domain is replaced while it runs.
+
+        Parameters
+        ----------
+        function : callable
+            Returns a new domain, which takes the place of what is left, or None to go on.
+        when : int, str or list
+            After which experiments, counted over the whole run, it is called: ``n`` after every n-th, ``'#k'``
+            after experiment k (from zero), ``'last'`` when the domain has come to its end.
+        **kwargs
+            Its arguments; ``R()`` in them stands for the results so far, which are those of exactly the
+            experiments counted.
+
+        Examples
+        --------
+        >>> from daskresearch import EC, Option, R, Research
+        >>> def double(results):
+        ...     last = results.df.y.iloc[-1]
+        ...     return Option("x", [last]) if last < 8 else None
+        >>> research = Research(domain=Option("x", [1])).add_callable("y", lambda x: 2 * x, args=[EC("x")], save_to="y")
+        >>> list(research.update_domain(double, "last", results=R()).run(bar=False).results.df.y)
+        [2, 4, 8]
+        """
+        if not callable(function):
+            raise PlanError(f"update_domain needs a function, not {function!r}")
+        for part in expressions_in(kwargs):
+            if not part._children() and not isinstance(part, R):
+                raise PlanError(f"update_domain runs between experiments, where only R() has a value, not {part!r}")
+        new = copy(self)
+        new._job = replace(self._job, update=DomainUpdate(function, Schedule.parse(when), kwargs))
+        new._session = None
+        return new
+
+    def run(
+        self,
+        name: str | None = None,
+        workers: int | None = None,
+        branches: int | Sequence[Mapping[str, Any]] | None = None,
+        n_iters: int | None = None,
+        *,
+        dump_results: bool = False,
+        scheduler: Any = None,
+        parallel: bool = True,
+        executor_target: str = "threads",
+        bar: bool = True,
+        detach: bool = False,
+        debug: bool = False,
+        finalize: bool = True,
+        seed: int | None = None,
+        create_id_prefix: bool = False,
+    ) -> Self:
+        """Run all experiments and return this research, which then carries their results.
+
+        Parameters
+        ----------
+        name : str, optional
+            Another name for the research.
+        workers : int, optional
+            Worker processes. None or 1: in this process. More: a private cluster of so many single-thread
+            processes on this machine, kept for the next run. With a Client or threads: the most tasks at once.
+        branches : int or list of dict, optional
+            How many consecutive experiments of a repetition form a group, which shares the random stream of its
+            root units and makes one pass through stateful roots. A list appends one config to each member.
+            Default: all experiments of a repetition.
+        n_iters : int, optional
+            Iterations of each experiment. Default: 1 for callables alone, else until a generator is exhausted.
+        dump_results : bool
+            Not available in this release: results are kept in memory.
+        scheduler : str or distributed.Client, optional
+            Where to run: ``'sync'``, ``'threads'``, ``'processes'`` or a Client. Default: the active Client, if
+            there is one, else as `workers` says.
+        parallel : bool
+            False runs one experiment after the other in this process, whatever else is asked.
+        executor_target : {'threads', 'for'}
+            Whether the experiments of a lock-step group run in threads or in order.
+        bar : bool
+            Whether progress is shown.
+        detach : bool
+            Whether to return at once; `wait` for the end, `terminate` to end early.
+        debug : bool
+            Whether the first exception of a unit is raised at once.
+        finalize : bool
+            Whether the iteration in which an experiment ends early goes on to the end of the plan.
+        seed : int, optional
+            Makes every number that is drawn, and every id, the same in each run. Default: fresh entropy.
+        create_id_prefix : bool
+            Whether ids begin with sortable indices of the values.
+
+        Raises
+        ------
+        OptionError, PlanError, DomainError, PickleError
+            If something cannot run as asked; before anything has run.
+        ClusterError
+            If worker processes cannot be started.
+
+        Examples
+        --------
+        >>> from daskresearch import E, Research
+        >>> def sample(random):
+        ...     return float(random.normal())
+        >>> research = Research(n_reps=2).sample(E().random, save_to="x")
+        >>> one = research.run(seed=1, bar=False).results.df
+        >>> one.equals(research.run(seed=1, bar=False).results.df)
+        True
+        """
+        options = RunOptions(
+            name, workers, branches, n_iters, dump_results, scheduler, parallel, executor_target, bar, detach, debug,
+            finalize, seed, create_id_prefix,
+        )  # fmt: skip
+        plan = _all_roots(self._plan) if self._pure else self._plan
+        if not plan.units:
+            raise PlanError("the research has no units; add one, as by add_callable")
+        session = Session(replace(self._job, plan=plan), options)
+        self._session = session
+        if name is not None:
+            self._name = name
+        if detach:
+            session.start()
+        else:
+            session.run()
+        return self
+
+    def _ran(self) -> Session:
+        if self._session is None:
+            raise ResearchError(f"research {self._name!r} has no results yet; call run() first")
+        return self._session
+
+    @property
+    def name(self) -> str:
+        """The name of the research."""
+        return self._name
+
+    @property
+    def domain(self) -> Domain:
+        """The domain that a run begins with."""
+        return self._job.domain
+
+    @property
+    def results(self) -> ResearchResults:
+        """The results of the last run, also while it goes on."""
+        return self._ran().results
+
+    @property
+    def monitor(self) -> Monitor:
+        """What can be seen of the last run, also while it goes on."""
+        return Monitor(self._ran())
+
+    @property
+    def seed(self) -> int:
+        """The seed of the last run, also if it was drawn, so that the run can be repeated."""
+        return self._ran().seed
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last run has ended."""
+        return self._ran().is_finished
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of a detached run.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds. Default: no limit.
+
+        Returns
+        -------
+        bool
+            Whether it has ended. What made it fail is raised here.
+        """
+        return self._ran().wait(timeout)
+
+    def terminate(self) -> None:
+        """Begin no further experiment of the run; those that are running end as usual."""
+        self._ran().stop()
+
+    def __repr__(self) -> str:
+        units = " -> ".join(unit.name for unit in self._plan.units)
+        size = self._job.iter_params(self._job.domain).size(self._job.domain.node)
+        n_experiments = "endless" if size is None else str(size)
+        return f"<Research {self._name!r}: {n_experiments} experiments of {units or 'no units'}>"
+
+
+def _all_roots(plan: Plan) -> Plan:
+    """Return the plan with every callable a root whose arguments allow it."""
+    units = []
+    known: set[str] = set()
+    for unit in plan.units:
+        promoted = replace(unit, is_root=True)
+        can = unit.kind is Kind.CALLABLE and unit.upstream <= known
+        if can and not unit.is_root:
+            try:
+                plan_of([promoted])
+            except PlanError:
+                can = False
+        units.append(promoted if can else unit)
+        if units[-1].is_root:
+            known.add(unit.name)
+    return Plan(tuple(units))

@@ -1,0 +1,5 @@
+"""What we learned: tables of results, with filters."""
+
+from daskresearch.results.results import ResearchResults
+
+__all__ = ["ResearchResults"]

@@ -1,0 +1,107 @@
+"""What an experiment leaves behind: its rows and its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Protocol, final
+
+
+class Missing(Enum):
+    """The mark of a cell in which nothing was recorded; an enum, so that it stays itself when it travels."""
+
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+
+
+class Described(Protocol):
+    """A config as a store and a table see it."""
+
+    def values(self) -> dict[str, Any]:
+        """Return the true values by parameter."""
+
+    def texts(self) -> dict[str, str]:
+        """Return the texts by parameter."""
+
+    def auxiliary(self) -> dict[str, int]:
+        """Return repetition and updates."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong in one unit of one experiment.
+
+    Attributes
+    ----------
+    unit : str
+    iteration : int
+    exception : BaseException
+    traceback : str
+        As Python prints it, also when it was raised in another process.
+    """
+
+    unit: str
+    iteration: int
+    exception: BaseException
+    traceback: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The rows of one finished experiment.
+
+    Attributes
+    ----------
+    position : int
+        The place of the experiment in the order of the domain.
+    n_iters : int
+        How many iterations ran.
+    iterations : list of int
+        Those in which something was recorded, ascending.
+    columns : dict of str to list
+        The values of each recorded variable in these iterations, `MISSING` where there is none.
+    failures : tuple of Failure
+    """
+
+    position: int
+    n_iters: int
+    iterations: list[int]
+    columns: dict[str, list[Any]]
+    failures: tuple[Failure, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        position: int,
+        n_iters: int,
+        cells: Mapping[str, Mapping[int, Any]],
+        failures: Iterable[Failure] = (),
+    ) -> Record:
+        """Return the record of cells by variable and iteration.
+
+        Examples
+        --------
+        >>> record = Record.of(0, 2, {"a": {0: 1, 1: 2}, "b": {1: 3}})
+        >>> record.iterations, record.columns
+        ([0, 1], {'a': [1, 2], 'b': [MISSING, 3]})
+        """
+        filled = {name: values for name, values in cells.items() if values}
+        if not filled:
+            return cls(position, n_iters, [], {}, tuple(failures))
+        first, *others = filled.values()
+        if all([values.keys() == first.keys() for values in others]):
+            iterations = list(first)
+            columns = {name: list(values.values()) for name, values in filled.items()}
+            if not others or all([list(values) == iterations for values in others]):
+                return cls(position, n_iters, iterations, columns, tuple(failures))
+        iterations = sorted(set().union(*filled.values()))
+        columns = {name: [values.get(i, MISSING) for i in iterations] for name, values in filled.items()}
+        return cls(position, n_iters, iterations, columns, tuple(failures))

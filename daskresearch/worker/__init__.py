@@ -1,0 +1,23 @@
+"""What runs inside: one experiment, a group in lock-step, a batch of them."""
+
+from daskresearch.worker.experiment import Context, Experiment
+from daskresearch.worker.group import identity
+from daskresearch.worker.program import Program
+from daskresearch.worker.shared import Outcome, RootKey, RootOutputs
+from daskresearch.worker.task import Blob, Group, Receipt, run_batch, run_groups, run_root
+
+__all__ = [
+    "Blob",
+    "Context",
+    "Experiment",
+    "Group",
+    "Outcome",
+    "Program",
+    "Receipt",
+    "RootKey",
+    "RootOutputs",
+    "identity",
+    "run_batch",
+    "run_groups",
+    "run_root",
+]

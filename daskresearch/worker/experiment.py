@@ -1,0 +1,270 @@
+"""An experiment: as it is handed to a worker, while it runs, and as its units see it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from daskresearch.domain.streams import stream
+from daskresearch.store.record import Failure, Record
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One config that is to run.
+
+    Attributes
+    ----------
+    position : int
+        Its place in the order of the domain.
+    id : str
+    key, group_key : bytes
+        What its random streams, and those of its group's roots, follow.
+    values : dict
+        The config.
+    repetition, updates : int
+    roots : Mapping of str to int
+        For each steady root the number of the call whose output it shares.
+    """
+
+    position: int
+    id: str
+    key: bytes
+    group_key: bytes
+    values: dict[str, Any]
+    repetition: int = 0
+    updates: int = 0
+    roots: Mapping[str, int] = field(default_factory=dict)
+
+    def full(self) -> dict[str, Any]:
+        """Return the config with repetition and updates."""
+        return self.values | {"repetition": self.repetition, "updates": self.updates}
+
+
+class SharedRoots(Protocol):
+    """Where running experiments find the outputs of steady roots."""
+
+    def output(self, name: str, experiment: Experiment) -> Any:
+        """Return the output that the experiment shares, or raise what the call raised."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all experiments of a run have in common while they run.
+
+    Attributes
+    ----------
+    n_iters : int, optional
+        Iterations of each experiment; None until a generator is exhausted.
+    finalize : bool
+        Whether the iteration that ends an experiment goes on to the end of the plan.
+    debug : bool
+        Whether the first exception of a unit is raised at once.
+    in_threads : bool
+        Whether the members of a lock-step group run in threads.
+    parameters : frozenset of str
+        Columns of the table that no variable may be named like.
+    folder : str
+        Where the folders of experiments are made.
+    tick : callable, optional
+        Called after each iteration.
+    results : callable, optional
+        Gives the results so far; None where they are in another process.
+    """
+
+    n_iters: int | None = 1
+    finalize: bool = True
+    debug: bool = False
+    in_threads: bool = True
+    parameters: frozenset[str] = frozenset()
+    folder: str = ""
+    tick: Callable[[], object] | None = None
+    results: Callable[[], Any] | None = None
+
+
+@final
+class Running:
+    """An experiment while it runs, or the roots that a group's members share."""
+
+    __slots__ = (
+        "_key",
+        "_streams",
+        "broken",
+        "cells",
+        "context",
+        "ended",
+        "experiment",
+        "failures",
+        "full",
+        "instances",
+        "iteration",
+        "iterators",
+        "last",
+        "outputs",
+        "shared",
+        "values",
+    )
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        context: Context,
+        shared: SharedRoots,
+        instances: frozenset[str],
+        variables: tuple[str, ...],
+        *,
+        key: bytes | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.context = context
+        self.shared = shared
+        self.instances = instances
+        self.values = experiment.values
+        self.full = experiment.full()
+        self.iteration = 0
+        self.last = False
+        self.ended = False
+        self.outputs: dict[str, Any] = {}
+        self.iterators: dict[str, Any] = {}
+        self.cells: dict[str, dict[int, Any]] = {name: {} for name in variables}
+        self.broken: set[str] = set()
+        self.failures: list[Failure] = []
+        self._key = experiment.key if key is None else key
+        self._streams: dict[str, Generator] = {}
+
+    def random(self, unit: str) -> Generator:
+        """Return the stream of a unit, which goes on from iteration to iteration."""
+        generator = self._streams.get(unit)
+        if generator is None:
+            generator = self._streams[unit] = stream(self._key, unit)
+        return generator
+
+    def view(self, unit: str) -> ExperimentView:
+        """Return the experiment as a unit sees it."""
+        return ExperimentView(self, unit)
+
+    def folder(self) -> str:
+        """Return the path of the experiment's folder, which is made if it is not there."""
+        path = os.path.join(self.context.folder, self.experiment.id)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def storage(self) -> Storage:
+        """Return where units record variables by themselves."""
+        return Storage(self)
+
+    def results(self) -> Any:
+        """Return the results of the research so far."""
+        if self.context.results is None:
+            raise RuntimeError("R() cannot be read in a worker process: the results so far are in another one")
+        return self.context.results()
+
+    def record_value(self, name: str, value: Any) -> None:
+        """Record a value of a variable that may not be known from the plan."""
+        check_variable(name, self.context.parameters)
+        self.cells.setdefault(name, {})[self.iteration] = value
+
+    def record(self) -> Record:
+        """Return what the experiment leaves behind."""
+        return Record.of(self.experiment.position, self.iteration + 1, self.cells, self.failures)
+
+
+def check_variable(name: Any, parameters: frozenset[str]) -> None:
+    """Raise ValueError if a variable cannot be a column of its own.
+
+    Examples
+    --------
+    >>> check_variable("id", frozenset())
+    Traceback (most recent call last):
+    ValueError: cannot record a variable named 'id', which is a column of every table; use another name
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a variable must be a str, not {name!r}")
+    if name in ("id", "iteration"):
+        raise ValueError(f"cannot record a variable named {name!r}, which is a column of every table; use another name")
+    if name in parameters:
+        raise ValueError(f"cannot record a variable named {name!r}, which is a parameter of the domain; rename one")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UnitView:
+    """A unit of the running experiment, what ``E('name')`` stands for."""
+
+    name: str
+    output: Any
+
+
+@final
+class ExperimentView:
+    """The running experiment as one of its units sees it, what ``E()`` stands for."""
+
+    __slots__ = ("_running", "_unit")
+
+    def __init__(self, running: Running, unit: str) -> None:
+        self._running = running
+        self._unit = unit
+
+    @property
+    def id(self) -> str:
+        """The id of the experiment."""
+        return self._running.experiment.id
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config with repetition and updates, read-only."""
+        return MappingProxyType(self._running.full)
+
+    @property
+    def iteration(self) -> int:
+        """The number of the iteration, from zero."""
+        return self._running.iteration
+
+    @property
+    def last(self) -> bool:
+        """Whether this iteration is known to be the last."""
+        return self._running.last
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The last output of each unit that has run, and the instances, read-only."""
+        return MappingProxyType(self._running.outputs)
+
+    @property
+    def random(self) -> Generator:
+        """The numpy Generator of this unit in this experiment."""
+        return self._running.random(self._unit)
+
+    def __getitem__(self, name: str) -> Any:
+        output = self._running.outputs.get(name)
+        return output if name in self._running.instances else UnitView(name, output)
+
+
+@final
+class Storage:
+    """Where a unit records variables by itself, what ``S()`` stands for."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def update_variable(self, name: str, value: Any) -> None:
+        """Record a value of a variable in this iteration; a second value takes the place of the first.
+
+        Raises
+        ------
+        ValueError
+            If the variable is named like a parameter, ``id`` or ``iteration``.
+        """
+        self._running.record_value(name, value)
+
+

@@ -1,0 +1,78 @@
+"""One experiment from its first iteration to its last: the meaning of a plan.
+
+A unit runs when its schedule says so, unless it uses the output of a unit that failed. What ends an experiment early
+(an exhausted generator, a failure) makes the iteration its last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from daskresearch.store.record import Record
+from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
+from daskresearch.worker.failure import failure_of
+from daskresearch.worker.program import EXHAUSTED, Program, Step
+
+
+def run_experiment(program: Program, experiment: Experiment, context: Context, shared: SharedRoots) -> Record:
+    """Run an experiment whose roots are all steady, and return what it recorded."""
+    run = Running(experiment, context, shared, program.instances, program.variables)
+    final = -1 if context.n_iters is None else context.n_iters - 1
+    steps, tick = program.steps, context.tick
+    while True:
+        run.last = run.iteration == final
+        run_steps(steps, run)
+        if tick is not None:
+            tick()
+        if run.last:
+            return run.record()
+        run.iteration += 1
+
+
+def run_steps(steps: Iterable[Step], run: Running) -> None:
+    """Run steps in order within one iteration; after an early end only if the run finalizes."""
+    finalize = run.context.finalize
+    for step in steps:
+        if run.ended and not finalize:
+            return
+        if wants(step, run):
+            try:
+                deliver(step, run, step.call(run))
+            except (Exception, SystemExit) as exception:
+                fail(step, run, exception)
+
+
+def wants(step: Step, run: Running) -> bool:
+    """Return whether a step's turn has come in a running experiment, marking it broken if an input is."""
+    if run.broken and not run.broken.isdisjoint(step.upstream):
+        run.broken.add(step.name)
+        return False
+    return step.schedule is None or step.schedule.runs_at(run.iteration, run.last)
+
+
+def deliver(step: Step, run: Running, output: object) -> None:
+    """Keep and record an output; for an exhausted generator its last one, if there is any."""
+    if output is EXHAUSTED:
+        end(run)
+        if step.name not in run.outputs:
+            run.broken.add(step.name)
+            return
+        output = run.outputs[step.name]
+    elif step.keeps_output:
+        run.outputs[step.name] = output
+    if step.record is not None:
+        step.record(run, output)
+
+
+def end(run: Running) -> None:
+    """Make the iteration the last one of the experiment."""
+    run.last = run.ended = True
+
+
+def fail(step: Step, run: Running, exception: BaseException) -> None:
+    """Mark the experiment failed in a step; raise at once when debugging."""
+    if run.context.debug:
+        raise exception
+    run.failures.append(failure_of(step.name, run.iteration, exception))
+    run.broken.add(step.name)
+    end(run)

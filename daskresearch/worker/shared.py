@@ -1,0 +1,141 @@
+"""Outputs of root units that experiments share: called once, read-only for all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, final
+
+from daskresearch.store.record import Failure
+from daskresearch.worker.experiment import Context, Experiment, Running
+from daskresearch.worker.failure import SharedFailure, failure_of
+from daskresearch.worker.program import Program
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a root's call: its output, or its failure."""
+
+    output: Any = None
+    failure: Failure | None = None
+
+    def get(self) -> Any:
+        """Return the output, or raise `SharedFailure`."""
+        if self.failure is not None:
+            raise SharedFailure(self.failure)
+        return self.output
+
+
+RootKey = tuple[str, int]
+
+
+@final
+class RootOutputs:
+    """The outcomes of steady roots in this process, each computed when it is first asked for.
+
+    Parameters
+    ----------
+    program : Program
+    context : Context
+    """
+
+    def __init__(self, program: Program, context: Context) -> None:
+        self._program = program
+        self._context = context
+        self._lock = threading.Lock()
+        self._outcomes: dict[RootKey, Future[Outcome]] = {}
+
+    def learn(self, known: dict[RootKey, Outcome]) -> None:
+        """Take over outcomes that were computed elsewhere."""
+        for key, outcome in known.items():
+            if key not in self._outcomes:
+                future: Future[Outcome] = Future()
+                future.set_result(Outcome(read_only(outcome.output), outcome.failure))
+                self._outcomes[key] = future
+
+    def output(self, name: str, experiment: Experiment) -> Any:
+        """Return the output that an experiment shares, or raise `SharedFailure`."""
+        key = (name, experiment.roots[name])
+        future = self._outcomes.get(key)
+        if future is None:
+            with self._lock:
+                future = self._outcomes.get(key)
+                is_mine = future is None
+                if future is None:
+                    future = self._outcomes[key] = Future()
+            if is_mine:
+                self._compute(name, experiment, future)
+        return future.result().get()
+
+    def _compute(self, name: str, experiment: Experiment, future: Future[Outcome]) -> None:
+        try:
+            upstream = self._program.roots[name].unit.upstream
+            inputs = {root: self.output(root, experiment) for root in upstream}
+            future.set_result(call_root(self._program, self._context, name, experiment, inputs))
+        except SharedFailure as shared:
+            future.set_result(Outcome(failure=shared.failure))
+        except BaseException as exception:
+            with self._lock:
+                del self._outcomes[name, experiment.roots[name]]
+            future.set_exception(exception)
+            raise
+
+
+def call_root(
+    program: Program, context: Context, name: str, experiment: Experiment, inputs: dict[str, Any]
+) -> Outcome:
+    """Return what comes of one call of a steady root with the outputs of its upstream roots."""
+    scope = Running(experiment, context, _NO_ROOTS, program.instances, ())
+    scope.outputs.update(inputs)
+    return attempt(name, scope, program.root_calls[name])
+
+
+def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcome:
+    """Return what comes of a root's call; raise at once when debugging."""
+    try:
+        return Outcome(read_only(call(scope)))
+    except (Exception, SystemExit) as exception:
+        if scope.context.debug:
+            raise
+        return Outcome(failure=failure_of(name, scope.iteration, exception))
+
+
+class _NoRoots:
+    def output(self, name: str, experiment: Experiment) -> Any:
+        raise LookupError(f"root {name!r} is not among the inputs of another root")
+
+
+_NO_ROOTS = _NoRoots()
+
+
+def read_only(value: Any) -> Any:
+    """Return the value with every numpy array in it, also through lists, tuples and dicts, as a read-only view.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> read_only({"x": np.ones(3)})["x"].flags.writeable
+    False
+    """
+    if type(value) is list:
+        return [read_only(part) for part in value]
+    if type(value) is tuple:
+        return tuple([read_only(part) for part in value])
+    if type(value) is dict:
+        return {key: read_only(part) for key, part in value.items()}
+    if _is_array(value):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    return value
+
+
+def _is_array(value: Any) -> bool:
+    if not hasattr(value, "__array_interface__"):
+        return False
+    from numpy import ndarray
+
+    return isinstance(value, ndarray)

@@ -1,0 +1,136 @@
+"""What worker processes are asked to do: run a batch of groups, or call one root.
+
+A *blob* holds the pickled plan and context of a run. A process unpickles it once and keeps it for the run's
+further tasks.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, final
+
+import cloudpickle
+
+from daskresearch.errors import PickleError
+from daskresearch.store.record import Failure, Record
+from daskresearch.worker.experiment import Context, Experiment
+from daskresearch.worker.failure import portable
+from daskresearch.worker.group import run_group
+from daskresearch.worker.loop import run_experiment
+from daskresearch.worker.program import Program
+from daskresearch.worker.shared import Outcome, RootKey, RootOutputs, call_root
+
+Group = tuple[Experiment, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The pickled plan and context of a run, known by its token."""
+
+    token: str
+    content: bytes = field(compare=False, repr=False)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a batch sends back.
+
+    Attributes
+    ----------
+    seconds : float
+        How long the batch ran.
+    records : bytes
+        The pickled records.
+    """
+
+    seconds: float
+    records: bytes
+
+
+def run_groups(
+    program: Program, groups: Sequence[Group], context: Context, shared: RootOutputs
+) -> Iterator[Record]:
+    """Yield the record of each experiment as it ends, group by group."""
+    for group in groups:
+        if program.is_lockstep:
+            yield from run_group(program, group, context, shared)
+        else:
+            for experiment in group:
+                yield run_experiment(program, experiment, context, shared)
+
+
+def run_batch(blob: Blob, groups: bytes, known: Sequence[RootKey], *outcomes: Outcome) -> Receipt:
+    """Run groups of experiments in a worker process.
+
+    Parameters
+    ----------
+    blob : Blob
+    groups : bytes
+        A pickled list of groups.
+    known : sequence of RootKey
+        The roots whose outcomes follow.
+    *outcomes : Outcome
+    """
+    start = time.perf_counter()
+    program, context, shared = _workplace(blob)
+    shared.learn(dict(zip(known, outcomes, strict=True)))
+    records = list(run_groups(program, cloudpickle.loads(groups), context, shared))
+    content = _dump_records(records)
+    return Receipt(time.perf_counter() - start, content)
+
+
+def run_root(blob: Blob, name: str, experiment: bytes, names: Sequence[str], *inputs: Outcome) -> Outcome:
+    """Call a steady root in a worker process with the outcomes of its upstream roots."""
+    program, context, _ = _workplace(blob)
+    for outcome in inputs:
+        if outcome.failure is not None:
+            return outcome
+    outputs = {upstream: outcome.output for upstream, outcome in zip(names, inputs, strict=True)}
+    outcome = call_root(program, context, name, cloudpickle.loads(experiment), outputs)
+    if outcome.failure is not None:
+        return Outcome(failure=portable(outcome.failure))
+    return outcome
+
+
+@lru_cache(maxsize=2)
+def _workplace(blob: Blob) -> tuple[Program, Context, RootOutputs]:
+    plan, context = cloudpickle.loads(blob.content)
+    program = Program.of(plan)
+    return program, context, RootOutputs(program, context)
+
+
+def _dump_records(records: list[Record]) -> bytes:
+    """Pickle records; a value that cannot be pickled becomes a failure of its experiment alone."""
+    safe = [_portable_failures(record) if record.failures else record for record in records]
+    try:
+        return cloudpickle.dumps(safe, protocol=pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        return cloudpickle.dumps([_picklable(record) for record in safe], protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def _portable_failures(record: Record) -> Record:
+    return replace(record, failures=tuple([portable(failure) for failure in record.failures]))
+
+
+def _picklable(record: Record) -> Record:
+    columns: dict[str, list[Any]] = {}
+    failures = list(record.failures)
+    for name, values in record.columns.items():
+        try:
+            cloudpickle.dumps(values)
+            columns[name] = values
+        except Exception as exception:
+            kinds = sorted({type(value).__qualname__ for value in values})
+            text = (
+                f"values of variable {name!r} ({', '.join(kinds)}) cannot be pickled, so they cannot leave the worker "
+                f"process: {exception}; save something simpler, or run with workers=1"
+            )
+            failures.append(Failure(f"save {name}", record.iterations[-1], PickleError(text), text))
+    iterations = record.iterations if columns else []
+    return replace(record, iterations=iterations, columns=columns, failures=tuple(failures))
