@@ -65,7 +65,7 @@ class Job:
     repeat_each: int | None = None
     update: DomainUpdate | None = None
 
-    def iter_params(self, domain: Domain) -> IterParams:
+    def iter_params(self, domain: Domain, *, create_id_prefix: bool = False) -> IterParams:
         """Return how a domain is iterated: as the research says, where it is silent as the domain does."""
         own = domain.iter_params
         return replace(
@@ -73,6 +73,7 @@ class Job:
             n_items=own.n_items if self.n_configs is None else self.n_configs,
             n_reps=own.n_reps if self.n_reps == 1 else self.n_reps,
             repeat_each=own.repeat_each if self.repeat_each is None else self.repeat_each,
+            create_id_prefix=own.create_id_prefix or create_id_prefix,
         )
 
 
@@ -102,7 +103,6 @@ class Session:
         seed = options.seed if options.seed is not None else params.seed
         self.seed: int = draw_seed() if seed is None else seed
         self._entropy = entropy_of(self.seed)
-        self._prefix = options.create_id_prefix or params.create_id_prefix
         self._program = Program.of(job.plan)
         self._root_calls: dict[tuple[str, Any], tuple[int, Any]] = {}
         self._running: dict[int, tuple[str, Config]] = {}
@@ -194,7 +194,7 @@ class Session:
     def _run_domains(self) -> None:
         domain, updates, n_before = self._job.domain, 0, 0
         while True:
-            params = self._job.iter_params(domain)
+            params = self._job.iter_params(domain, create_id_prefix=self._options.create_id_prefix)
             size = params.size(domain.node)
             self._progress.expect(None if size is None else n_before + size)
             configs = iterate(domain.node, params, self.seed, updates)
@@ -223,14 +223,22 @@ class Session:
                 if update is not None and any(update.schedule.runs_at(turn, is_last=False) for turn in turns):
                     return
 
-        # only single experiments can be counted before they are grouped
-        total = size if not self._program.is_lockstep and self._job.update is None else None
-        for record in self._executor.run(self._stoppable(stage()), total):
+        n_groups = None if size is None or self._job.update is not None else -(-size // self._group_length(size))
+        for record in self._executor.run(self._stoppable(stage()), n_groups):
             experiment_id, config = self._running.pop(record.position)
             self.store.append(record, experiment_id, config)
             self._n_failed += bool(record.failures)
             self._progress.ended(record.n_iters, bool(record.failures))
         return n_stage
+
+    def _group_length(self, size: int) -> int:
+        """Return how many experiments go together, out of so many in all."""
+        if not self._program.is_lockstep:
+            return 1
+        branches = self._options.branches
+        if branches is None:
+            return max(1, size // max(1, self._job.n_reps))
+        return branches if isinstance(branches, int) else len(branches)
 
     def _stoppable(self, groups: Iterator[Group]) -> Iterator[Group]:
         return itertools.takewhile(lambda _: not self._stop.is_set(), groups)
@@ -272,14 +280,14 @@ class Session:
     def _experiment(self, config: Config, place: int, group_key: bytes, position: int) -> Experiment:
         if self._branches:
             config = config.extended(self._branches[place])
-        experiment_id, key = identify(config, self._entropy, prefix=self._prefix)
+        experiment_id, key = identify(config, self._entropy)
         self._running[position] = (experiment_id, config)
         group_key = b"%b-%d" % (group_key, config.updates)
         experiment = Experiment(
             position, experiment_id, key, group_key, config.values(), config.repetition, config.updates
         )
         if self._program.root_calls:
-            return replace(experiment, roots=self._root_numbers(experiment))
+            return experiment._replace(roots=self._root_numbers(experiment))
         return experiment
 
     def _root_numbers(self, experiment: Experiment) -> dict[str, int]:
@@ -368,12 +376,12 @@ def _distributed_executor(plan: Plan, context: Context, options: RunOptions) -> 
     from daskresearch.execute.distributed import DistributedExecutor
     from daskresearch.execute.travel import pickle_plan
 
+    content = pickle_plan(plan, context)  # what cannot travel is refused before processes are started
     if _place_of(options) == "client":
         client = _active_client() if options.scheduler is None else options.scheduler
-        return DistributedExecutor(client, plan, context, options.workers)
+        return DistributedExecutor(client, plan, content, options.workers)
     workers = options.workers or os.cpu_count() or 1
-    pickle_plan(plan, context)  # refuse before processes are started
-    return DistributedExecutor(private_client(workers), plan, context, workers)
+    return DistributedExecutor(private_client(workers), plan, content, workers)
 
 
 def _refuse_live_results(plan: Plan) -> None:

@@ -6,7 +6,7 @@ A *config* is a tuple of entries with its place in the repetitions and updates o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, final
 
 from daskresearch.domain.alias import Alias
@@ -51,8 +51,9 @@ class Config:
     entries: tuple[Entry, ...]
     repetition: int = 0
     updates: int = 0
-    occurrence: int = field(default=0, compare=False)
+    occurrence: int = 0
     additional: bool = True
+    prefix: str = ""
 
     def config(self) -> dict[str, Any]:
         """Return the true values by parameter, with `repetition` and `updates`."""
@@ -77,7 +78,7 @@ class Config:
 
     def extended(self, entries: tuple[Entry, ...]) -> Config:
         """Return this config with more entries behind its own."""
-        return Config(self.entries + entries, self.repetition, self.updates, self.occurrence, self.additional)
+        return Config(self.entries + entries, self.repetition, self.updates, self.occurrence, self.additional, self.prefix)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self.alias() == other.alias()

@@ -23,7 +23,7 @@ def identity_text(config: Config) -> str:
     return "-".join([f"{name}_{text}" for name, text in sorted(texts.items())])
 
 
-def identify(config: Config, entropy: bytes, *, prefix: bool = False) -> tuple[str, bytes]:
+def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
     """Return the id of a config's experiment and the key of its random streams.
 
     Parameters
@@ -31,13 +31,11 @@ def identify(config: Config, entropy: bytes, *, prefix: bool = False) -> tuple[s
     config : Config
     entropy : bytes
         What the seed of the run gives (see `daskresearch.domain.streams.entropy_of`).
-    prefix : bool
-        Whether sortable indices of the values come first in the id.
 
     Returns
     -------
     str
-        16 digits, after the indices joined by ``_`` if `prefix` is true.
+        16 digits, behind the config's prefix if it has one.
     bytes
         The key, of 16 bytes and the occurrence.
 
@@ -52,6 +50,6 @@ def identify(config: Config, entropy: bytes, *, prefix: bool = False) -> tuple[s
     number = int.from_bytes(digest[16:], "big") + config.occurrence * _STRIDE + config.updates
     text = hashlib.md5(identity_text(config).encode(), usedforsecurity=False).hexdigest()[:8]
     name = f"{text}{number % _DIGITS:08d}"
-    if prefix:
-        name = "_".join([*(entry.index for entry in config.entries), f"{config.repetition:02d}", name])
+    if config.prefix:
+        name = f"{config.prefix}_{config.repetition:02d}_{name}"
     return name, b"%b-%d-%d" % (digest[:16], config.updates, config.occurrence)

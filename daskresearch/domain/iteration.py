@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain.config import Config, Entry
-from daskresearch.domain.nodes import Node, Sampled
+from daskresearch.domain.nodes import Node, Place, Sampled
 from daskresearch.domain.streams import entropy_of, stream
 from daskresearch.errors import DomainError
 
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
 _ENDLESS_BLOCK = 100
+
+_Item = tuple[tuple[Entry, ...], int, str]
 
 
 @final
@@ -59,8 +65,10 @@ def iterate(node: Node, params: IterParams, seed: int, updates: int = 0) -> Iter
     """
     n_items = node.size if params.n_items is None else params.n_items
 
-    def items() -> Iterator[tuple[tuple[Entry, ...], int]]:
-        return itertools.islice(_counted(node, seed, updates), n_items)
+    most = None if n_items is None else min(n_items, sys.maxsize)
+
+    def items() -> Iterator[_Item]:
+        return itertools.islice(_items(node, seed, updates, prefixed=params.create_id_prefix), most)
 
     if params.n_reps == 1:
         blocks: Iterator[Any] = iter([[items()]])
@@ -74,33 +82,43 @@ def iterate(node: Node, params: IterParams, seed: int, updates: int = 0) -> Iter
         blocks = ([part] * params.n_reps for part in parts)
     for block in blocks:
         for repetition, part in enumerate(block):
-            for entries, occurrence in part:
-                yield Config(entries, repetition, updates, occurrence, params.additional)
+            for entries, occurrence, prefix in part:
+                yield Config(entries, repetition, updates, occurrence, params.additional, prefix)
 
 
-def _counted(node: Node, seed: int, updates: int) -> Iterator[tuple[tuple[Entry, ...], int]]:
-    """Yield entries without end, each with the number of equal configs before it."""
+def _items(node: Node, seed: int, updates: int, *, prefixed: bool) -> Iterator[_Item]:
+    """Yield without end entries, what tells them from equal ones, and the prefix of their id."""
     rng = stream(entropy_of(seed), f"domain-{updates}")
-    sources: dict[Sampled, Iterator[Any]] = {}
+    draws = _Draws(rng)
     counts: dict[int, int] = {}
     for turn in itertools.count():
         for combination in node.combinations(rng):
-            entries = combination
-            if Sampled in map(type, combination):
-                entries = tuple([_drawn(part, sources, rng) if type(part) is Sampled else part for part in combination])
-            if node.is_distinct and node.size is not None:
-                yield entries, turn
-            elif node.is_distinct:
-                yield entries, 0
-            else:
+            parts, kinds = combination, set(map(type, combination))
+            occurrence = turn
+            if Sampled in kinds:
+                occurrence = draws.n_drawn
+                parts = tuple([draws.entry(part) if type(part) is Sampled else part for part in parts])
+            prefix = "_".join([part.index for part in parts]) if prefixed else ""
+            entries = tuple([part for part in parts if type(part) is Entry]) if Place in kinds else parts
+            if not node.is_distinct:
                 content = hash(tuple(sorted([(entry.name, entry.alias) for entry in entries])))
                 occurrence = counts.get(content, 0)
                 counts[content] = occurrence + 1
-                yield entries, occurrence
+            yield entries, occurrence, prefix
 
 
-def _drawn(sampled: Sampled, sources: dict[Sampled, Iterator[Any]], rng: Any) -> Entry:
-    source = sources.get(sampled)
-    if source is None:
-        source = sources[sampled] = sampled.source.draw(rng)
-    return Entry.of(sampled.name, next(source))
+class _Draws:
+    """The draws of each sampled parameter, numbered."""
+
+    def __init__(self, rng: Generator) -> None:
+        self._rng = rng
+        self._values: dict[Sampled, Iterator[Any]] = {}
+        self.n_drawn = 0
+
+    def entry(self, sampled: Sampled) -> Entry:
+        """Return the entry of the next draw."""
+        values = self._values.get(sampled)
+        if values is None:
+            values = self._values[sampled] = sampled.source.draw(self._rng)
+        self.n_drawn += 1
+        return Entry.of(sampled.name, next(values), f"{self.n_drawn:06d}")

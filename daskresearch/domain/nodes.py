@@ -1,7 +1,7 @@
 """The algebra of domains: immutable nodes that yield tuples of entries, and how they combine.
 
 A sampled parameter is yielded as a *placeholder* and drawn when the whole combination stands, so that each
-combination of a product gets a draw of its own. A node that only samples is *endless*; a product of a finite
+combination of a product gets a draw of its own. A sum marks its combinations with the *place* of their term. A node that only samples is *endless*; a product of a finite
 node with an endless one has the size of the finite one. A product over an endless sum is the sum of the products.
 """
 
@@ -39,7 +39,7 @@ class Node(ABC):
 
     @abstractmethod
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
-        """Yield tuples of entries and placeholders, in order."""
+        """Yield tuples of entries, placeholders and places, in order."""
 
 
 @final
@@ -91,6 +91,14 @@ class Values(Node):
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which term of a sum a combination is of, for sortable ids; stands before its entries."""
+
+    index: str
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Sampled(Node):
     """One parameter drawn anew for each combination: its own placeholder, without end."""
@@ -98,16 +106,12 @@ class Sampled(Node):
     name: str
     source: Source
     size = None
+    is_distinct = True  # draws are told apart by their number
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
         """The parameter."""
         return (self.name,)
-
-    @property
-    def is_distinct(self) -> bool:  # type: ignore[override]
-        """Whether two draws are never equal."""
-        return self.source.is_continuous
 
     @property
     def is_replayable(self) -> bool:  # type: ignore[override]
@@ -185,30 +189,48 @@ class Sum(Node):
     """Terms one after the other, weighted neighbours mixed at random; build it with `add` and `weigh`."""
 
     terms: tuple[tuple[float | None, Node], ...]
-    size: int | None = field(init=False)
-    names: tuple[str, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        nodes = [node for _, node in self.terms]
-        sizes = [node.size for node in nodes if node.size is not None]
-        _set(self, "size", sum(sizes) if len(sizes) == len(nodes) else None)
-        _set(self, "names", tuple(dict.fromkeys(name for node in nodes for name in node.names)))
-        sets = {frozenset(node.names) for node in nodes}
-        complete = all(node.has_all_names for node in nodes)
-        _set(self, "has_all_names", complete and len(sets) == 1)
-        _set(self, "is_replayable", all(node.is_replayable for node in nodes))
-        apart = len(nodes) == 1 or (complete and len(sets) == len(nodes))
-        _set(self, "is_distinct", apart and all(node.is_distinct for node in nodes))
+    # computed when asked for, so that a sum of thousands is built in linear time
+
+    @cached_property
+    def size(self) -> int | None:  # type: ignore[override]
+        """The sizes of all terms together."""
+        sizes = [node.size for _, node in self.terms]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The parameters of all terms, each once."""
+        return tuple(dict.fromkeys(name for _, node in self.terms for name in node.names))
+
+    @cached_property
+    def has_all_names(self) -> bool:  # type: ignore[override]
+        """Whether all terms have the same parameters."""
+        return all(node.has_all_names and len(node.names) == len(self.names) for _, node in self.terms)
+
+    @cached_property
+    def is_replayable(self) -> bool:  # type: ignore[override]
+        """Whether all terms are."""
+        return all(node.is_replayable for _, node in self.terms)
+
+    @cached_property
+    def is_distinct(self) -> bool:  # type: ignore[override]
+        """Whether no two terms have the same parameters, and each is distinct."""
+        apart = {frozenset(node.names) for _, node in self.terms if node.has_all_names}
+        return len(apart) == len(self.terms) and all(node.is_distinct for _, node in self.terms)
 
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
         """Yield the terms in order, each run of weighted ones as a mixture."""
-        for weighted, run in itertools.groupby(self.terms, key=lambda term: term[0] is not None):
+        width = len(str(len(self.terms) - 1))
+        placed = [(weight, (Place(f"{i:0{width}d}"),), node) for i, (weight, node) in enumerate(self.terms)]
+        for is_weighted, run in itertools.groupby(placed, key=lambda term: term[0] is not None):
             terms = list(run)
-            if weighted and len(terms) > 1:
-                yield from _mix([weight or 0.0 for weight, _ in terms], [node for _, node in terms], rng)
+            if is_weighted and len(terms) > 1:
+                yield from _mix(terms, rng)
             else:
-                for _, node in terms:
-                    yield from node.combinations(rng)
+                for _, place, node in terms:
+                    for combination in node.combinations(rng):
+                        yield place + combination
 
     def __repr__(self) -> str:
         return " + ".join(
@@ -220,19 +242,23 @@ def _set(node: Node, name: str, value: object) -> None:
     object.__setattr__(node, name, value)
 
 
-def _mix(weights: list[float], nodes: Sequence[Node], rng: Generator) -> Iterator[tuple[Any, ...]]:
-    """Yield from the nodes at random by weight until each is exhausted."""
-    iterators = [node.combinations(rng) for node in nodes]
+def _mix(
+    terms: Sequence[tuple[float | None, tuple[Place], Node]], rng: Generator
+) -> Iterator[tuple[Any, ...]]:
+    """Yield from the terms at random by weight until each is exhausted."""
+    weights = [weight or 0.0 for weight, _, _ in terms]
+    iterators = [(place, node.combinations(rng)) for _, place, node in terms]
     while iterators:
         bounds = list(itertools.accumulate(weights))
         exhausted = None
         while exhausted is None:
             chosen = min(bisect(bounds, rng.random() * bounds[-1]), len(bounds) - 1)
-            combination = next(iterators[chosen], None)
+            place, iterator = iterators[chosen]
+            combination = next(iterator, None)
             if combination is None:
                 exhausted = chosen
             else:
-                yield combination
+                yield place + combination
         del iterators[exhausted], weights[exhausted]
 
 
@@ -247,7 +273,8 @@ def option(name: str, values: Any) -> Node:
             f"give a list of arrays instead"
         )
     if array_like:
-        values = values.tolist() if values.dtype.kind in "biufc" else list(values)
+        # Python's numbers where they read the same: float32's 0.1 would become 0.10000000149011612
+        values = values.tolist() if values.dtype.kind in "biu" or str(values.dtype) == "float64" else list(values)
     if not isinstance(values, (list, tuple, range)):
         source = Source.of(values)
         if source is None:

@@ -31,11 +31,6 @@ _SHORT = {
     "chi2": "chisquare",
     "c": "choice",
 }
-_CONTINUOUS = frozenset(
-    "beta chisquare exponential f gamma gumbel laplace logistic lognormal noncentral_chisquare noncentral_f normal "
-    "pareto power random rayleigh standard_cauchy standard_exponential standard_gamma standard_normal standard_t "
-    "triangular uniform vonmises wald weibull".split()
-)
 _BLOCK = 64
 
 
@@ -107,14 +102,11 @@ class Source:
     ----------
     draw : callable
         Takes a numpy Generator, returns an endless iterator of values.
-    is_continuous : bool
-        Whether two draws are never equal.
     is_seeded : bool
         Whether the draws follow the Generator, so that they can be had again.
     """
 
     draw: Callable[[Generator], Iterator[Any]]
-    is_continuous: bool
     is_seeded: bool
     text: str
 
@@ -122,12 +114,13 @@ class Source:
     def of(cls, values: Any) -> Source | None:
         """Return how to draw from `values`, or None if they are no sampler."""
         if isinstance(values, NumpySampler):
-            return cls(_blocks_of_numpy(values), values.name in _CONTINUOUS, True, repr(values))
-        if hasattr(values, "rvs") and not isinstance(values, type):
+            return cls(_blocks_of_numpy(values), True, repr(values))
+        is_frozen = hasattr(values, "dist") or hasattr(values, "_dist")  # the latter of multivariate ones
+        if hasattr(values, "rvs") and is_frozen:
             name = getattr(getattr(values, "dist", values), "name", type(values).__name__)
-            return cls(_blocks_of_scipy(values), hasattr(values, "pdf"), True, f"scipy.stats.{name}")
+            return cls(_blocks_of_scipy(values), True, f"scipy.stats.{name}")
         if isinstance(values, SupportsSample) and not isinstance(values, type):
-            return cls(_ones_of(values), False, False, type(values).__name__)
+            return cls(_ones_of(values), False, type(values).__name__)
         return None
 
 

@@ -42,10 +42,11 @@ def private_client(workers: int) -> Client:
         if client is None or _warm["pid"] != os.getpid() or client.status != "running":
             _warm.clear()
             client = _start(workers)
-        if _warm["workers"] != workers:
+            _await_workers(client, workers)
+        elif _warm["workers"] != workers:
             client.cluster.scale(workers)
-            _warm["workers"] = workers
-        _await_workers(client, workers)
+            _await_workers(client, workers)
+        _warm["workers"] = workers
         return client
 
 
@@ -69,7 +70,7 @@ def _start(workers: int) -> Client:
     client = Client(cluster, set_as_default=False)
     if not _warm:
         atexit.register(shutdown)
-    _warm.update(client=client, cluster=cluster, workers=workers, pid=os.getpid())
+    _warm.update(client=client, cluster=cluster, pid=os.getpid())
     return client
 
 

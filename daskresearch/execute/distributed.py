@@ -10,23 +10,22 @@ import hashlib
 import queue
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, final
-
-import cloudpickle
+from typing import TYPE_CHECKING, final
 
 from daskresearch.errors import ClusterError
-from daskresearch.execute.travel import dumps, pickle_plan
-from daskresearch.execute.window import Window
+from daskresearch.execute.travel import dumps
+from daskresearch.execute.window import BUDGET_S, Window
 from daskresearch.plan import Plan
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker import (
     Blob,
-    Context,
     Experiment,
     Group,
     Outcome,
     Program,
+    Receipt,
     RootKey,
+    load_records,
     run_batch,
     run_root,
 )
@@ -45,26 +44,20 @@ class DistributedExecutor:
     ----------
     client : distributed.Client
     plan : Plan
-    context : Context
+    content : bytes
+        The pickled plan and context, from `daskresearch.execute.travel.pickle_plan`.
     workers : int, optional
         The most batches that run at once. Default: as many as the workers have threads.
-
-    Raises
-    ------
-    PickleError
-        If a unit cannot travel.
     """
 
-    def __init__(self, client: Client, plan: Plan, context: Context, workers: int | None = None) -> None:
-        content = pickle_plan(plan, context)
+    def __init__(self, client: Client, plan: Plan, content: bytes, workers: int | None = None) -> None:
         self._client = client
         self._program = Program.of(plan)
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, content)
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
-        threads = sum(client.nthreads().values())
-        self._slots = max(1, min(threads, workers or threads))
+        self._slots = workers or max(1, sum(client.nthreads().values()))
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
         self._roots: dict[RootKey, Future | Outcome] = {}
 
@@ -88,8 +81,9 @@ class DistributedExecutor:
                 if receipt is None:
                     suspects.extend(batch)
                 else:
-                    window.measured(len(batch), receipt.seconds)
-                    yield from cloudpickle.loads(receipt.records)
+                    window.measured(receipt.n_groups, receipt.seconds)
+                    window.give_back(batch[receipt.n_groups :])
+                    yield from load_records(receipt.records)
             for group in suspects:
                 yield from self._run_suspect(group)
         finally:
@@ -100,7 +94,7 @@ class DistributedExecutor:
         future = self._submit([group])
         receipt = self._receipt(future)
         if receipt is not None:
-            yield from cloudpickle.loads(receipt.records)
+            yield from load_records(receipt.records)
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
                 yield from self._run_suspect((experiment,))
@@ -116,30 +110,33 @@ class DistributedExecutor:
             for group in batch:
                 for experiment in group:
                     known.update(self._roots_of(experiment))
-        groups = dumps(batch)
+        groups = dumps([[tuple(experiment) for experiment in group] for group in batch])
         return self._client.submit(
-            run_batch, self._blob, groups, list(known), *known.values(), key=self._key(self._name), pure=False
-        )
+            run_batch, self._blob, groups, BUDGET_S, list(known), *known.values(),
+            key=self._key(self._name), pure=False,
+        )  # fmt: skip
 
     def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future | Outcome]:
         """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
-        for name, number in experiment.roots.items():
-            key = (name, number)
+        keys = [experiment.root_key(name) for name in self._program.root_calls]
+        for key in keys:
+            name = key[0]
             if key not in self._roots:
                 upstream = sorted(self._program.roots[name].unit.upstream)
-                inputs = [self._roots[up, experiment.roots[up]] for up in upstream]
+                inputs = [self._roots[experiment.root_key(up)] for up in upstream]
                 self._roots[key] = self._client.submit(
-                    run_root, self._blob, name, dumps(experiment), upstream, *inputs,
+                    run_root, self._blob, name, dumps(tuple(experiment)), upstream, *inputs,
                     key=self._key(name), pure=False, priority=10,
                 )  # fmt: skip
-        return {key: self._roots[key] for key in experiment.roots.items()}
+        return {key: self._roots[key] for key in keys}
 
-    def _receipt(self, future: Future) -> Any:
+    def _receipt(self, future: Future) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
         try:
-            return future.result()
+            receipt: Receipt = future.result()
+            return receipt
         except KilledWorker as death:
             self._forget_dead_roots(death)
             return None

@@ -1,4 +1,4 @@
-"""How much work is handed out at once: batches that grow with measured speed, in a bounded window."""
+"""How much work is handed out at once: batches that follow measured speed, in a bounded window."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from typing import final
 
 from daskresearch.worker import Group
 
-_TARGET_S = 0.25
-_GROWTH = 64
-_LONG_S = 0.5
+BUDGET_S = 0.25
+"""Seconds of work in a batch: much more than a message costs, little enough to lose."""
+_LEAST_S = 0.01
+_FIRST = 256
 
 
 @final
 class Window:
     """Cuts groups into batches whose run time is worth a message, and says how many may be out at once.
 
+    A worker gives back what it has not begun within `BUDGET_S`, so that the first batches may be large before anyone
+    knows how long a group takes.
+
     Parameters
     ----------
     groups : iterator of Group
     total : int, optional
-        How many there are, if known.
+        How many there are, as far as is known; an estimate will do.
     slots : int
         How many batches run at once.
 
@@ -29,39 +33,54 @@ class Window:
     --------
     >>> window = Window(iter([("a",), ("b",), ("c",), ("d",)]), 4, slots=1)
     >>> window.next_batch()
-    [('a',)]
-    >>> window.measured(n_groups=1, seconds=1e-4)
-    >>> window.next_batch()
-    [('b',), ('c',), ('d',)]
+    [('a',), ('b',)]
+    >>> window.measured(n_groups=1, seconds=0.2)
+    >>> window.give_back([("b",)])
+    >>> window.next_batch(), window.next_batch()
+    ([('b',)], [('c',)])
     """
 
     def __init__(self, groups: Iterator[Group], total: int | None, slots: int) -> None:
         self._groups = groups
         self._remaining = total
         self._slots = slots
-        self._size = 1
+        self._given_back: list[Group] = []
         self._seconds_each: float | None = None
 
     @property
     def most_out(self) -> int:
-        """How many batches may be out: twice the slots while they are short, so that no slot waits for the next."""
+        """How many batches may be out: twice the slots, so that none waits for the next, unless groups are long."""
         each = self._seconds_each
-        return self._slots if each is not None and each * self._size > _LONG_S else 2 * self._slots
+        is_long = each is not None and each > BUDGET_S
+        is_short_of_work = self._remaining is not None and self._remaining < 4 * self._slots
+        return self._slots if is_long or (each is None and is_short_of_work) else 2 * self._slots
 
     def next_batch(self) -> list[Group]:
         """Return the next groups, none when all are handed out."""
-        size = self._size
+        size = self._size()
+        batch, self._given_back = self._given_back[:size], self._given_back[size:]
+        new = list(itertools.islice(self._groups, size - len(batch)))
         if self._remaining is not None:
-            size = max(1, min(size, -(-self._remaining // self._slots)))
-        batch = list(itertools.islice(self._groups, size))
-        if self._remaining is not None:
-            self._remaining -= len(batch)
-        return batch
+            self._remaining -= len(new)
+        return batch + new
+
+    def give_back(self, groups: list[Group]) -> None:
+        """Take back groups that a worker has not begun."""
+        self._given_back.extend(groups)
 
     def measured(self, n_groups: int, seconds: float) -> None:
         """Take note of how long a batch ran."""
-        each = seconds / n_groups
-        known = self._seconds_each
-        self._seconds_each = each if known is None else (known + each) / 2
-        fitting = int(_TARGET_S / max(self._seconds_each, 1e-7))
-        self._size = max(1, min(fitting, self._size * _GROWTH))
+        each = max(seconds / n_groups, 1e-7)
+        self._seconds_each = each if self._seconds_each is None else (self._seconds_each + each) / 2
+
+    def _size(self) -> int:
+        each = self._seconds_each
+        if each is None:
+            size, least = (1 if self._remaining is None else _FIRST), 1
+        else:
+            size, least = int(BUDGET_S / each), int(_LEAST_S / each)
+        if self._remaining is not None:
+            # towards the end smaller ones, so that all slots end together
+            left = self._remaining + len(self._given_back)
+            size = min(size, max(least, -(-left // (2 * self._slots))))
+        return max(1, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, NamedTuple, Protocol, final
 
 
 class Missing(Enum):
@@ -53,9 +53,7 @@ class Failure:
     traceback: str
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """The rows of one finished experiment.
 
     Attributes

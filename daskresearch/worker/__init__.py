@@ -4,7 +4,7 @@ from daskresearch.worker.experiment import Context, Experiment
 from daskresearch.worker.group import identity
 from daskresearch.worker.program import Program
 from daskresearch.worker.shared import Outcome, RootKey, RootOutputs
-from daskresearch.worker.task import Blob, Group, Receipt, run_batch, run_groups, run_root
+from daskresearch.worker.task import Blob, Group, Receipt, load_records, run_batch, run_groups, run_root
 
 __all__ = [
     "Blob",
@@ -17,6 +17,7 @@ __all__ = [
     "RootKey",
     "RootOutputs",
     "identity",
+    "load_records",
     "run_batch",
     "run_groups",
     "run_root",

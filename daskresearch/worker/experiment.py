@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 from daskresearch.domain.streams import stream
 from daskresearch.store.record import Failure, Record
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(NamedTuple):
     """One config that is to run.
 
     Attributes
@@ -30,8 +28,8 @@ class Experiment:
     values : dict
         The config.
     repetition, updates : int
-    roots : Mapping of str to int
-        For each steady root the number of the call whose output it shares.
+    roots : Mapping of str to int, optional
+        For each steady root, if there are any, the number of the call whose output it shares.
     """
 
     position: int
@@ -41,11 +39,17 @@ class Experiment:
     values: dict[str, Any]
     repetition: int = 0
     updates: int = 0
-    roots: Mapping[str, int] = field(default_factory=dict)
+    roots: Mapping[str, int] | None = None
 
     def full(self) -> dict[str, Any]:
         """Return the config with repetition and updates."""
-        return self.values | {"repetition": self.repetition, "updates": self.updates}
+        return {**self.values, "repetition": self.repetition, "updates": self.updates}
+
+    def root_key(self, name: str) -> tuple[str, int]:
+        """Return which call of a steady root the experiment shares."""
+        if self.roots is None:
+            raise LookupError(f"experiment {self.id} shares no root {name!r}")
+        return name, self.roots[name]
 
 
 class SharedRoots(Protocol):

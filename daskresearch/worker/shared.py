@@ -58,7 +58,7 @@ class RootOutputs:
 
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
-        key = (name, experiment.roots[name])
+        key = experiment.root_key(name)
         future = self._outcomes.get(key)
         if future is None:
             with self._lock:
@@ -79,7 +79,7 @@ class RootOutputs:
             future.set_result(Outcome(failure=shared.failure))
         except BaseException as exception:
             with self._lock:
-                del self._outcomes[name, experiment.roots[name]]
+                del self._outcomes[experiment.root_key(name)]
             future.set_exception(exception)
             raise
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, final
 
@@ -45,11 +45,14 @@ class Receipt:
     ----------
     seconds : float
         How long the batch ran.
+    n_groups : int
+        How many groups were run; the others were left when the time was up.
     records : bytes
         The pickled records.
     """
 
     seconds: float
+    n_groups: int
     records: bytes
 
 
@@ -65,14 +68,18 @@ def run_groups(
                 yield run_experiment(program, experiment, context, shared)
 
 
-def run_batch(blob: Blob, groups: bytes, known: Sequence[RootKey], *outcomes: Outcome) -> Receipt:
-    """Run groups of experiments in a worker process.
+def run_batch(
+    blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome
+) -> Receipt:
+    """Run groups of experiments in a worker process until their time is up.
 
     Parameters
     ----------
     blob : Blob
     groups : bytes
         A pickled list of groups.
+    budget_s : float
+        Seconds after which no further group is begun; the first one runs in any case.
     known : sequence of RootKey
         The roots whose outcomes follow.
     *outcomes : Outcome
@@ -80,9 +87,15 @@ def run_batch(blob: Blob, groups: bytes, known: Sequence[RootKey], *outcomes: Ou
     start = time.perf_counter()
     program, context, shared = _workplace(blob)
     shared.learn(dict(zip(known, outcomes, strict=True)))
-    records = list(run_groups(program, cloudpickle.loads(groups), context, shared))
+    records: list[Record] = []
+    n_groups = 0
+    for group in cloudpickle.loads(groups):
+        records.extend(run_groups(program, [tuple(map(Experiment._make, group))], context, shared))
+        n_groups += 1
+        if time.perf_counter() - start > budget_s:
+            break
     content = _dump_records(records)
-    return Receipt(time.perf_counter() - start, content)
+    return Receipt(time.perf_counter() - start, n_groups, content)
 
 
 def run_root(blob: Blob, name: str, experiment: bytes, names: Sequence[str], *inputs: Outcome) -> Outcome:
@@ -92,7 +105,7 @@ def run_root(blob: Blob, name: str, experiment: bytes, names: Sequence[str], *in
         if outcome.failure is not None:
             return outcome
     outputs = {upstream: outcome.output for upstream, outcome in zip(names, inputs, strict=True)}
-    outcome = call_root(program, context, name, cloudpickle.loads(experiment), outputs)
+    outcome = call_root(program, context, name, Experiment._make(cloudpickle.loads(experiment)), outputs)
     if outcome.failure is not None:
         return Outcome(failure=portable(outcome.failure))
     return outcome
@@ -109,13 +122,23 @@ def _dump_records(records: list[Record]) -> bytes:
     """Pickle records; a value that cannot be pickled becomes a failure of its experiment alone."""
     safe = [_portable_failures(record) if record.failures else record for record in records]
     try:
-        return cloudpickle.dumps(safe, protocol=pickle.HIGHEST_PROTOCOL)
+        return _dump_tuples(safe)
     except Exception:
-        return cloudpickle.dumps([_picklable(record) for record in safe], protocol=pickle.HIGHEST_PROTOCOL)
+        return _dump_tuples([_picklable(record) for record in safe])
+
+
+def _dump_tuples(values: Iterable[tuple[Any, ...]]) -> bytes:
+    """Pickle named tuples as plain ones, which takes a third of the time."""
+    return cloudpickle.dumps([tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def load_records(content: bytes) -> list[Record]:
+    """Return the records of a receipt."""
+    return [Record._make(values) for values in cloudpickle.loads(content)]
 
 
 def _portable_failures(record: Record) -> Record:
-    return replace(record, failures=tuple([portable(failure) for failure in record.failures]))
+    return record._replace(failures=tuple([portable(failure) for failure in record.failures]))
 
 
 def _picklable(record: Record) -> Record:
@@ -133,4 +156,4 @@ def _picklable(record: Record) -> Record:
             )
             failures.append(Failure(f"save {name}", record.iterations[-1], PickleError(text), text))
     iterations = record.iterations if columns else []
-    return replace(record, iterations=iterations, columns=columns, failures=tuple(failures))
+    return record._replace(iterations=iterations, columns=columns, failures=tuple(failures))
