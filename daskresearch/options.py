@@ -7,16 +7,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from daskresearch.errors import OptionError, near_miss
-
-LOCAL_SCHEDULERS = {
-    "sync": "serial",
-    "synchronous": "serial",
-    "single-threaded": "serial",
-    "threads": "threads",
-    "threading": "threads",
-    "processes": "processes",
-    "multiprocessing": "processes",
-}
+from daskresearch.execute import SCHEDULERS
 
 
 @final
@@ -51,13 +42,13 @@ class RunOptions:
             raise OptionError(f"seed must be a non-negative integer, not {self.seed!r}")
         if self.executor_target not in ("threads", "for"):
             raise OptionError(f"executor_target must be 'threads' or 'for', not {self.executor_target!r}")
-        if isinstance(self.scheduler, str) and self.scheduler not in LOCAL_SCHEDULERS:
+        if isinstance(self.scheduler, str) and self.scheduler not in SCHEDULERS:
             raise OptionError(
-                f"scheduler {self.scheduler!r} is none of {sorted(LOCAL_SCHEDULERS)} and no distributed.Client"
-                f"{near_miss(self.scheduler, LOCAL_SCHEDULERS)}"
+                f"scheduler {self.scheduler!r} is none of {sorted(SCHEDULERS)} and no distributed.Client"
+                f"{near_miss(self.scheduler, SCHEDULERS)}"
             )
         if self.scheduler is not None and not isinstance(self.scheduler, str) and not hasattr(self.scheduler, "submit"):
-            raise OptionError(f"scheduler must be a Dask scheduler's name or a distributed.Client, not {self.scheduler!r}")
+            raise OptionError(f"scheduler must be the name of one or a distributed.Client, not {self.scheduler!r}")
         if self.dump_results:
             raise OptionError(
                 "dump_results=True is not available in this release, which keeps results in memory; "

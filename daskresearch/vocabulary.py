@@ -213,7 +213,7 @@ class Vocabulary(ABC):
             Unit(
                 name=name,
                 kind=Kind.SAVE,
-                args=(source,),
+                kwargs={"source": source},
                 schedule=Schedule.parse(when),
                 saves=variables_of(name, dst, save_output_dict),
                 saves_dict=save_output_dict,
@@ -248,12 +248,12 @@ class Vocabulary(ABC):
                 raise PlanError(f"a namespace must be a module or a dict of functions, not {namespace!r}")
         return self._with(self._plan, (*self._namespaces, *namespaces))
 
-    def __getattr__(self, name: str) -> Callable[..., Self]:
+    def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or name in _PROBED:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         function = _find(name, sys._getframe(1), self._namespaces)
 
-        def add(*args: Any, mode: str = "callable", **kwargs: Any) -> Self:
+        def add(*args: Any, mode: str = "callable", **kwargs: Any) -> Any:
             """Add the function as a unit; see `add_callable` and, with mode='generator', `add_generator`."""
             if mode not in ("callable", "func", "generator"):
                 raise PlanError(f"mode of unit {name!r} must be 'callable' or 'generator', not {mode!r}")
@@ -269,7 +269,7 @@ class Vocabulary(ABC):
 def _find(name: str, frame: FrameType, namespaces: tuple[Any, ...]) -> Callable[..., Any]:
     """Return the function of the short form: of the caller's scope, ``__main__``, builtins or a namespace."""
     main = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
-    places = [frame.f_locals, frame.f_globals, main, vars(builtins)]
+    places: list[Mapping[str, Any]] = [frame.f_locals, frame.f_globals, main, vars(builtins)]
     places += [space if isinstance(space, Mapping) else vars(space) for space in namespaces]
     for place in places:
         if callable(place.get(name)):
@@ -341,5 +341,3 @@ def _named(function: Any) -> str:
     if not callable(function):
         raise PlanError(f"a unit is a name or a function, not {function!r}")
     return name_of(function)
-
-

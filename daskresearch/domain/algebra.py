@@ -55,6 +55,7 @@ class Domain:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, domain: Mapping[str, Any] | Domain | None = None, **options: Any) -> None:
+        self._node: Node
         self._params = IterParams()
         if isinstance(domain, Domain):
             self._node, self._params = domain._node, domain._params
@@ -76,12 +77,11 @@ class Domain:
     def __mul__(self, other: Any) -> Domain:
         if isinstance(other, Domain):
             return Domain._of(multiply(self._node, other._node))
-        if isinstance(other, Real) and not isinstance(other, bool):
+        if not isinstance(other, bool) and isinstance(other, Real):
             return Domain._of(weigh(float(other), self._node))
         return NotImplemented
 
-    def __rmul__(self, weight: Any) -> Domain:
-        return self * weight
+    __rmul__ = __mul__
 
     def __add__(self, other: Any) -> Domain:
         return Domain._of(add(self._node, other._node)) if isinstance(other, Domain) else NotImplemented
@@ -187,7 +187,7 @@ def Option(name: str, values: Any) -> Domain:  # noqa: N802  (the name that Batc
     return Domain._of(option(name, values))
 
 
-def branch_entries(branches: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[Any, ...]]:
+def branch_entries(branches: Sequence[Mapping[str, Any] | Config], names: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the entries that a list of branch configs appends to the members of a group.
 
     Raises
@@ -213,5 +213,3 @@ def _product_of(options: Mapping[str, Any]) -> Node:
     for name, values in options.items():
         node = multiply(node, option(name, values))
     return node
-
-

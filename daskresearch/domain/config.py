@@ -78,7 +78,9 @@ class Config:
 
     def extended(self, entries: tuple[Entry, ...]) -> Config:
         """Return this config with more entries behind its own."""
-        return Config(self.entries + entries, self.repetition, self.updates, self.occurrence, self.additional, self.prefix)
+        return Config(
+            self.entries + entries, self.repetition, self.updates, self.occurrence, self.additional, self.prefix
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self.alias() == other.alias()

@@ -233,18 +233,14 @@ class Sum(Node):
                         yield place + combination
 
     def __repr__(self) -> str:
-        return " + ".join(
-            repr(node) if weight is None else f"{weight:g} * ({node!r})" for weight, node in self.terms
-        )
+        return " + ".join(repr(node) if weight is None else f"{weight:g} * ({node!r})" for weight, node in self.terms)
 
 
 def _set(node: Node, name: str, value: object) -> None:
     object.__setattr__(node, name, value)
 
 
-def _mix(
-    terms: Sequence[tuple[float | None, tuple[Place], Node]], rng: Generator
-) -> Iterator[tuple[Any, ...]]:
+def _mix(terms: Sequence[tuple[float | None, tuple[Place], Node]], rng: Generator) -> Iterator[tuple[Any, ...]]:
     """Yield from the terms at random by weight until each is exhausted."""
     weights = [weight or 0.0 for weight, _, _ in terms]
     iterators = [(place, node.combinations(rng)) for _, place, node in terms]

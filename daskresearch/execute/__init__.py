@@ -1,5 +1,15 @@
 """Where experiments run: in this process, in threads, or on the workers of a Dask cluster."""
 
+from daskresearch.execute.choose import SCHEDULERS, Place, choose_place, distributed_executor, local_executor
 from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
 
-__all__ = ["Executor", "SerialExecutor", "ThreadsExecutor"]
+__all__ = [
+    "SCHEDULERS",
+    "Executor",
+    "Place",
+    "SerialExecutor",
+    "ThreadsExecutor",
+    "choose_place",
+    "distributed_executor",
+    "local_executor",
+]

@@ -10,7 +10,7 @@ import hashlib
 import queue
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError
 from daskresearch.execute.travel import dumps
@@ -59,13 +59,13 @@ class DistributedExecutor:
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._slots = workers or max(1, sum(client.nthreads().values()))
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
-        self._roots: dict[RootKey, Future | Outcome] = {}
+        self._roots: dict[RootKey, Future[Any] | Outcome] = {}
 
     def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
         """Yield the records batch by batch, those of suspects at the end."""
         window = Window(groups, total, self._slots)
-        ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        out: dict[Future, list[Group]] = {}
+        ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        out: dict[Future[Any], list[Group]] = {}
         suspects: list[Group] = []
         try:
             while True:
@@ -104,8 +104,8 @@ class DistributedExecutor:
                 failure = Failure("worker", 0, ClusterError(text), text)
                 yield Record(experiment.position, 0, [], {}, (failure,))
 
-    def _submit(self, batch: list[Group]) -> Future:
-        known: dict[RootKey, Future | Outcome] = {}
+    def _submit(self, batch: list[Group]) -> Future[Any]:
+        known: dict[RootKey, Future[Any] | Outcome] = {}
         if self._program.root_calls:
             for group in batch:
                 for experiment in group:
@@ -116,7 +116,7 @@ class DistributedExecutor:
             key=self._key(self._name), pure=False,
         )  # fmt: skip
 
-    def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future | Outcome]:
+    def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future[Any] | Outcome]:
         """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
         keys = [experiment.root_key(name) for name in self._program.root_calls]
         for key in keys:
@@ -130,7 +130,7 @@ class DistributedExecutor:
                 )  # fmt: skip
         return {key: self._roots[key] for key in keys}
 
-    def _receipt(self, future: Future) -> Receipt | None:
+    def _receipt(self, future: Future[Any]) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 

@@ -41,9 +41,12 @@ def pickle_plan(plan: Plan, context: Any) -> bytes:
 
 def dumps(value: Any) -> bytes:
     """Pickle a value with the user's modules by value, or by name where that is impossible."""
+    content: bytes
     with _by_value(), suppress(Exception):
-        return cloudpickle.dumps(value)
-    return cloudpickle.dumps(value)
+        content = cloudpickle.dumps(value)
+        return content
+    content = cloudpickle.dumps(value)
+    return content
 
 
 def _check_unit(unit: Unit) -> None:

@@ -26,4 +26,5 @@ __all__ = [
     "name_of",
     "plan_of",
     "roots_of",
+    "variables_of",
 ]

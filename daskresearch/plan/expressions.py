@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 class Scope(Protocol):
     """A running experiment as expressions see it."""
 
-    values: Mapping[str, Any]
+    values: dict[str, Any]
     """The config."""
-    full: Mapping[str, Any]
+    full: dict[str, Any]
     """The config with repetition and updates."""
-    iteration: int
     outputs: dict[str, Any]
     """The last output of each unit, and the instances, by name."""
 
@@ -75,6 +74,7 @@ class Expression(ABC):
         return Item(self, key)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Expression:
+        """Record a call of the value."""
         return Called(self, args, kwargs)
 
     def __bool__(self) -> NoReturn:

@@ -196,4 +196,5 @@ def _in_order(experiments: Experiments, rows: Rows) -> Sequence[int]:
     positions = np.asarray(experiments.positions, dtype=np.int64)[np.asarray(rows.experiments, dtype=np.int64)]
     if positions.size < 2 or bool((positions[1:] >= positions[:-1]).all()):
         return range(len(positions))
-    return np.argsort(positions, kind="stable").tolist()
+    order: list[int] = np.argsort(positions, kind="stable").tolist()
+    return order

@@ -87,9 +87,8 @@ def _config_columns(experiments: Experiments, index: Sequence[int], layout: Layo
         columns["config"] = _series(_taken(joined, index), str)
         if layout.drop_columns:
             return columns
-    if layout.use_alias:
-        described = texts
-    else:
+    described = texts
+    if not layout.use_alias:
         described = [config.values() | config.auxiliary() for config in experiments.configs]
     for name in (*layout.parameters, *auxiliary):
         values = [one.get(name, MISSING) for one in described]

@@ -270,5 +270,3 @@ class Storage:
             If the variable is named like a parameter, ``id`` or ``iteration``.
         """
         self._running.record_value(name, value)
-
-

@@ -23,9 +23,7 @@ _MOST_THREADS = 32
 Cells = dict[tuple[str, Any], Running]
 
 
-def run_group(
-    program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots
-) -> Iterator[Record]:
+def run_group(program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots) -> Iterator[Record]:
     """Run the experiments of a group in lock-step, yielding each record when its experiment has ended."""
     members = [Running(one, context, shared, program.instances, program.variables) for one in group]
     final = -1 if context.n_iters is None else context.n_iters - 1
@@ -104,5 +102,3 @@ def _identity_of(value: Any) -> tuple[Any, ...]:
     if value is None or type(value) in (bool, int, float, str, bytes):
         return type(value), value
     return type(value), id(value)
-
-

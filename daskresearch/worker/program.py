@@ -125,8 +125,7 @@ def _shared_call(unit: Unit) -> Call:
 
 def _call_of(unit: Unit) -> Call:
     if unit.kind is Kind.SAVE:
-        (source,) = unit.args
-        evaluate: Call = evaluator(source, unit.name)  # type: ignore[assignment]
+        evaluate = evaluator(unit.kwargs["source"], unit.name)
         return (lambda run: copy.deepcopy(evaluate(run))) if unit.copies else evaluate
     call = _apply(_function_of(unit), unit)
     return _next_of(unit.name, call) if unit.kind is Kind.GENERATOR else call
@@ -146,7 +145,7 @@ def _apply(function: Callable[..., Any], unit: Unit) -> Call:
     find = function if unit.method_of is not None else None
     args, kwargs = unit.args, dict(unit.kwargs)
     if next(expressions_in(unit.arguments), None) is None:
-        fixed = tuple(args)
+        fixed = () if isinstance(args, Expression) else tuple(args)
         fixed_kwargs = merged(kwargs, unit.spread)
         if find is None:
             return lambda run: function(*fixed, **fixed_kwargs)
@@ -166,7 +165,7 @@ def _apply(function: Callable[..., Any], unit: Unit) -> Call:
 
 def _args_evaluator(args: Sequence[Any] | Expression, unit: str) -> Callable[[Running], Sequence[Any]]:
     if isinstance(args, Expression):
-        return evaluator(args, unit)  # type: ignore[return-value]
+        return evaluator(args, unit)
     parts = [evaluator(arg, unit) for arg in args]
     return lambda run: [part(run) for part in parts]
 

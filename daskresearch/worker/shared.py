@@ -84,9 +84,7 @@ class RootOutputs:
             raise
 
 
-def call_root(
-    program: Program, context: Context, name: str, experiment: Experiment, inputs: dict[str, Any]
-) -> Outcome:
+def call_root(program: Program, context: Context, name: str, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
     """Return what comes of one call of a steady root with the outputs of its upstream roots."""
     scope = Running(experiment, context, _NO_ROOTS, program.instances, ())
     scope.outputs.update(inputs)

@@ -56,9 +56,7 @@ class Receipt:
     records: bytes
 
 
-def run_groups(
-    program: Program, groups: Sequence[Group], context: Context, shared: RootOutputs
-) -> Iterator[Record]:
+def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: RootOutputs) -> Iterator[Record]:
     """Yield the record of each experiment as it ends, group by group."""
     for group in groups:
         if program.is_lockstep:
@@ -68,9 +66,7 @@ def run_groups(
                 yield run_experiment(program, experiment, context, shared)
 
 
-def run_batch(
-    blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome
-) -> Receipt:
+def run_batch(blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome) -> Receipt:
     """Run groups of experiments in a worker process until their time is up.
 
     Parameters
@@ -129,7 +125,8 @@ def _dump_records(records: list[Record]) -> bytes:
 
 def _dump_tuples(values: Iterable[tuple[Any, ...]]) -> bytes:
     """Pickle named tuples as plain ones, which takes a third of the time."""
-    return cloudpickle.dumps([tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+    content: bytes = cloudpickle.dumps([tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+    return content
 
 
 def load_records(content: bytes) -> list[Record]:

@@ -1,0 +1,102 @@
+"""Where a run takes place, by the conventions of Dask: what is asked for, else an active Client, else here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from typing import Any
+
+from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
+from daskresearch.plan import Plan
+from daskresearch.worker import Context, Program
+
+
+class Place(Enum):
+    """Where a run takes place."""
+
+    SERIAL = "one after the other in this process"
+    THREADS = "in threads of this process"
+    PROCESSES = "on a private cluster of processes"
+    CLIENT = "on the user's cluster"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether units run in this process."""
+        return self in (Place.SERIAL, Place.THREADS)
+
+
+SCHEDULERS = {
+    "sync": Place.SERIAL,
+    "synchronous": Place.SERIAL,
+    "single-threaded": Place.SERIAL,
+    "threads": Place.THREADS,
+    "threading": Place.THREADS,
+    "processes": Place.PROCESSES,
+    "multiprocessing": Place.PROCESSES,
+}
+
+
+def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Place:
+    """Return where a run takes place.
+
+    Parameters
+    ----------
+    scheduler : str, distributed.Client or None
+    workers : int, optional
+    parallel : bool
+        False: one experiment after the other, whatever else is asked.
+
+    Examples
+    --------
+    >>> choose_place("threads", None, parallel=True)
+    <Place.THREADS: 'in threads of this process'>
+    """
+    if not parallel:
+        return Place.SERIAL
+    if isinstance(scheduler, str):
+        return SCHEDULERS[scheduler]
+    if scheduler is not None or active_client() is not None:
+        return Place.CLIENT
+    return Place.SERIAL if workers in (None, 1) else Place.PROCESSES
+
+
+def active_client() -> Any:
+    """Return the user's current Client or None, without importing distributed if they have not."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+def local_executor(place: Place, program: Program, context: Context, workers: int | None) -> Executor:
+    """Return the executor of a place in this process."""
+    if place is Place.SERIAL:
+        return SerialExecutor(program, context)
+    return ThreadsExecutor(program, context, workers)
+
+
+def distributed_executor(place: Place, plan: Plan, context: Context, workers: int | None, scheduler: Any) -> Executor:
+    """Return the executor of a place on a cluster.
+
+    Raises
+    ------
+    PickleError
+        If a unit cannot travel; before any process is started.
+    ClusterError
+        If the processes cannot be started.
+    """
+    from daskresearch.execute.clusters import private_client
+    from daskresearch.execute.distributed import DistributedExecutor
+    from daskresearch.execute.travel import pickle_plan
+
+    content = pickle_plan(plan, context)
+    if place is Place.CLIENT:
+        client = active_client() if scheduler is None else scheduler
+        return DistributedExecutor(client, plan, content, workers)
+    n_workers = workers or os.cpu_count() or 1
+    return DistributedExecutor(private_client(n_workers), plan, content, n_workers)
