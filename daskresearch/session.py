@@ -224,15 +224,15 @@ class Session:
                 turns = range(turn, turn + len(group))
                 turn += len(group)
                 yield group
-                is_due = schedule is not None and any([schedule.runs_at(one, is_last=False) for one in turns])
-                if is_due or self._stop.is_set():
+                if schedule is not None and any([schedule.runs_at(one, is_last=False) for one in turns]):
                     return
 
-        for record in self._executor.run(stage(), n_groups):
-            experiment_id, config = self._grouping.ended(record.position)
-            self._store.append(record, experiment_id, config)
-            self._n_failed += bool(record.failures)
-            self._progress.ended(record.n_iters, bool(record.failures))
+        with contextlib.closing(self._executor.run(stage(), n_groups, self._stop)) as records:
+            for record in records:
+                experiment_id, config = self._grouping.ended(record.position)
+                self._store.append(record, experiment_id, config)
+                self._n_failed += bool(record.failures)
+                self._progress.ended(record.n_iters, bool(record.failures))
         return turn - n_done
 
     def _updated(self, n_done: int, is_last: bool) -> Domain | None:

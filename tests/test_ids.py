@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,6 +152,40 @@ def test_adding_configs_changes_no_id():
     small = ids_of(Domain(a=[1, 2, 2]))
     grown = ids_of(Domain(a=[0]) + Domain(a=[1, 2, 5, 2]))
     assert [grown[i] for i in (1, 2, 4)] == small
+
+
+def test_adding_configs_changes_no_id_of_a_sampled_config():
+    sampled = Domain(a=[1, 2, 3]) * Option("s", scipy.stats.norm())
+    small = run(sampled)
+    for more in (Domain(a=[4]), Domain(a=[4], s=[0.5]), Domain(a=[4]) * Option("s", scipy.stats.norm())):
+        grown = run(sampled + more)
+        assert list(grown.s[:3]) == list(small.s)
+        assert list(grown.id[:3]) == list(small.id)
+
+
+class Tenths:
+    """A sampler of the user that gives 0.1, 0.2, 0.3 and so on."""
+
+    def __init__(self):
+        self.n_drawn = 0
+
+    def sample(self, size):
+        self.n_drawn += size
+        return [i / 10 for i in range(self.n_drawn - size + 1, self.n_drawn + 1)]
+
+
+def test_adding_sampled_configs_before_others_changes_no_id_of_theirs():
+    small = run(Domain(a=[1, 2]) * Option("s", Tenths()))
+    grown = run(Domain(b=[1]) * Option("t", Tenths()) + Domain(a=[1, 2]) * Option("s", Tenths()))
+    assert list(grown.s[1:]) == list(small.s) == [0.1, 0.2]
+    assert list(grown.id[1:]) == list(small.id)
+
+
+@pytest.mark.parametrize("domain", [Domain(a=[1, 2]), Option("s", NumpySampler("n"))], ids=["listed", "sampled"])
+def test_more_configs_or_repetitions_change_no_id_of_the_first_ones(domain):
+    few = ids_of(domain, n_configs=5)
+    assert ids_of(domain, n_configs=9)[:5] == few
+    assert ids_of(domain, n_configs=5, n_reps=3)[:5] == few
 
 
 def test_repetitions_of_a_config_have_ids_of_their_own():

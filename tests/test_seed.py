@@ -230,14 +230,9 @@ def numbers_by_experiment(frame: pd.DataFrame) -> list[list[float]]:
 
 def test_experiments_without_branches_draw_numbers_of_their_own(values):
     one, other = numbers_by_experiment(values[23])
-    assert one != other
+    assert one != other  # two pairs of means of ten, rounded to 0.01: equal by chance once in 10,000 runs
 
 
 def test_experiments_of_a_group_share_the_numbers_of_each_iteration(values):
     one, other = numbers_by_experiment(values[25])
     assert one == other
-
-
-def test_a_root_that_draws_draws_anew_in_each_iteration(values):
-    first, second = numbers_by_experiment(values[25])[0]
-    assert first != second

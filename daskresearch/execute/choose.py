@@ -90,7 +90,7 @@ def distributed_executor(place: Place, plan: Plan, context: Context, workers: in
     ClusterError
         If the processes cannot be started.
     """
-    from daskresearch.execute.clusters import private_client
+    from daskresearch.execute.clusters import private_client, shutdown
     from daskresearch.execute.distributed import DistributedExecutor
     from daskresearch.execute.travel import pickle_plan
 
@@ -99,4 +99,4 @@ def distributed_executor(place: Place, plan: Plan, context: Context, workers: in
         client = active_client() if scheduler is None else scheduler
         return DistributedExecutor(client, plan, content, workers)
     n_workers = workers or os.cpu_count() or 1
-    return DistributedExecutor(private_client(n_workers), plan, content, n_workers)
+    return DistributedExecutor(private_client(n_workers), plan, content, n_workers, abort=shutdown)

@@ -54,21 +54,22 @@ def _start(workers: int) -> Client:
     import dask
     from distributed import Client, LocalCluster
 
-    # daemonic workers could not start processes of their own, as torch's data loaders do
-    with dask.config.set({"distributed.worker.daemon": False}):
-        try:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                worker_dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-            )
-        except RuntimeError as error:
-            raise ClusterError(_GUARD) from error
+    # daemonic workers could not start processes of their own, as torch's data loaders do; this is read again
+    # whenever a worker is replaced, so it stays set
+    dask.config.set({"distributed.worker.daemon": False})
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
+    except RuntimeError as error:
+        raise ClusterError(_GUARD) from error
     client = Client(cluster, set_as_default=False)
     if not _warm:
         atexit.register(shutdown)

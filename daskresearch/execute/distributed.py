@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import queue
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError
@@ -48,10 +49,15 @@ class DistributedExecutor:
         The pickled plan and context, from `daskresearch.execute.travel.pickle_plan`.
     workers : int, optional
         The most batches that run at once. Default: as many as the workers have threads.
+    abort : callable, optional
+        Ends what is still running after an error or an interrupt.
     """
 
-    def __init__(self, client: Client, plan: Plan, content: bytes, workers: int | None = None) -> None:
+    def __init__(
+        self, client: Client, plan: Plan, content: bytes, workers: int | None = None, abort: Callable[[], object] = bool
+    ) -> None:
         self._client = client
+        self._abort = abort
         self._program = Program.of(plan)
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, content)
@@ -61,7 +67,7 @@ class DistributedExecutor:
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
         self._roots: dict[RootKey, Future[Any] | Outcome] = {}
 
-    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records batch by batch, those of suspects at the end."""
         window = Window(groups, total, self._slots)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -69,7 +75,7 @@ class DistributedExecutor:
         suspects: list[Group] = []
         try:
             while True:
-                while len(out) < window.most_out and (batch := window.next_batch()):
+                while not stop.is_set() and len(out) < window.most_out and (batch := window.next_batch()):
                     future = self._submit(batch)
                     out[future] = batch
                     future.add_done_callback(ended.put)
@@ -86,9 +92,10 @@ class DistributedExecutor:
                     yield from load_records(receipt.records)
             for group in suspects:
                 yield from self._run_suspect(group)
-        finally:
-            if out:
-                self._client.cancel(list(out), force=True)
+        except BaseException:
+            self._client.cancel(list(out), force=True)
+            self._abort()  # cancelling does not end code that runs
+            raise
 
     def _run_suspect(self, group: Group) -> Iterator[Record]:
         future = self._submit([group])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, final
 
@@ -16,7 +16,7 @@ from daskresearch.worker import Context, Group, Program, RootOutputs, run_groups
 class Executor(Protocol):
     """Runs groups of experiments somewhere."""
 
-    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the record of each experiment when it has ended, in any order.
 
         Parameters
@@ -24,7 +24,9 @@ class Executor(Protocol):
         groups : iterator of Group
             Read only as far as is needed to keep every worker busy.
         total : int, optional
-            How many groups there will be, if that is known.
+            How many groups there will be, as far as is known.
+        stop : threading.Event
+            Once it is set, no further group begins.
         """
 
 
@@ -37,9 +39,11 @@ class SerialExecutor:
         self._context = context
         self._shared = RootOutputs(program, context)
 
-    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records in order."""
         for group in groups:
+            if stop.is_set():
+                return
             yield from run_groups(self._program, [group], self._context, self._shared)
 
 
@@ -61,16 +65,16 @@ class ThreadsExecutor:
         self._n_threads = n_threads or os.cpu_count() or 1
         self._shared = RootOutputs(program, context)
 
-    def run(self, groups: Iterator[Group], total: int | None) -> Iterator[Record]:
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records as experiments end; after an error or an interrupt no further group begins."""
         ended: queue.SimpleQueue[Record | Future[None]] = queue.SimpleQueue()
-        stopped = threading.Event()
+        aborted = threading.Event()
 
         def work(group: Group) -> None:
+            if aborted.is_set() or stop.is_set():
+                return
             for record in run_groups(self._program, [group], self._context, self._shared):
                 ended.put(record)
-                if stopped.is_set():
-                    return
 
         with ThreadPoolExecutor(self._n_threads, "experiment") as pool:
             pending: set[Future[None]] = set()
@@ -89,5 +93,5 @@ class ThreadsExecutor:
                         pending.discard(done)
                         done.result()
             finally:
-                stopped.set()
+                aborted.set()
                 pool.shutdown(cancel_futures=True)

@@ -11,7 +11,7 @@ from daskresearch.worker import Group
 BUDGET_S = 0.25
 """Seconds of work in a batch: much more than a message costs, little enough to lose."""
 _LEAST_S = 0.01
-_FIRST = 256
+_FIRST = 128
 
 
 @final

@@ -119,6 +119,11 @@ def test_a_method_that_numpy_does_not_have_is_refused_with_its_name():
         NumpySampler("nromal")
 
 
+def test_an_argument_that_numpys_method_does_not_have_is_refused_when_the_sampler_is_made():
+    with pytest.raises(BUILTIN, match="mean"):
+        NumpySampler("normal", mean=3)
+
+
 @pytest.mark.parametrize("name", ["n_items", "n_reps", "repeat_each"])
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "2"])
 def test_counts_that_are_not_positive_integers_are_refused_with_their_name(name, wrong):

@@ -39,6 +39,8 @@ SAMPLERS = {
     "numpy short": lambda: NumpySampler("u", low=2, high=3),
     "numpy integers": lambda: NumpySampler("integers", low=0, high=10**6),
 }
+if hasattr(scipy.stats, "Normal"):  # scipy's random variables, new in 1.15
+    SAMPLERS["scipy variable"] = lambda: scipy.stats.Normal(mu=1, sigma=2)
 samplers = pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS.keys())
 
 
