@@ -54,7 +54,7 @@ class Domain:
     __slots__ = ("_node", "_params")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, domain: Mapping[str, Any] | Domain | None = None, **options: Any) -> None:
+    def __init__(self, domain: Mapping[str, Any] | Domain | None = None, /, **options: Any) -> None:
         self._node: Node
         self._params = IterParams()
         if isinstance(domain, Domain):

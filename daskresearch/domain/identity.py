@@ -16,7 +16,7 @@ _STRIDE = 61_803_399  # coprime to 10**8: the occurrences of one config never sh
 
 
 def identity_text(config: Config) -> str:
-    """Return the sorted texts ``key_value`` joined by ``-``, with repetition and updates."""
+    """Return the texts ``key_value``, sorted by key as in BatchFlow, joined by ``-``, with repetition and updates."""
     texts = config.texts()
     texts["repetition"] = str(config.repetition)
     texts["updates"] = str(config.updates)

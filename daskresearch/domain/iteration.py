@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 _ENDLESS_BLOCK = 100
+_REMEMBERED = 50_000
 
 _Item = tuple[tuple[Entry, ...], int, str]
 
@@ -72,7 +74,7 @@ def iterate(node: Node, params: IterParams, seed: int, updates: int = 0) -> Iter
 
     if params.n_reps == 1:
         blocks: Iterator[Any] = iter([[items()]])
-    elif params.repeat_each is None and n_items is not None and node.is_replayable:
+    elif n_items is not None and (params.repeat_each or n_items) >= n_items and node.is_replayable:
         # the same seed gives the whole block again, so that it needs no memory
         blocks = iter([(items() for _ in range(params.n_reps))])
     else:
@@ -87,38 +89,54 @@ def iterate(node: Node, params: IterParams, seed: int, updates: int = 0) -> Iter
 
 
 def _items(node: Node, seed: int, updates: int, *, prefixed: bool) -> Iterator[_Item]:
-    """Yield without end entries, what tells them from equal ones, and the prefix of their id."""
-    rng = stream(entropy_of(seed), f"domain-{updates}")
-    draws = _Draws(rng)
-    counts: dict[int, int] = {}
+    """Yield without end entries, the number of equal ones before, and the prefix of their id."""
+    draws = _Draws(stream(entropy_of(seed), f"domain-{updates}"))
+    counts = None if node.is_distinct and not node.has_samples else _Counts()
     for turn in itertools.count():
-        for combination in node.combinations(rng):
+        for combination in node.combinations(draws.rng):
             parts, kinds = combination, set(map(type, combination))
-            occurrence = turn
+            is_continuous = False
             if Sampled in kinds:
-                occurrence = draws.n_drawn
+                is_continuous = any([type(part) is Sampled and part.source.is_continuous for part in parts])
                 parts = tuple([draws.entry(part) if type(part) is Sampled else part for part in parts])
             prefix = "_".join([part.index for part in parts]) if prefixed else ""
             entries = tuple([part for part in parts if type(part) is Entry]) if Place in kinds else parts
-            if not node.is_distinct:
-                content = hash(tuple(sorted([(entry.name, entry.alias) for entry in entries])))
-                occurrence = counts.get(content, 0)
-                counts[content] = occurrence + 1
-            yield entries, occurrence, prefix
+            yield entries, turn if counts is None else counts.count(entries, is_continuous), prefix
 
 
 class _Draws:
     """The draws of each sampled parameter, numbered."""
 
     def __init__(self, rng: Generator) -> None:
-        self._rng = rng
+        self.rng = rng
         self._values: dict[Sampled, Iterator[Any]] = {}
-        self.n_drawn = 0
+        self._n_drawn = 0
 
     def entry(self, sampled: Sampled) -> Entry:
         """Return the entry of the next draw."""
         values = self._values.get(sampled)
         if values is None:
-            values = self._values[sampled] = sampled.source.draw(self._rng)
-        self.n_drawn += 1
-        return Entry.of(sampled.name, next(values), f"{self.n_drawn:06d}")
+            values = self._values[sampled] = sampled.source.draw(self.rng)
+        self._n_drawn += 1
+        return Entry.of(sampled.name, next(values), f"{self._n_drawn:06d}")
+
+
+class _Counts:
+    """How often equal texts came, in memory that does not grow with continuous draws.
+
+    Continuous draws never come again, or soon if the distribution is degenerate, so that old ones are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+        self._recent: OrderedDict[int, int] = OrderedDict()
+
+    def count(self, entries: tuple[Entry, ...], is_continuous: bool) -> int:
+        """Return how many equal entries came before."""
+        content = hash(tuple(sorted([(entry.name, entry.alias) for entry in entries])))
+        known: dict[int, int] = self._counts if content in self._counts or not is_continuous else self._recent
+        count = known.get(content, 0) or self._recent.get(content, 0)
+        known[content] = count + 1
+        if len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)
+        return count

@@ -36,6 +36,8 @@ class Node(ABC):
     """Whether no two combinations can have equal texts."""
     is_replayable: bool = True
     """Whether a Generator in the same state gives the same combinations again."""
+    has_samples: bool = False
+    """Whether any parameter is sampled."""
 
     @abstractmethod
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
@@ -106,7 +108,8 @@ class Sampled(Node):
     name: str
     source: Source
     size = None
-    is_distinct = True  # draws are told apart by their number
+    is_distinct = False
+    has_samples = True
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -142,6 +145,7 @@ class Product(Node):
         _set(self, "names", self.left.names + self.right.names)
         _set(self, "has_all_names", self.left.has_all_names and self.right.has_all_names)
         _set(self, "is_replayable", self.left.is_replayable and self.right.is_replayable)
+        _set(self, "has_samples", self.left.has_samples or self.right.has_samples)
         sides = [self.left.is_distinct, self.right.is_distinct]
         _set(self, "is_distinct", all(sides) if len(sizes) == 2 else any(sides))
 
@@ -172,6 +176,7 @@ class Zip(Node):
         _set(self, "names", self.left.names + self.right.names)
         _set(self, "has_all_names", self.left.has_all_names and self.right.has_all_names)
         _set(self, "is_replayable", self.left.is_replayable and self.right.is_replayable)
+        _set(self, "has_samples", self.left.has_samples or self.right.has_samples)
         _set(self, "is_distinct", self.left.is_distinct or self.right.is_distinct)
 
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
@@ -212,6 +217,11 @@ class Sum(Node):
     def is_replayable(self) -> bool:  # type: ignore[override]
         """Whether all terms are."""
         return all(node.is_replayable for _, node in self.terms)
+
+    @cached_property
+    def has_samples(self) -> bool:  # type: ignore[override]
+        """Whether any term has."""
+        return any(node.has_samples for _, node in self.terms)
 
     @cached_property
     def is_distinct(self) -> bool:  # type: ignore[override]

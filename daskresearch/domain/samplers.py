@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 from daskresearch.errors import DomainError, near_miss
@@ -31,6 +34,36 @@ _SHORT = {
     "chi2": "chisquare",
     "c": "choice",
 }
+_CONTINUOUS = frozenset(
+    {
+        "beta",
+        "chisquare",
+        "exponential",
+        "f",
+        "gamma",
+        "gumbel",
+        "laplace",
+        "logistic",
+        "lognormal",
+        "noncentral_chisquare",
+        "noncentral_f",
+        "normal",
+        "pareto",
+        "power",
+        "random",
+        "rayleigh",
+        "standard_cauchy",
+        "standard_exponential",
+        "standard_gamma",
+        "standard_normal",
+        "standard_t",
+        "triangular",
+        "uniform",
+        "vonmises",
+        "wald",
+        "weibull",
+    }
+)
 _BLOCK = 64
 
 
@@ -59,7 +92,7 @@ class NumpySampler:
     Raises
     ------
     DomainError
-        If numpy's Generator has no such method.
+        If numpy's Generator has no such method, or it cannot draw with these arguments.
 
     Examples
     --------
@@ -84,6 +117,10 @@ class NumpySampler:
         object.__setattr__(self, "name", method)
         object.__setattr__(self, "seed", seed)
         object.__setattr__(self, "params", params)
+        try:
+            self.sample(1)
+        except (TypeError, ValueError) as error:
+            raise DomainError(f"numpy cannot draw by {method!r} with {params}: {error}") from error
 
     def sample(self, size: int, rng: Generator | None = None) -> Any:
         """Return an ndarray of `size` draws from `rng` (default: the sampler's seed, else fresh entropy)."""
@@ -102,11 +139,15 @@ class Source:
     ----------
     draw : callable
         Takes a numpy Generator, returns an endless iterator of values.
+    is_continuous : bool
+        Whether draws are all different, or repeat themselves at once.
     is_seeded : bool
         Whether the draws follow the Generator, so that they can be had again.
+    text : str
     """
 
     draw: Callable[[Generator], Iterator[Any]]
+    is_continuous: bool
     is_seeded: bool
     text: str
 
@@ -114,53 +155,46 @@ class Source:
     def of(cls, values: Any) -> Source | None:
         """Return how to draw from `values`, or None if they are no sampler."""
         if isinstance(values, NumpySampler):
-            return cls(_blocks_of_numpy(values), True, repr(values))
+            return cls(partial(_draw_numpy, values), values.name in _CONTINUOUS, True, repr(values))
         is_frozen = hasattr(values, "dist") or hasattr(values, "_dist")  # the latter of multivariate ones
         if hasattr(values, "rvs") and is_frozen:
             name = getattr(getattr(values, "dist", values), "name", type(values).__name__)
-            return cls(_blocks_of_scipy(values), True, f"scipy.stats.{name}")
-        if isinstance(values, SupportsSample) and not isinstance(values, type):
-            return cls(_ones_of(values), False, type(values).__name__)
+            return cls(partial(_draw_scipy, values), hasattr(values, "pdf"), True, f"scipy.stats.{name}")
+        if isinstance(values, SupportsSample) and not isinstance(values, (type, ModuleType)):
+            takes_rng = "rng" in signature(values.sample).parameters
+            return cls(partial(_draw_one, values, takes_rng), False, takes_rng, type(values).__name__)
         return None
 
 
-def _blocks_of_numpy(sampler: NumpySampler) -> Callable[[Generator], Iterator[Any]]:
-    def draw(rng: Generator) -> Iterator[Any]:
-        from numpy.random import default_rng
+def _draw_numpy(sampler: NumpySampler, rng: Generator) -> Iterator[Any]:
+    from numpy.random import default_rng
 
-        rng = rng if sampler.seed is None else default_rng(sampler.seed)
-        while True:
-            yield from _scalars(sampler.sample(_BLOCK, rng))
-
-    return draw
+    rng = rng if sampler.seed is None else default_rng(sampler.seed)
+    while True:
+        yield from _scalars(sampler.sample(_BLOCK, rng))
 
 
-def _blocks_of_scipy(distribution: Any) -> Callable[[Generator], Iterator[Any]]:
-    def draw(rng: Generator) -> Iterator[Any]:
-        while True:
-            yield from _scalars(distribution.rvs(size=_BLOCK, random_state=rng))
-
-    return draw
+def _draw_scipy(distribution: Any, rng: Generator) -> Iterator[Any]:
+    while True:
+        yield from _scalars(distribution.rvs(size=_BLOCK, random_state=rng))
 
 
-def _ones_of(sampler: SupportsSample) -> Callable[[Generator], Iterator[Any]]:
-    def draw(rng: Generator) -> Iterator[Any]:
-        while True:
-            (value,) = _scalars(sampler.sample(1))
-            yield value
-
-    return draw
+def _draw_one(sampler: Any, takes_rng: bool, rng: Generator) -> Iterator[Any]:
+    while True:
+        (value,) = _scalars(sampler.sample(1, rng=rng) if takes_rng else sampler.sample(1))
+        yield value
 
 
 def _scalars(values: Any) -> list[Any]:
     """Return the draws as Python scalars where they are numbers, BatchFlow's column of draws as well."""
     import numpy as np
 
-    array = np.asarray(values) if not isinstance(values, list) else values
-    if isinstance(array, list):
-        return array
+    if isinstance(values, list):
+        return values
+    array = np.asarray(values)
     if array.ndim == 0:
         return [array.item()]
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    return array.tolist() if array.ndim == 1 else list(array)
+    scalars: list[Any] = array.tolist() if array.ndim == 1 else list(array)
+    return scalars

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -71,8 +72,8 @@ def _start(workers: int) -> Client:
     except RuntimeError as error:
         raise ClusterError(_GUARD) from error
     client = Client(cluster, set_as_default=False)
-    if not _warm:
-        atexit.register(shutdown)
+    atexit.unregister(shutdown)
+    atexit.register(shutdown)
     _warm.update(client=client, cluster=cluster, pid=os.getpid())
     return client
 
@@ -93,7 +94,12 @@ def shutdown() -> None:
     >>> daskresearch.shutdown()
     """
     with _lock:
-        if _warm and _warm["pid"] == os.getpid():
-            _warm["client"].close()
-            _warm["cluster"].close()
+        client, cluster = _warm.get("client"), _warm.get("cluster")
+        is_ours = _warm.get("pid") == os.getpid()
         _warm.clear()
+        if client is not None and cluster is not None and is_ours:
+            # distributed's watcher of workers may trip over one that was scaled away
+            with contextlib.suppress(KeyError):
+                client.close()
+            with contextlib.suppress(KeyError):
+                cluster.close()
