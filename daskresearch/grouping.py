@@ -34,7 +34,10 @@ class Grouping:
         self._length = length
         self._appended = appended
         self._running: dict[int, tuple[str, Config]] = {}
-        self._root_calls: dict[tuple[str, Any], tuple[int, Mapping[str, Any]]] = {}
+        self._numbers = itertools.count()
+        self._calls: dict[tuple[str, Any], tuple[int, Mapping[str, Any]]] = {}
+        self._group_calls: dict[tuple[str, Any], tuple[int, Mapping[str, Any]]] = {}
+        self._group_key = b""
 
     def n_groups(self, n_experiments: int | None, n_reps: int) -> int | None:
         """Return about how many groups so many experiments make, None if nobody knows."""
@@ -97,9 +100,16 @@ class Grouping:
     def _root_numbers(self, experiment: Experiment) -> dict[str, int]:
         """Return which call of each steady root an experiment shares."""
         full = experiment.full()
+        if experiment.group_key != self._group_key:
+            self._group_key = experiment.group_key
+            self._group_calls.clear()
         numbers = {}
         for name in self._program.root_calls:
-            call = (name, identity(full, self._program.roots[name].reads))
-            # the config stays referenced, as the identity of a value may be that of the object
-            numbers[name] = self._root_calls.setdefault(call, (len(self._root_calls), full))[0]
+            root = self._program.roots[name]
+            calls = self._group_calls if root.is_of_group else self._calls
+            call = (name, identity(full, root.reads))
+            if call not in calls:
+                # the config stays referenced, as the identity of a value may be that of the object
+                calls[call] = (next(self._numbers), full)
+            numbers[name] = calls[call][0]
         return numbers

@@ -108,7 +108,7 @@ class Session:
         self.seed = next((seed for seed in seeds if seed is not None), draw_seed())
         self._store = MemoryStore(job.plan.variables)
         self.results = ResearchResults(self._store, parameters)
-        self._program = Program.of(job.plan)
+        self._program = Program.of(job.plan, n_iters)
         self._grouping = Grouping(self._program, entropy_of(self.seed), length, self._appended)
         self._stop = threading.Event()
         self._done = threading.Event()
@@ -130,7 +130,9 @@ class Session:
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         if not place.is_local:
             _refuse_live_results(self._job.plan)
-            executor = distributed_executor(place, self._job.plan, context, options.workers, options.scheduler)
+            executor = distributed_executor(
+                place, self._job.plan, self._program, context, options.workers, options.scheduler
+            )
             return executor, Bar(context.n_iters, ticks=False) if options.bar else Silent()
         progress = Bar(context.n_iters, ticks=True) if options.bar else Silent()
         tick = progress.tick if options.bar and context.n_iters is not None else None

@@ -52,7 +52,7 @@ class RunSpec:
         return Option("a", list(self.a)) * Option("b", list(self.b)) if self.b else Option("a", list(self.a))
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What units raise on purpose."""
 
 
@@ -63,9 +63,9 @@ def combine(tag: str, inputs: tuple[Any, ...]) -> int:
 
 
 def output_of(unit: UnitSpec, number: int) -> Any:
-    """Return a unit's output for the number of its inputs, or raise Broken for some numbers."""
+    """Return a unit's output for the number of its inputs, or raise BrokenError for some numbers."""
     if number % 100 < unit.fails_below:
-        raise Broken(number)
+        raise BrokenError(number)
     if unit.save == "dict":
         return {f"{unit.name}_x": number, f"{unit.name}_y": number + 1}
     if isinstance(unit.save, tuple):

@@ -1,8 +1,9 @@
 """The algebra of domains: immutable nodes that yield tuples of entries, and how they combine.
 
 A sampled parameter is yielded as a *placeholder* and drawn when the whole combination stands, so that each
-combination of a product gets a draw of its own. A sum marks its combinations with the *place* of their term. A node that only samples is *endless*; a product of a finite
-node with an endless one has the size of the finite one. A product over an endless sum is the sum of the products.
+combination of a product gets a draw of its own. A sum marks its combinations with the *place* of their term.
+A node that only samples is *endless*; a product of a finite node with an endless one has the size of the finite
+one. A product over an endless sum is the sum of the products.
 """
 
 from __future__ import annotations

@@ -35,34 +35,11 @@ _SHORT = {
     "c": "choice",
 }
 _CONTINUOUS = frozenset(
-    {
-        "beta",
-        "chisquare",
-        "exponential",
-        "f",
-        "gamma",
-        "gumbel",
-        "laplace",
-        "logistic",
-        "lognormal",
-        "noncentral_chisquare",
-        "noncentral_f",
-        "normal",
-        "pareto",
-        "power",
-        "random",
-        "rayleigh",
-        "standard_cauchy",
-        "standard_exponential",
-        "standard_gamma",
-        "standard_normal",
-        "standard_t",
-        "triangular",
-        "uniform",
-        "vonmises",
-        "wald",
-        "weibull",
-    }
+    """
+    beta chisquare exponential f gamma gumbel laplace logistic lognormal noncentral_chisquare noncentral_f normal
+    pareto power random rayleigh standard_cauchy standard_exponential standard_gamma standard_normal standard_t
+    triangular uniform vonmises wald weibull
+    """.split()  # noqa: SIM905
 )
 _BLOCK = 64
 

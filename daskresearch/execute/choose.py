@@ -80,7 +80,9 @@ def local_executor(place: Place, program: Program, context: Context, workers: in
     return ThreadsExecutor(program, context, workers)
 
 
-def distributed_executor(place: Place, plan: Plan, context: Context, workers: int | None, scheduler: Any) -> Executor:
+def distributed_executor(
+    place: Place, plan: Plan, program: Program, context: Context, workers: int | None, scheduler: Any
+) -> Executor:
     """Return the executor of a place on a cluster.
 
     Raises
@@ -97,6 +99,6 @@ def distributed_executor(place: Place, plan: Plan, context: Context, workers: in
     content = pickle_plan(plan, context)
     if place is Place.CLIENT:
         client = active_client() if scheduler is None else scheduler
-        return DistributedExecutor(client, plan, content, workers)
+        return DistributedExecutor(client, program, content, workers)
     n_workers = workers or os.cpu_count() or 1
-    return DistributedExecutor(private_client(n_workers), plan, content, n_workers, abort=shutdown)
+    return DistributedExecutor(private_client(n_workers), program, content, n_workers, abort=shutdown)

@@ -10,13 +10,13 @@ import hashlib
 import queue
 import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError
 from daskresearch.execute.travel import dumps
 from daskresearch.execute.window import BUDGET_S, Window
-from daskresearch.plan import Plan
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker import (
     Blob,
@@ -26,6 +26,7 @@ from daskresearch.worker import (
     Program,
     Receipt,
     RootKey,
+    forget_old_groups,
     load_records,
     run_batch,
     run_root,
@@ -44,7 +45,7 @@ class DistributedExecutor:
     Parameters
     ----------
     client : distributed.Client
-    plan : Plan
+    program : Program
     content : bytes
         The pickled plan and context, from `daskresearch.execute.travel.pickle_plan`.
     workers : int, optional
@@ -54,18 +55,23 @@ class DistributedExecutor:
     """
 
     def __init__(
-        self, client: Client, plan: Plan, content: bytes, workers: int | None = None, abort: Callable[[], object] = bool
+        self,
+        client: Client,
+        program: Program,
+        content: bytes,
+        workers: int | None = None,
+        abort: Callable[[], object] = bool,
     ) -> None:
         self._client = client
         self._abort = abort
-        self._program = Program.of(plan)
+        self._program = program
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, content)
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._slots = workers or max(1, sum(client.nthreads().values()))
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
-        self._roots: dict[RootKey, Future[Any] | Outcome] = {}
+        self._roots: OrderedDict[RootKey, Future[Any] | Outcome] = OrderedDict()
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records batch by batch, those of suspects at the end."""
@@ -135,7 +141,9 @@ class DistributedExecutor:
                     run_root, self._blob, name, dumps(tuple(experiment)), upstream, *inputs,
                     key=self._key(name), pure=False, priority=10,
                 )  # fmt: skip
-        return {key: self._roots[key] for key in keys}
+        shared = {key: self._roots[key] for key in keys}
+        forget_old_groups(self._roots, self._program)
+        return shared
 
     def _receipt(self, future: Future[Any]) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""

@@ -1,9 +1,10 @@
 """Which root units run once for all, and which go along with their group.
 
-A root is *steady* when its inputs cannot change between iterations: it is no generator or instance, draws no random
-numbers, does not read the iteration, and uses steady roots only, which run before it in every iteration. A
-steady root is called once for each distinct set of the config values that it and its upstream roots read. All
-other roots run in lock-step with the experiments of their group.
+A root is *steady* when its inputs cannot change between iterations: it is no generator or instance, does not read
+the iteration, draws random numbers in one iteration at most, and uses steady roots only, which run before it and from
+iteration 0 on. A steady root is called once for each distinct set of the config values that it and its upstream
+roots read, and of the groups if any of them draws random numbers. All other roots run in lock-step with the
+experiments of their group.
 """
 
 from __future__ import annotations
@@ -26,15 +27,24 @@ class Root:
     reads : tuple of str, optional
         The parameters that it and its upstream roots read, sorted; None for the whole config.
     is_steady : bool
+    is_of_group : bool
+        Whether it or one of its upstream roots draws from the stream of the group.
     """
 
     unit: Unit
     reads: tuple[str, ...] | None
     is_steady: bool
+    is_of_group: bool
 
 
-def roots_of(plan: Plan) -> dict[str, Root]:
+def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
     """Return the root units of a plan by name, in order.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_iters : int, optional
+        Iterations of each experiment, if that is known.
 
     Examples
     --------
@@ -43,21 +53,28 @@ def roots_of(plan: Plan) -> dict[str, Root]:
     >>> research = research.add_callable("draw", print, args=[E().random, EC("a")], root=True)
     >>> [(name, root.reads, root.is_steady) for name, root in roots_of(research.plan).items()]
     [('load', (), True), ('draw', ('a',), False)]
+    >>> roots_of(research.plan, n_iters=1)["draw"].is_steady
+    True
     """
     roots: dict[str, Root] = {}
     units = [unit for unit in plan.units if unit.is_root]
     reads = {unit.name: unit.config_names for unit in units}
+    draws = {unit.name: unit.reads_experiment("random") for unit in units}
     for _ in units:  # a root may use a root that stands later, so follow until nothing changes
         for unit in units:
             for name in unit.upstream:
                 old, new = reads[unit.name], reads[name]
                 reads[unit.name] = None if old is None or new is None else old | new
+                draws[unit.name] = draws[unit.name] or draws[name]
     for unit in units:
-        steady = unit.kind is Kind.CALLABLE and unit.method_of is None
-        steady = steady and not unit.reads_experiment("random") and not unit.reads_experiment("iteration")
+        is_steady = unit.kind is Kind.CALLABLE and unit.method_of is None and not unit.reads_experiment("iteration")
+        if unit.reads_experiment("random"):
+            is_steady = is_steady and (n_iters == 1 or unit.schedule.is_single)
         for name in unit.upstream:
             before = roots.get(name)
-            steady = steady and before is not None and before.is_steady and before.unit.schedule.is_always
+            is_steady = is_steady and before is not None and before.is_steady
+            is_steady = is_steady and before is not None and before.unit.schedule.runs_at(0, is_last=n_iters == 1)
         names = reads[unit.name]
-        roots[unit.name] = Root(unit, None if names is None else tuple(sorted(names)), steady)
+        names_in_order = None if names is None else tuple(sorted(names))
+        roots[unit.name] = Root(unit, names_in_order, is_steady, draws[unit.name])
     return roots

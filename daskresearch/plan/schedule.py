@@ -68,6 +68,11 @@ class Schedule:
         """Whether it names iterations without end."""
         return bool(self.steps)
 
+    @property
+    def is_single(self) -> bool:
+        """Whether it names one iteration alone, by its number."""
+        return not self.steps and not self.last and len(self.iterations) == 1
+
     def runs_at(self, iteration: int, is_last: bool) -> bool:
         """Return whether an iteration (from zero) is meant."""
         if iteration in self.iterations or (is_last and self.last):

@@ -80,9 +80,9 @@ class Program:
         return any(not root.is_steady for root in self.roots.values())
 
     @classmethod
-    def of(cls, plan: Plan) -> Program:
-        """Return the program of a complete plan."""
-        roots = roots_of(plan)
+    def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
+        """Return the program of a complete plan for a number of iterations, if that is known."""
+        roots = roots_of(plan, n_iters)
         steps = tuple(_step(unit, roots.get(unit.name)) for unit in plan.units if unit.kind is not Kind.DUMP)
         segments: list[list[Step]] = []
         for step in steps:

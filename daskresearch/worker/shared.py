@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Outcome:
 
 RootKey = tuple[str, int]
 
+_KEPT = 256
+
 
 @final
 class RootOutputs:
@@ -46,7 +49,7 @@ class RootOutputs:
         self._program = program
         self._context = context
         self._lock = threading.Lock()
-        self._outcomes: dict[RootKey, Future[Outcome]] = {}
+        self._outcomes: OrderedDict[RootKey, Future[Outcome]] = OrderedDict()
 
     def learn(self, known: dict[RootKey, Outcome]) -> None:
         """Take over outcomes that were computed elsewhere."""
@@ -55,6 +58,7 @@ class RootOutputs:
                 future: Future[Outcome] = Future()
                 future.set_result(Outcome(read_only(outcome.output), outcome.failure))
                 self._outcomes[key] = future
+        forget_old_groups(self._outcomes, self._program)
 
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
@@ -66,6 +70,7 @@ class RootOutputs:
                 is_mine = future is None
                 if future is None:
                     future = self._outcomes[key] = Future()
+                    forget_old_groups(self._outcomes, self._program)
             if is_mine:
                 self._compute(name, experiment, future)
         return future.result().get()
@@ -79,14 +84,22 @@ class RootOutputs:
             future.set_result(Outcome(failure=shared.failure))
         except BaseException as exception:
             with self._lock:
-                del self._outcomes[experiment.root_key(name)]
+                self._outcomes.pop(experiment.root_key(name), None)
             future.set_exception(exception)
             raise
 
 
+def forget_old_groups(outcomes: OrderedDict[RootKey, Any], program: Program) -> None:
+    """Drop the oldest outcome that belongs to one group, when there are many; groups come one after the other."""
+    if len(outcomes) > _KEPT:
+        old = next((key for key in outcomes if program.roots[key[0]].is_of_group), None)
+        if old is not None:
+            del outcomes[old]
+
+
 def call_root(program: Program, context: Context, name: str, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
     """Return what comes of one call of a steady root with the outputs of its upstream roots."""
-    scope = Running(experiment, context, _NO_ROOTS, program.instances, ())
+    scope = Running(experiment, context, _NO_ROOTS, program.instances, (), key=experiment.group_key)
     scope.outputs.update(inputs)
     return attempt(name, scope, program.root_calls[name])
 

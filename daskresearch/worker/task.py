@@ -110,7 +110,7 @@ def run_root(blob: Blob, name: str, experiment: bytes, names: Sequence[str], *in
 @lru_cache(maxsize=2)
 def _workplace(blob: Blob) -> tuple[Program, Context, RootOutputs]:
     plan, context = cloudpickle.loads(blob.content)
-    program = Program.of(plan)
+    program = Program.of(plan, context.n_iters)
     return program, context, RootOutputs(program, context)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import daskresearch
-from daskresearch import EC, E, Domain, EP, O, Option, Research
+from daskresearch import EC, EP, Domain, E, O, Option, Research
 from daskresearch.errors import PickleError
 
 OFFSET = 10
@@ -178,16 +178,16 @@ def test_an_output_that_cannot_be_pickled_fails_its_experiment_alone():
 
 
 def test_an_exception_that_cannot_be_pickled_is_told_by_its_text():
-    class Odd(Exception):
+    class OddError(Exception):
         def __init__(self, lock: object, text: str) -> None:
             super().__init__(text)
             self.lock = lock
 
     def fail() -> None:
-        raise Odd(threading.Lock(), "no luck")
+        raise OddError(threading.Lock(), "no luck")
 
     failures = run(Research().fail()).results.failures
-    assert "Odd: no luck" in str(failures.exception.item())
+    assert "OddError: no luck" in str(failures.exception.item())
     assert "in fail" in failures.traceback.item()
 
 
