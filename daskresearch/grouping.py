@@ -9,6 +9,8 @@ from typing import Any, final
 from daskresearch.domain import Config, Entry, identify
 from daskresearch.worker import Experiment, Group, Program, identity
 
+_SMALL = 16
+
 
 @final
 class Grouping:
@@ -17,7 +19,7 @@ class Grouping:
     Parameters
     ----------
     program : Program
-        Its lock-step roots bind the experiments of a group together; else each goes alone.
+        Its roots may bind the experiments of a group together; else each goes alone.
     entropy : bytes
         What the seed gives.
     length : int, optional
@@ -39,9 +41,16 @@ class Grouping:
         self._group_calls: dict[tuple[str, Any], tuple[int, Mapping[str, Any]]] = {}
         self._group_key = b""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the experiments of a group stay together: in lock-step, or a few that share what a root draws."""
+        is_small = self._length is not None and self._length <= _SMALL
+        draws = any(root.is_of_group for root in self._program.roots.values())
+        return self._program.is_lockstep or (is_small and draws)
+
     def n_groups(self, n_experiments: int | None, n_reps: int) -> int | None:
         """Return about how many groups so many experiments make, None if nobody knows."""
-        if n_experiments is None or not self._program.is_lockstep:
+        if n_experiments is None or not self.is_whole:
             return n_experiments
         return n_reps if self._length is None else -(-n_experiments // self._length)
 
@@ -55,6 +64,7 @@ class Grouping:
             The position of the first experiment.
         """
         numbers: dict[int, int] = {}
+        is_whole = self.is_whole
         positions = itertools.count(first)
         for repetition, run in itertools.groupby(configs, key=lambda config: config.repetition):
             for part in self._parts(run):
@@ -63,7 +73,7 @@ class Grouping:
                     numbers[repetition] = number + 1
                 key = b"%b-%d-%d" % (self._entropy, repetition, number)
                 members = (self._experiment(config, i, key, next(positions)) for i, config in enumerate(part))
-                if self._program.is_lockstep:
+                if is_whole:
                     yield tuple(members)
                 else:
                     yield from ((member,) for member in members)

@@ -131,7 +131,13 @@ class Session:
         if not place.is_local:
             _refuse_live_results(self._job.plan)
             executor = distributed_executor(
-                place, self._job.plan, self._program, context, options.workers, options.scheduler
+                place,
+                self._job.plan,
+                self._program,
+                context,
+                options.workers,
+                options.scheduler,
+                whole_groups=self._grouping.is_whole,
             )
             return executor, Bar(context.n_iters, ticks=False) if options.bar else Silent()
         progress = Bar(context.n_iters, ticks=True) if options.bar else Silent()

@@ -81,7 +81,13 @@ def local_executor(place: Place, program: Program, context: Context, workers: in
 
 
 def distributed_executor(
-    place: Place, plan: Plan, program: Program, context: Context, workers: int | None, scheduler: Any
+    place: Place,
+    plan: Plan,
+    program: Program,
+    context: Context,
+    workers: int | None,
+    scheduler: Any,
+    whole_groups: bool,
 ) -> Executor:
     """Return the executor of a place on a cluster.
 
@@ -99,6 +105,8 @@ def distributed_executor(
     content = pickle_plan(plan, context)
     if place is Place.CLIENT:
         client = active_client() if scheduler is None else scheduler
-        return DistributedExecutor(client, program, content, workers)
+        return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups)
     n_workers = workers or os.cpu_count() or 1
-    return DistributedExecutor(private_client(n_workers), program, content, n_workers, abort=shutdown)
+    return DistributedExecutor(
+        private_client(n_workers), program, content, n_workers, whole_groups=whole_groups, abort=shutdown
+    )

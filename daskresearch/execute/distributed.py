@@ -10,7 +10,6 @@ import hashlib
 import queue
 import threading
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, final
 
@@ -26,7 +25,7 @@ from daskresearch.worker import (
     Program,
     Receipt,
     RootKey,
-    forget_old_groups,
+    RootTable,
     load_records,
     run_batch,
     run_root,
@@ -50,6 +49,8 @@ class DistributedExecutor:
         The pickled plan and context, from `daskresearch.execute.travel.pickle_plan`.
     workers : int, optional
         The most batches that run at once. Default: as many as the workers have threads.
+    whole_groups : bool
+        Whether groups come whole, so that what a root draws for one is best drawn where its members run.
     abort : callable, optional
         Ends what is still running after an error or an interrupt.
     """
@@ -60,6 +61,8 @@ class DistributedExecutor:
         program: Program,
         content: bytes,
         workers: int | None = None,
+        *,
+        whole_groups: bool = False,
         abort: Callable[[], object] = bool,
     ) -> None:
         self._client = client
@@ -70,8 +73,11 @@ class DistributedExecutor:
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._slots = workers or max(1, sum(client.nthreads().values()))
+        self._shared_roots = [
+            name for name in program.root_calls if not (whole_groups and program.roots[name].is_of_group)
+        ]
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
-        self._roots: OrderedDict[RootKey, Future[Any] | Outcome] = OrderedDict()
+        self._roots: RootTable[Future[Any] | Outcome] = RootTable(program)
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records batch by batch, those of suspects at the end."""
@@ -119,7 +125,7 @@ class DistributedExecutor:
 
     def _submit(self, batch: list[Group]) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}
-        if self._program.root_calls:
+        if self._shared_roots:
             for group in batch:
                 for experiment in group:
                     known.update(self._roots_of(experiment))
@@ -131,19 +137,20 @@ class DistributedExecutor:
 
     def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future[Any] | Outcome]:
         """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
-        keys = [experiment.root_key(name) for name in self._program.root_calls]
-        for key in keys:
-            name = key[0]
-            if key not in self._roots:
+        outcomes: dict[RootKey, Future[Any] | Outcome] = {}
+        for name in self._shared_roots:
+            key = experiment.root_key(name)
+            outcome = self._roots.get(key)
+            if outcome is None:
                 upstream = sorted(self._program.roots[name].unit.upstream)
-                inputs = [self._roots[experiment.root_key(up)] for up in upstream]
-                self._roots[key] = self._client.submit(
+                inputs = [outcomes[experiment.root_key(one)] for one in upstream]
+                outcome = self._client.submit(
                     run_root, self._blob, name, dumps(tuple(experiment)), upstream, *inputs,
                     key=self._key(name), pure=False, priority=10,
                 )  # fmt: skip
-        shared = {key: self._roots[key] for key in keys}
-        forget_old_groups(self._roots, self._program)
-        return shared
+                self._roots.put(key, outcome)
+            outcomes[key] = outcome
+        return outcomes
 
     def _receipt(self, future: Future[Any]) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
@@ -159,10 +166,10 @@ class DistributedExecutor:
     def _forget_dead_roots(self, death: BaseException) -> None:
         """Make a failure of each root whose worker died, for all experiments that share it."""
         text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
-        for (name, number), future in list(self._roots.items()):
+        for key, future in self._roots.items():
             if not isinstance(future, Outcome) and future.status == "error":
-                failure = Failure(name, 0, ClusterError(text), f"{text}\n{death}")
-                self._roots[name, number] = Outcome(failure=failure)
+                failure = Failure(key[0], 0, ClusterError(text), f"{text}\n{death}")
+                self._roots.put(key, Outcome(failure=failure))
 
     def _key(self, name: str) -> str:
         return f"{name}-{uuid.uuid4().hex}"

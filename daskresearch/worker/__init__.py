@@ -3,7 +3,7 @@
 from daskresearch.worker.experiment import Context, Experiment
 from daskresearch.worker.group import identity
 from daskresearch.worker.program import Program
-from daskresearch.worker.shared import Outcome, RootKey, RootOutputs, forget_old_groups
+from daskresearch.worker.shared import Outcome, RootKey, RootOutputs, RootTable
 from daskresearch.worker.task import Blob, Group, Receipt, load_records, run_batch, run_groups, run_root
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Receipt",
     "RootKey",
     "RootOutputs",
-    "forget_old_groups",
+    "RootTable",
     "identity",
     "load_records",
     "run_batch",

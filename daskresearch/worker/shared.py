@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
 
 from daskresearch.store.record import Failure
 from daskresearch.worker.experiment import Context, Experiment, Running
@@ -32,7 +32,40 @@ class Outcome:
 
 RootKey = tuple[str, int]
 
+T = TypeVar("T")
+
 _KEPT = 256
+
+
+@final
+class RootTable(Generic[T]):
+    """Something for each call of a steady root; those of single groups are forgotten when many others came since."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._lasting: dict[RootKey, T] = {}
+        self._of_groups: OrderedDict[RootKey, T] = OrderedDict()
+
+    def _table(self, key: RootKey) -> dict[RootKey, T]:
+        return self._of_groups if self._program.roots[key[0]].is_of_group else self._lasting
+
+    def get(self, key: RootKey) -> T | None:
+        """Return what is kept for a call, or None."""
+        return self._table(key).get(key)
+
+    def put(self, key: RootKey, value: T) -> None:
+        """Keep something for a call."""
+        self._table(key)[key] = value
+        if len(self._of_groups) > _KEPT:
+            self._of_groups.popitem(last=False)
+
+    def drop(self, key: RootKey) -> None:
+        """Forget what is kept for a call."""
+        self._table(key).pop(key, None)
+
+    def items(self) -> list[tuple[RootKey, T]]:
+        """Return all that is kept."""
+        return [*self._lasting.items(), *self._of_groups.items()]
 
 
 @final
@@ -49,16 +82,15 @@ class RootOutputs:
         self._program = program
         self._context = context
         self._lock = threading.Lock()
-        self._outcomes: OrderedDict[RootKey, Future[Outcome]] = OrderedDict()
+        self._outcomes: RootTable[Future[Outcome]] = RootTable(program)
 
     def learn(self, known: dict[RootKey, Outcome]) -> None:
         """Take over outcomes that were computed elsewhere."""
         for key, outcome in known.items():
-            if key not in self._outcomes:
+            if self._outcomes.get(key) is None:
                 future: Future[Outcome] = Future()
                 future.set_result(Outcome(read_only(outcome.output), outcome.failure))
-                self._outcomes[key] = future
-        forget_old_groups(self._outcomes, self._program)
+                self._outcomes.put(key, future)
 
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
@@ -69,8 +101,8 @@ class RootOutputs:
                 future = self._outcomes.get(key)
                 is_mine = future is None
                 if future is None:
-                    future = self._outcomes[key] = Future()
-                    forget_old_groups(self._outcomes, self._program)
+                    future = Future()
+                    self._outcomes.put(key, future)
             if is_mine:
                 self._compute(name, experiment, future)
         return future.result().get()
@@ -84,17 +116,9 @@ class RootOutputs:
             future.set_result(Outcome(failure=shared.failure))
         except BaseException as exception:
             with self._lock:
-                self._outcomes.pop(experiment.root_key(name), None)
+                self._outcomes.drop(experiment.root_key(name))
             future.set_exception(exception)
             raise
-
-
-def forget_old_groups(outcomes: OrderedDict[RootKey, Any], program: Program) -> None:
-    """Drop the oldest outcome that belongs to one group, when there are many; groups come one after the other."""
-    if len(outcomes) > _KEPT:
-        old = next((key for key in outcomes if program.roots[key[0]].is_of_group), None)
-        if old is not None:
-            del outcomes[old]
 
 
 def call_root(program: Program, context: Context, name: str, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:

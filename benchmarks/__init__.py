@@ -1,0 +1,28 @@
+"""Our times beside those of code that does the least one could do, measured in the same run.
+
+::
+
+    python -m benchmarks                    # everything, as one Markdown table, in some minutes
+    python -m benchmarks --only small       # one group of rows; --help names them
+    python -m benchmarks --smoke            # tiny sizes: only sees that all of it works
+
+How to read the table:
+
+- *ours* is for one experiment or one iteration, as the unit says, and the median of some rounds. It is all that a user
+  waits for: `run()` with ids, configs and seeds, and `results.df`. Workers are started before.
+- *floor* is the same work done without the library, by the code in brackets, which is in the module `floors`. It takes
+  turns with ours, round by round, so that both meet the same noise. A row of its own for each floor.
+- *ratio* is ours over floor. It says more than the times when machines differ. A floor that does next to nothing gives
+  a large one; there the target is a time.
+- *target* bounds ours if it has a unit, else the ratio; or it says how much more than the floor ours may be. *met* is
+  empty where there is no target.
+- *growth* is how many times longer the most experiments take than the number before, here and in a plain loop.
+- *kB beyond results* are no times, but the most memory that is held at any moment of a run, less that of its results
+  (see the module `memory`). The floor is our own run over fewer experiments, or over a smaller domain.
+
+Each group of rows has an interpreter of its own. Other processes disturb the times, so the line under the table has the
+load of the machine: trust a table that was made at less than its number of cores, the benchmarks' own load included.
+
+A workload that raises, or whose rows are not those of its floor, is named below the table, and the exit status is 1. A
+missed target changes no exit status.
+"""
