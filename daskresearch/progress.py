@@ -52,18 +52,22 @@ class Bar:
     """
 
     def __init__(self, n_iters: int | None, *, ticks: bool) -> None:
-        from tqdm.auto import tqdm
-
         self._n_iters = n_iters
         self._ticks = ticks and n_iters is not None
         self._failed = 0
         self._lock = threading.Lock()
-        self._bar: Any = tqdm(unit="exp" if n_iters is None else "it", dynamic_ncols=True)
+        self._bar: Any = None
 
     def expect(self, n_experiments: int | None) -> None:
-        """Set the length of the bar."""
-        self._bar.total = None if n_experiments is None else n_experiments * (self._n_iters or 1)
-        self._bar.refresh()
+        """Set the length of the bar, which is shown from now on."""
+        from tqdm.auto import tqdm
+
+        total = None if n_experiments is None else n_experiments * (self._n_iters or 1)
+        if self._bar is None:
+            self._bar = tqdm(total=total, unit="exp" if self._n_iters is None else "it", dynamic_ncols=True)
+        else:
+            self._bar.total = total
+            self._bar.refresh()
 
     def tick(self) -> None:
         """Move by an iteration."""
@@ -84,4 +88,5 @@ class Bar:
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import shutil
 import tempfile
 import threading
@@ -22,6 +23,8 @@ from daskresearch.progress import Bar, Progress, Silent
 from daskresearch.results import ResearchResults
 from daskresearch.store import MemoryStore
 from daskresearch.worker import Context, Group, Program
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -175,11 +178,13 @@ class Session:
             self._done.set()
 
     def start(self) -> None:
-        """Run in a thread, whose error `wait` raises."""
+        """Run in a thread, whose error is logged and raised by `wait`."""
 
         def run() -> None:
-            with contextlib.suppress(BaseException):
+            try:
                 self.run()
+            except BaseException:
+                logger.exception("the detached run has ended with an error")
 
         threading.Thread(target=run, name="daskresearch-run", daemon=True).start()
 

@@ -52,7 +52,6 @@ class Domain:
     """
 
     __slots__ = ("_node", "_params")
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, domain: Mapping[str, Any] | Domain | None = None, /, **options: Any) -> None:
         self._node: Node

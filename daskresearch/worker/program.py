@@ -65,6 +65,8 @@ class Program:
     roots : dict of str to Root
     root_calls : dict of str to callable
         How to call each steady root in a scope that has its inputs.
+    is_lockstep : bool
+        Whether groups of experiments must run together.
     """
 
     steps: tuple[Step, ...]
@@ -73,11 +75,7 @@ class Program:
     instances: frozenset[str]
     roots: dict[str, Root]
     root_calls: dict[str, Call]
-
-    @property
-    def is_lockstep(self) -> bool:
-        """Whether groups of experiments must run together."""
-        return any(not root.is_steady for root in self.roots.values())
+    is_lockstep: bool
 
     @classmethod
     def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
@@ -96,6 +94,7 @@ class Program:
             frozenset(unit.name for unit in plan.units if unit.kind is Kind.INSTANCE),
             roots,
             {name: _call_of(root.unit) for name, root in roots.items() if root.is_steady},
+            any(not root.is_steady for root in roots.values()),
         )
 
 
