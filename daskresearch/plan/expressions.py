@@ -82,6 +82,9 @@ class Expression(ABC):
 
     __iter__ = None  # items would be recorded without end
     __hash__ = object.__hash__
+    # arrays and frames on the left of an operator leave it to the expression
+    __array_ufunc__ = None
+    __pandas_priority__ = 10_000
 
 
 @final
@@ -104,7 +107,7 @@ class Attribute(Expression):
         return lambda scope: getattr(owner(scope), name)
 
     def __repr__(self) -> str:
-        return f"{self._owner!r}.{self._name}"
+        return f"{_grouped(self._owner)}.{self._name}"
 
 
 @final
@@ -125,7 +128,7 @@ class Item(Expression):
         return lambda scope: owner(scope)[key(scope)]
 
     def __repr__(self) -> str:
-        return f"{self._owner!r}[{self._key!r}]"
+        return f"{_grouped(self._owner)}[{self._key!r}]"
 
 
 @final
@@ -149,7 +152,7 @@ class Called(Expression):
 
     def __repr__(self) -> str:
         parts = [repr(arg) for arg in self._args] + [f"{name}={value!r}" for name, value in self._kwargs.items()]
-        return f"{self._function!r}({', '.join(parts)})"
+        return f"{_grouped(self._function)}({', '.join(parts)})"
 
 
 @final
@@ -171,12 +174,13 @@ class Operation(Expression):
         return lambda scope: function(*operands(scope))
 
     def __repr__(self) -> str:
-        texts = [f"({value!r})" if _is_binary(value) else repr(value) for value in self._operands]
-        return self._form.format(*texts)
+        is_call = self._form.endswith(")")
+        return self._form.format(*[repr(value) if is_call else _grouped(value) for value in self._operands])
 
 
-def _is_binary(value: Any) -> bool:
-    return isinstance(value, Operation) and len(value._operands) == 2
+def _grouped(value: Any) -> str:
+    is_open = isinstance(value, Operation) and not value._form.endswith(")")
+    return f"({value!r})" if is_open else repr(value)
 
 
 def _record_operators() -> None:
@@ -368,7 +372,7 @@ def _value_of(config: Mapping[str, Any], name: str) -> Any:
 
 
 def expressions_in(value: Any) -> Iterator[Expression]:
-    """Yield every expression inside a value, through lists, tuples, dicts and compositions."""
+    """Yield every expression inside a value, through lists, tuples, dicts, slices and compositions."""
     if isinstance(value, Expression):
         yield value
         children: Any = value._children()
@@ -376,6 +380,8 @@ def expressions_in(value: Any) -> Iterator[Expression]:
         children = value
     elif type(value) is dict:
         children = [*value.keys(), *value.values()]
+    elif type(value) is slice:
+        children = (value.start, value.stop, value.step)
     else:
         return
     for child in children:
@@ -388,14 +394,17 @@ def evaluator(value: Any, unit: str) -> Evaluator:
     Parameters
     ----------
     value : object
-        An expression, a list, tuple or dict that holds some at any depth, or any other value, which stands for
+        An expression, a list, tuple, dict or slice that holds some at any depth, or any other value, which stands for
         itself.
     unit : str
         The unit whose argument it is.
     """
     if isinstance(value, Expression):
         return value._evaluator(unit)
-    if type(value) in (list, tuple, dict) and next(expressions_in(value), None) is not None:
+    if type(value) in (list, tuple, dict, slice) and next(expressions_in(value), None) is not None:
+        if type(value) is slice:
+            ends = [evaluator(end, unit) for end in (value.start, value.stop, value.step)]
+            return lambda scope: slice(*[end(scope) for end in ends])
         if type(value) is dict:
             pairs = [(evaluator(key, unit), evaluator(part, unit)) for key, part in value.items()]
             return lambda scope: {key(scope): part(scope) for key, part in pairs}

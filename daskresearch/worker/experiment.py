@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 from daskresearch.domain.streams import stream
@@ -223,9 +222,9 @@ class ExperimentView:
         return self._running.experiment.id
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The config with repetition and updates, read-only."""
-        return MappingProxyType(self._running.full)
+    def config(self) -> dict[str, Any]:
+        """The config with repetition and updates, as a new dict."""
+        return dict(self._running.full)
 
     @property
     def iteration(self) -> int:
@@ -238,9 +237,9 @@ class ExperimentView:
         return self._running.last
 
     @property
-    def outputs(self) -> Mapping[str, Any]:
-        """The last output of each unit that has run, and the instances, read-only."""
-        return MappingProxyType(self._running.outputs)
+    def outputs(self) -> dict[str, Any]:
+        """The last output of each unit that has run, and the instances, as a new dict."""
+        return dict(self._running.outputs)
 
     @property
     def random(self) -> Generator:

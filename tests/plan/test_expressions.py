@@ -154,7 +154,7 @@ def test_e_config_cannot_be_changed_by_a_unit():
     research = Research(domain=one({"x": 3})).add_callable(spoil, args=[E().config])
     research = research.save(EC("x"), "seen")
     assert column(research, "seen") == [3]
-    assert failures_of(research) == [("spoil", 0)]
+    assert failures_of(research) == []
 
 
 def test_e_config_can_be_saved_as_a_copy():
@@ -590,7 +590,7 @@ def test_an_expression_cannot_be_iterated(expression):
         [*expression]
     with pytest.raises(TypeError, match=r"not iterable|not a container"):
         assert 1 in expression
-    with pytest.raises(TypeError, match=r"not iterable|must be a mapping"):
+    with pytest.raises(TypeError, match=r"not iterable|non-iterable|must be a mapping"):
         dict(**expression)
 
 
