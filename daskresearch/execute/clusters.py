@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import logging
 import multiprocessing
+import multiprocessing.util
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,8 @@ def _start(workers: int) -> Client:
     client = Client(cluster, set_as_default=False)
     atexit.unregister(shutdown)
     atexit.register(shutdown)
+    # a child process of multiprocessing joins its own children before, and instead of, what atexit holds
+    multiprocessing.util.Finalize(None, shutdown, exitpriority=100)
     _warm.update(client=client, cluster=cluster, pid=os.getpid())
     return client
 

@@ -80,7 +80,8 @@ def _by_value() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def _users_modules(n_modules: int) -> tuple[ModuleType, ...]:
     """Return the user's modules; looked up again when the number of imported modules has changed."""
-    return tuple([module for module in list(sys.modules.values()) if _is_users(module)])
+    # a module may be there under several names, as the main module of a child process is
+    return tuple({module.__name__: module for module in list(sys.modules.values()) if _is_users(module)}.values())
 
 
 def _is_users(module: ModuleType | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -11,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import daskresearch
@@ -82,8 +84,6 @@ def test_shutdown_ends_the_processes_and_the_next_run_starts_others():
 
 
 def test_private_processes_listen_on_loopback_alone():
-    import psutil
-
     run(Research(domain=Option("x", [1])).process_of(EC("x"), save_to="pid"))
     here = psutil.Process()
     sockets = [
@@ -321,6 +321,53 @@ def main():
 def run_script(path: Path, text: str) -> subprocess.CompletedProcess[str]:
     path.write_text(text)
     return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False)
+
+
+CHILD = """
+import multiprocessing
+from daskresearch import Research
+
+def study():
+    assert Research().print("", end="").run(workers=2, bar=False).results.failures.empty
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("spawn").Process(target=study)
+    child.start()
+    child.join(60)
+    print(child.exitcode)
+    child.kill()
+"""
+
+
+@pytest.mark.slow
+def test_a_child_process_that_ran_on_workers_comes_to_its_end(tmp_path):
+    done = run_script(tmp_path / "script.py", CHILD)
+    assert done.stdout == "0\n"
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_process_that_was_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(call='if __name__ == "__main__":\n    main()').replace(
+        ".y.tolist())", ".y.tolist(), flush=True)\n    __import__('os').kill(__import__('os').getpid(), 9)"
+    ))  # fmt: skip
+    before = {process.pid for process in workers_of_this_machine()}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("[1, 4, 9]\n", -9)
+    deadline = time.monotonic() + 20
+    while {process.pid for process in workers_of_this_machine()} - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not {process.pid for process in workers_of_this_machine()} - before
+
+
+def workers_of_this_machine() -> list[psutil.Process]:
+    """Return the processes that multiprocessing has spawned."""
+    spawned = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "spawn_main" in " ".join(process.cmdline()):
+                spawned.append(process)
+    return spawned
 
 
 @pytest.mark.slow

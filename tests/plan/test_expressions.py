@@ -1,5 +1,6 @@
 """Named expressions: what an argument stands for when its unit runs."""
 
+import ast
 import copy
 import operator
 import os
@@ -325,8 +326,8 @@ def test_variables_of_s_stand_behind_those_of_save_to():
 @pytest.mark.parametrize("name", ["x", "id", "iteration"])
 def test_a_variable_of_s_that_is_named_like_a_column_is_a_failure_that_names_it(name):
     research = Research(domain=Option("x", [3])).add_callable("f", lambda s: s.update_variable(name, 1), args=[S()])
-    frame = table(research.save(EC("x"), "seen"))
-    assert rows(frame, "x", "iteration", "seen") == [(3, 0, 3)]
+    research = research.save(EC("x"), "seen")
+    assert rows(table(research), "x", "iteration", "seen") == [(3, 0, 3)]
     (failure,) = research.results.failures.exception
     assert isinstance(failure, ValueError)
     assert repr(name) in str(failure)
@@ -407,7 +408,7 @@ def test_augmented_assignment_makes_a_new_expression():
 
 
 def test_operators_on_sequences_are_those_of_the_values():
-    assert value_of([1] + EC("items")) == [1, 5, 6, 7]
+    assert value_of(operator.add([1], EC("items"))) == [1, 5, 6, 7]
     assert value_of(EC("text") * 2) == "abcabc"
     assert value_of("x-" + EC("text")) == "x-abc"
 
@@ -558,7 +559,7 @@ def test_any_composition_has_the_value_that_python_gives_it(pair):
 
 EXPRESSIONS = [
     E(), E("unit"), E().random, E().config, E().iteration, EC("x"), EC(), EC(full=True), O("unit"), EP(), S(), R(),
-    EC("x") + 1, -EC("x"), EC("x")[0], EC("x").name, EC("x")(1), [1] + O("unit"), O("unit")[EC("x"):],
+    EC("x") + 1, -EC("x"), EC("x")[0], EC("x").name, EC("x")(1), operator.add([1], O("unit")), O("unit")[EC("x"):],
 ]  # fmt: skip
 every_expression = pytest.mark.parametrize("expression", EXPRESSIONS, ids=repr)
 
@@ -572,10 +573,10 @@ def test_an_expression_is_no_condition_before_it_has_a_value(expression):
 def test_a_condition_is_refused_with_the_expression_that_it_holds():
     with pytest.raises(TypeError, match=saying("EC('x') > 1", "use it as an argument")):
         assert 0 if EC("x") > 1 else 1
-    with pytest.raises(TypeError, match=saying("1 < ", "EC('x')") if False else "has no value before its unit runs"):
+    with pytest.raises(TypeError, match=saying("EC('x') > 1", "use it as an argument")):
         assert 1 < EC("x") < 3
     with pytest.raises(TypeError, match="has no value before its unit runs"):
-        assert EC("x") and EC("y")
+        bool(EC("x") and EC("y"))
     with pytest.raises(TypeError, match="has no value before its unit runs"):
         assert not EC("x")
 
@@ -587,7 +588,7 @@ def test_an_expression_cannot_be_iterated(expression):
     with pytest.raises(TypeError, match="not iterable"):
         list(expression)
     with pytest.raises(TypeError, match="not iterable"):
-        [*expression]
+        set(expression)
     with pytest.raises(TypeError, match=r"not iterable|not a container"):
         assert 1 in expression
     with pytest.raises(TypeError, match=r"not iterable|non-iterable|must be a mapping"):
@@ -662,6 +663,4 @@ def test_an_expression_reads_as_the_code_that_makes_it(text):
 
 
 def ast_of(text):
-    import ast
-
     return ast.dump(ast.parse(text, mode="eval"))
