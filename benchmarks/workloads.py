@@ -6,8 +6,10 @@ Each group of rows checks its first results against those of its floor before an
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing.pool import Pool
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.floors import (
@@ -42,11 +44,9 @@ def small(sizes: Sizes) -> list[Row]:
 def small_in_two(sizes: Sizes) -> list[Row]:
     """Many small experiments, on two warm workers."""
     n = sizes.n_experiments
-    # forked before there are threads to be forked with
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with _two_processes() as pool:
         floors = {_LOOP: partial(small_loop, n), _PROCESSES: partial(small_loop_in_two, pool, n)}
         times_s = in_turn({"ours": _run_small(n, workers=2), **floors}, sizes.n_rounds)
-        shutdown()
     return _rows(f"{n:,} small experiments, 2 workers", times_s, n, _EXPERIMENT, Target(70))
 
 
@@ -61,13 +61,12 @@ def loops(sizes: Sizes) -> list[Row]:
 def loops_in_two(sizes: Sizes) -> list[Row]:
     """Long loops of a generator and a callable, both saved, on two warm workers."""
     starts = range(sizes.n_loops)
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with _two_processes() as pool:
         floors = {
             _LOOP: partial(long_loop, starts, sizes.n_iters),
             _PROCESSES: partial(long_loop_in_two, pool, starts, sizes.n_iters),
         }
         times_s = in_turn({"ours": _run_long(sizes, workers=2), **floors}, sizes.n_rounds)
-        shutdown()
     text = f"{_loops_text(sizes)}, 2 workers"
     return _rows(text, times_s, sizes.n_loops * sizes.n_iters, _ITERATION, Target(3))
 
@@ -88,6 +87,17 @@ def growth(sizes: Sizes) -> list[Row]:
     text = f"growth of time, {before:,} to {most:,} experiments"
     times = {name: times_s[name, most] / times_s[name, before] for name in ("ours", *floors)}
     return rows + [Row(text, times["ours"], times[name], "times", name, Target(1.1, "ratio")) for name in floors]
+
+
+@contextmanager
+def _two_processes() -> Iterator[Pool]:
+    """Give two forked processes, and close both them and the workers of ours at the end."""
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        pool.map(abs, range(2))  # they must be there before threads are, which no fork may copy
+        try:
+            yield pool
+        finally:
+            shutdown()
 
 
 def _rows(workload: str, times_s: dict[str, float], n_items: int, unit: str, target: Target | None = None) -> list[Row]:

@@ -18,10 +18,11 @@ from daskresearch.worker.program import Program
 @final
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a root's call: its output, or its failure."""
+    """What came of a root's call: its output, its failure, or the word that it cannot leave its process."""
 
     output: Any = None
     failure: Failure | None = None
+    can_travel: bool = True
 
     def get(self) -> Any:
         """Return the output, or raise `SharedFailure`."""
@@ -85,9 +86,9 @@ class RootOutputs:
         self._outcomes: RootTable[Future[Outcome]] = RootTable(program)
 
     def learn(self, known: dict[RootKey, Outcome]) -> None:
-        """Take over outcomes that were computed elsewhere."""
+        """Take over outcomes that were computed elsewhere; what cannot travel is computed here when it is asked for."""
         for key, outcome in known.items():
-            if self._outcomes.get(key) is None:
+            if outcome.can_travel and self._outcomes.get(key) is None:
                 future: Future[Outcome] = Future()
                 future.set_result(Outcome(read_only(outcome.output), outcome.failure))
                 self._outcomes.put(key, future)

@@ -98,13 +98,22 @@ def run_root(blob: Blob, name: str, experiment: bytes, names: Sequence[str], *in
     """Call a steady root in a worker process with the outcomes of its upstream roots."""
     program, context, _ = _workplace(blob)
     for outcome in inputs:
-        if outcome.failure is not None:
+        if outcome.failure is not None or not outcome.can_travel:
             return outcome
     outputs = {upstream: outcome.output for upstream, outcome in zip(names, inputs, strict=True)}
     outcome = call_root(program, context, name, Experiment._make(cloudpickle.loads(experiment)), outputs)
     if outcome.failure is not None:
         return Outcome(failure=portable(outcome.failure))
-    return outcome
+    return outcome if _can_travel(outcome.output) else Outcome(can_travel=False)
+
+
+def _can_travel(value: Any) -> bool:
+    try:
+        # large buffers are left aside, so that they are not copied
+        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda buffer: False)
+    except Exception:
+        return False
+    return True
 
 
 @lru_cache(maxsize=2)

@@ -234,6 +234,19 @@ def test_a_steady_root_runs_once_for_all_workers(tmp_path):
     assert sorted(Path(path).read_text().split()) == ["a", "b"]
 
 
+def test_a_root_whose_output_cannot_be_pickled_is_shared_within_each_worker():
+    def make_lock() -> object:
+        return threading.Lock()
+
+    def use(lock, x: int) -> str:
+        return f"{type(lock).__name__}{x}"
+
+    research = (
+        Research(domain=Option("x", list(range(8)))).make_lock(root=True).use(O("make_lock"), EC("x"), save_to="y")
+    )
+    assert run(research).results.df.y.tolist() == [f"lock{x}" for x in range(8)]
+
+
 def test_a_unit_may_start_processes_of_its_own():
     def spawn() -> int:
         import multiprocessing
