@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import SCHEDULERS
 
@@ -32,13 +33,17 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for name in ("workers", "n_iters"):
-            _check_positive(name, getattr(self, name))
+            object.__setattr__(self, name, as_count(name, getattr(self, name), OptionError))
         if isinstance(self.branches, (list, tuple)):
             if not self.branches:
                 raise OptionError("branches is an empty list; give one config for each member of a group")
+        elif isinstance(self.branches, Mapping):
+            raise OptionError(f"branches must be a count or a list of configs, not {self.branches!r}; use [{{...}}]")
         else:
-            _check_positive("branches", self.branches)
-        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0):
+            object.__setattr__(self, "branches", as_count("branches", self.branches, OptionError))
+        if self.name is not None and not isinstance(self.name, str):
+            raise OptionError(f"name must be a str, not {self.name!r}")
+        if self.seed is not None and not (is_integer(self.seed) and self.seed >= 0):
             raise OptionError(f"seed must be a non-negative integer, not {self.seed!r}")
         if self.executor_target not in ("threads", "for"):
             raise OptionError(f"executor_target must be 'threads' or 'for', not {self.executor_target!r}")
@@ -54,8 +59,3 @@ class RunOptions:
                 "dump_results=True is not available in this release, which keeps results in memory; "
                 "use results.df.to_parquet(...) to store the table"
             )
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise OptionError(f"{name} must be a positive integer, not {value!r}")

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, final
 
+from daskresearch.counts import as_count
 from daskresearch.domain import Domain
 from daskresearch.errors import OptionError, PlanError, ResearchError
 from daskresearch.options import RunOptions
@@ -125,13 +126,16 @@ class Research(Vocabulary):
             raise OptionError(f"the name of a research must be a str, not {name!r}; give the domain as domain=")
         if experiment is not None and not isinstance(experiment, Experiment):
             raise OptionError(f"experiment must be an Experiment(), not {experiment!r}")
-        for key, value in (("n_configs", n_configs), ("n_reps", n_reps), ("repeat_each", repeat_each)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise OptionError(f"{key} must be a positive integer, not {value!r}")
         self._name = name
         self._plan = Plan() if experiment is None else experiment._plan
         self._namespaces: tuple[Any, ...] = () if experiment is None else experiment._namespaces
-        self._job = Job(self._plan, Domain(domain), n_configs, n_reps, repeat_each)
+        self._job = Job(
+            self._plan,
+            Domain(domain),
+            as_count("n_configs", n_configs, OptionError),
+            as_count("n_reps", n_reps, OptionError) or 1,
+            as_count("repeat_each", repeat_each, OptionError),
+        )
         self._pure = pure
         self._session: Session | None = None
 

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
-from daskresearch.domain import Domain, Entry, IterParams, branch_entries, draw_seed, entropy_of, iterate
+from daskresearch.domain import Domain, Entry, IterParams, branch_entries, draw_seed, entropy_of, iterate, values_of
 from daskresearch.errors import DomainError, PlanError
 from daskresearch.execute import Executor, choose_place, distributed_executor, local_executor
 from daskresearch.grouping import Grouping
 from daskresearch.options import RunOptions
-from daskresearch.plan import EP, Plan, R, Schedule, check_complete, evaluator, expressions_in
+from daskresearch.plan import EP, RESERVED_VARIABLES, Plan, R, Schedule, check_complete, evaluator, expressions_in
 from daskresearch.progress import Bar, Progress, Silent
 from daskresearch.results import ResearchResults
 from daskresearch.store import MemoryStore
@@ -108,7 +108,7 @@ class Session:
         if job.size is None and job.update is None:
             raise DomainError(f"the domain {job.domain!r} is endless; give n_configs, or update_domain to end it")
         seeds = (options.seed, job.domain.iter_params.seed)
-        self.seed = next((seed for seed in seeds if seed is not None), draw_seed())
+        self.seed = int(next((seed for seed in seeds if seed is not None), draw_seed()))
         self._store = MemoryStore(job.plan.variables)
         self.results = ResearchResults(self._store, parameters)
         self._program = Program.of(job.plan, n_iters)
@@ -133,6 +133,7 @@ class Session:
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         if not place.is_local:
             _refuse_live_results(self._job.plan)
+            self._check_travel()
             executor = distributed_executor(
                 place,
                 self._job.plan,
@@ -148,6 +149,15 @@ class Session:
         context = replace(context, tick=tick, results=lambda: self.results)
         return local_executor(place, self._program, context, options.workers), progress
 
+    def _check_travel(self) -> None:
+        """Refuse values of the domain that cannot be pickled, as far as they are known."""
+        from daskresearch.execute.travel import check_values
+
+        for part in values_of(self._job.domain.node):
+            check_values(part.name, [entry.value for entry in part.entries])
+        for entry in itertools.chain.from_iterable(self._appended):
+            check_values(entry.name, [entry.value])
+
     def _make_folder(self) -> str:
         """Return where ``EP()`` lies, if any unit uses it: a temporary folder that lives as long as the results."""
         parts = expressions_in([unit.arguments for unit in self._job.plan.units])
@@ -161,7 +171,7 @@ class Session:
         """Return the parameters of all configs, after a look at the plan with them."""
         names = dict.fromkeys((*domain.names, *(entry.name for entries in self._appended for entry in entries)))
         for name in names:
-            if name in ("id", "iteration", "repetition", "updates"):
+            if name in RESERVED_VARIABLES:
                 raise DomainError(f"a parameter named {name!r} would be mixed up with that column; rename it")
         check_complete(self._job.plan, tuple(names), are_all_parameters=self._job.update is None)
         return tuple(names)

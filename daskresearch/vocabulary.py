@@ -251,7 +251,7 @@ class Vocabulary(ABC):
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or name in _PROBED:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        function = _find(name, sys._getframe(1), self._namespaces)
+        function = _find(name, sys._getframe(1), self._namespaces, dir(type(self)))
 
         def add(*args: Any, mode: str = "callable", **kwargs: Any) -> Any:
             """Add the function as a unit; see `add_callable` and, with mode='generator', `add_generator`."""
@@ -266,7 +266,7 @@ class Vocabulary(ABC):
         return add
 
 
-def _find(name: str, frame: FrameType, namespaces: tuple[Any, ...]) -> Callable[..., Any]:
+def _find(name: str, frame: FrameType, namespaces: tuple[Any, ...], words: Sequence[str]) -> Callable[..., Any]:
     """Return the function of the short form: of the caller's scope, ``__main__``, builtins or a namespace."""
     main = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
     places: list[Mapping[str, Any]] = [frame.f_locals, frame.f_globals, main, vars(builtins)]
@@ -278,7 +278,7 @@ def _find(name: str, frame: FrameType, namespaces: tuple[Any, ...]) -> Callable[
     names = [known for place in places for known, value in place.items() if callable(value)]
     raise AttributeError(
         f"no function {name!r} in the caller's scope, __main__, builtins or {len(namespaces)} added namespaces"
-        f"{near_miss(name, [*names, *(word for word in dir(Vocabulary) if not word.startswith('_'))])}"
+        f"{near_miss(name, [*(word for word in words if not word.startswith('_')), *names])}"
     )
 
 

@@ -5,6 +5,7 @@ from daskresearch.domain.alias import Alias
 from daskresearch.domain.config import AUXILIARY, Config, Entry
 from daskresearch.domain.identity import identify
 from daskresearch.domain.iteration import IterParams, iterate
+from daskresearch.domain.nodes import values_of
 from daskresearch.domain.samplers import NumpySampler
 from daskresearch.domain.streams import draw_seed, entropy_of, stream
 
@@ -23,4 +24,5 @@ __all__ = [
     "identify",
     "iterate",
     "stream",
+    "values_of",
 ]

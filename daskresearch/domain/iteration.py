@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.counts import as_count
 from daskresearch.domain.config import Config, Entry
 from daskresearch.domain.nodes import Node, Place, Sampled
 from daskresearch.domain.streams import entropy_of, stream
@@ -37,9 +38,7 @@ class IterParams:
 
     def __post_init__(self) -> None:
         for name in ("n_items", "n_reps", "repeat_each"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise DomainError(f"{name} must be a positive integer, not {value!r}")
+            object.__setattr__(self, name, as_count(name, getattr(self, name), DomainError))
 
     def size(self, node: Node) -> int | None:
         """Return how many configs are yielded, None when endless."""

@@ -296,6 +296,18 @@ def option(name: str, values: Any) -> Node:
     return Values(name, tuple([Entry.of(name, value, f"{i:0{width}d}") for i, value in enumerate(values)]))
 
 
+def values_of(node: Node) -> Iterator[Values]:
+    """Yield the parts of a node that hold values given one by one."""
+    if isinstance(node, Values):
+        yield node
+    elif isinstance(node, (Product, Zip)):
+        yield from values_of(node.left)
+        yield from values_of(node.right)
+    elif isinstance(node, Sum):
+        for _, term in node.terms:
+            yield from values_of(term)
+
+
 def multiply(left: Node, right: Node) -> Node:
     """Return the product of two nodes, weighted as its factors."""
     if isinstance(left, Empty):

@@ -7,6 +7,7 @@ that a group that kills its worker is told from its innocent neighbours.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import queue
 import threading
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError
-from daskresearch.execute.travel import dumps
+from daskresearch.execute.travel import check_values, dumps
 from daskresearch.execute.window import BUDGET_S, Window
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker import (
@@ -129,7 +130,13 @@ class DistributedExecutor:
             for group in batch:
                 for experiment in group:
                     known.update(self._roots_of(experiment))
-        groups = dumps([[tuple(experiment) for experiment in group] for group in batch])
+        try:
+            groups = dumps([[tuple(experiment) for experiment in group] for group in batch])
+        except Exception:
+            for experiment in itertools.chain.from_iterable(batch):
+                for name, value in experiment.values.items():
+                    check_values(name, [value])
+            raise
         return self._client.submit(
             run_batch, self._blob, groups, BUDGET_S, list(known), *known.values(),
             key=self._key(self._name), pure=False,

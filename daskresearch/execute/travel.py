@@ -10,7 +10,7 @@ import site
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +63,26 @@ def _check_unit(unit: Unit) -> None:
             ) from error
 
 
+def check_values(name: str, values: Sequence[Any]) -> None:
+    """Refuse values of a parameter that cannot travel.
+
+    Raises
+    ------
+    PickleError
+        Names the parameter and the first value at fault.
+    """
+    if all(type(value) in _PLAIN for value in values):
+        return
+    for value in values:
+        try:
+            dumps(value)
+        except Exception as error:
+            raise PickleError(
+                f"value {value!r} of parameter {name!r} cannot be pickled for worker processes ({error}); "
+                f"make it inside a unit, or run with workers=1"
+            ) from error
+
+
 @contextmanager
 def _by_value() -> Iterator[None]:
     with _registry:
@@ -98,5 +118,6 @@ def _installed_folders() -> tuple[str, ...]:
     return tuple(sorted({variant for folder in folders if folder for variant in (folder, str(Path(folder).resolve()))}))
 
 
+_PLAIN = (bool, int, float, str, bytes, type(None))
 _INSTALLED = _installed_folders()
 _registry = threading.Lock()  # cloudpickle keeps its registry for the whole process

@@ -4,12 +4,13 @@ from daskresearch.plan.expressions import EC, EP, E, Expression, O, R, S, evalua
 from daskresearch.plan.plan import Plan, check_complete, plan_of
 from daskresearch.plan.roots import Root, roots_of
 from daskresearch.plan.schedule import Schedule
-from daskresearch.plan.unit import RESERVED_VARIABLES, Kind, Unit, name_of, variables_of
+from daskresearch.plan.unit import RESERVED_VARIABLES, WHOLE_CONFIG, Kind, Unit, name_of, variables_of
 
 __all__ = [
     "EC",
     "EP",
     "RESERVED_VARIABLES",
+    "WHOLE_CONFIG",
     "E",
     "Expression",
     "Kind",

@@ -24,15 +24,15 @@ class Root:
     Attributes
     ----------
     unit : Unit
-    reads : tuple of str, optional
-        The parameters that it and its upstream roots read, sorted; None for the whole config.
+    reads : tuple of str
+        The parameters that it and its upstream roots read, sorted; `WHOLE_CONFIG` for all.
     is_steady : bool
     is_of_group : bool
         Whether it or one of its upstream roots draws from the stream of the group.
     """
 
     unit: Unit
-    reads: tuple[str, ...] | None
+    reads: tuple[str, ...]
     is_steady: bool
     is_of_group: bool
 
@@ -63,8 +63,7 @@ def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
     for _ in units:  # a root may use a root that stands later, so follow until nothing changes
         for unit in units:
             for name in unit.upstream:
-                old, new = reads[unit.name], reads[name]
-                reads[unit.name] = None if old is None or new is None else old | new
+                reads[unit.name] |= reads[name]
                 draws[unit.name] = draws[unit.name] or draws[name]
     for unit in units:
         is_steady = unit.kind is Kind.CALLABLE and unit.method_of is None and not unit.reads_experiment("iteration")
@@ -74,7 +73,5 @@ def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
             before = roots.get(name)
             is_steady = is_steady and before is not None and before.is_steady
             is_steady = is_steady and before is not None and before.unit.schedule.runs_at(0, is_last=n_iters == 1)
-        names = reads[unit.name]
-        names_in_order = None if names is None else tuple(sorted(names))
-        roots[unit.name] = Root(unit, names_in_order, is_steady, draws[unit.name])
+        roots[unit.name] = Root(unit, tuple(sorted(reads[unit.name])), is_steady, draws[unit.name])
     return roots

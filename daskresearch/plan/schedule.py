@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, final
 
+from daskresearch.counts import is_integer
 from daskresearch.errors import PlanError
 
 _ITERATION = re.compile(r"[#%](\d+)")
@@ -46,8 +47,8 @@ class Schedule:
         entries = when if isinstance(when, (list, tuple)) else [when]
         for entry in entries:
             match = _ITERATION.fullmatch(entry) if isinstance(entry, str) else None
-            if isinstance(entry, int) and not isinstance(entry, bool) and entry > 0:
-                steps.append(entry)
+            if is_integer(entry) and entry > 0:
+                steps.append(int(entry))
             elif match:
                 iterations.add(int(match[1]))
             elif isinstance(entry, str) and entry == "last":

@@ -12,7 +12,8 @@ from daskresearch.errors import PlanError
 from daskresearch.plan.expressions import EC, E, Expression, O, expressions_in
 from daskresearch.plan.schedule import Schedule
 
-RESERVED_VARIABLES = ("id", "iteration")
+RESERVED_VARIABLES = ("id", "iteration", "repetition", "updates")
+WHOLE_CONFIG = "*"
 
 
 class Kind(Enum):
@@ -85,16 +86,14 @@ class Unit:
         return frozenset(names | ({self.method_of} if self.method_of else set()))
 
     @property
-    def config_names(self) -> frozenset[str] | None:
-        """The parameters it reads; None for the whole config."""
+    def config_names(self) -> frozenset[str]:
+        """The parameters it reads, `WHOLE_CONFIG` for all but repetition and updates."""
         names: set[str] = set()
         for part in expressions_in(self.arguments):
-            if isinstance(part, EC):
-                if part._name is None:
-                    return None
-                names.add(part._name)
-            elif reads_of_experiment(part) == "config":
-                return None
+            if reads_of_experiment(part) == "config" or (isinstance(part, EC) and part._full):
+                names |= {WHOLE_CONFIG, "repetition", "updates"}
+            elif isinstance(part, EC):
+                names.add(WHOLE_CONFIG if part._name is None else part._name)
         return frozenset(names)
 
     def reads_experiment(self, what: str) -> bool:

@@ -42,18 +42,21 @@ def experiment_test(
         texts = dict(alias)
         tests.append(lambda _, known: _has(_texts(known), texts))
     if domain is not None:
-        tests.append(_domain_test(domain))
+        tests.append(_domain_test(domain, parameters))
     if not tests:
         return None
     return lambda one, known: all([test(one, known) for test in tests])
 
 
-def _domain_test(domain: Domain) -> Test:
+def _domain_test(domain: Domain, parameters: Collection[str]) -> Test:
     if domain.size is None:
         raise OptionError(f"cannot select by the endless domain {domain!r}; give its values as lists")
     for name in domain.names:
-        if name in _AUXILIARY:
-            raise OptionError(f"a domain has no parameter {name!r}; filter by {name}=... instead")
+        if name not in parameters:
+            raise OptionError(
+                f"no parameter is named {name!r}, only {list(parameters)}{near_miss(name, parameters)}; "
+                f"repetition and updates are filters of their own"
+            )
     items = [config.texts() for config in domain]
     return lambda _, known: any([_has(known.texts(), texts) for texts in items])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 from daskresearch.domain.streams import stream
+from daskresearch.plan import RESERVED_VARIABLES
 from daskresearch.store.record import Failure, Record
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def check_variable(name: Any, parameters: frozenset[str]) -> None:
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a variable must be a str, not {name!r}")
-    if name in ("id", "iteration"):
+    if name in RESERVED_VARIABLES:
         raise ValueError(f"cannot record a variable named {name!r}, which is a column of every table; use another name")
     if name in parameters:
         raise ValueError(f"cannot record a variable named {name!r}, which is a parameter of the domain; rename one")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 import traceback
+
+import cloudpickle
 
 from daskresearch.store.record import Failure
 
@@ -28,7 +29,7 @@ def failure_of(unit: str, iteration: int, exception: BaseException) -> Failure:
 def portable(failure: Failure) -> Failure:
     """Return the failure with an exception that can be pickled, another one with its text if need be."""
     try:
-        pickle.loads(pickle.dumps(failure.exception))
+        cloudpickle.loads(cloudpickle.dumps(failure.exception))
     except Exception:
         kind = type(failure.exception).__qualname__
         standin = RuntimeError(f"{kind}: {failure.exception}")

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+from daskresearch.domain import AUXILIARY
+from daskresearch.plan import WHOLE_CONFIG
 from daskresearch.store.record import Record
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
 from daskresearch.worker.loop import deliver, fail, run_steps, wants
@@ -84,8 +86,15 @@ def _cell_key(step: Step, member: Running) -> tuple[str, Any]:
     return step.name, identity(member.full, step.root.reads)
 
 
-def identity(config: dict[str, Any], names: tuple[str, ...] | None) -> Any:
-    """Return what two configs have in common if the named values (None: all) are equal, or the same object.
+def identity(config: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Return what two configs have in common if the named values are equal, or the same object.
+
+    Parameters
+    ----------
+    config : dict
+        With repetition and updates.
+    names : tuple of str
+        `WHOLE_CONFIG` among them stands for all but repetition and updates.
 
     Examples
     --------
@@ -94,11 +103,14 @@ def identity(config: dict[str, Any], names: tuple[str, ...] | None) -> Any:
     >>> identity({"a": 1}, ("a",)) == identity({"a": True}, ("a",))
     False
     """
-    names = tuple(sorted(config)) if names is None else names
+    if WHOLE_CONFIG in names:
+        names = tuple(sorted({*names, *config} - ({*AUXILIARY} - {*names})))
     return tuple([(name, *_identity_of(config[name])) if name in config else (name,) for name in names])
 
 
 def _identity_of(value: Any) -> tuple[Any, ...]:
-    if value is None or type(value) in (bool, int, float, str, bytes):
+    if type(value) is float:
+        return float, repr(value)  # 0.0 and -0.0 are equal, but not the same
+    if value is None or type(value) in (bool, int, str, bytes):
         return type(value), value
     return type(value), id(value)
