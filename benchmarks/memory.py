@@ -35,12 +35,17 @@ def memory(sizes: Sizes) -> list[Row]:
         _growing("experiments", _grid, least, most),
         _growing("experiments of a sum", _sum, least, most),
         _row(f"{middle:,} of {sizes.huge:,} configs", beyond_results(_cube(sizes.huge), middle), exact, exact_name),
-        _row(f"{middle:,} of an endless domain", beyond_results(_endless(), middle), exact, exact_name),
+        _row(
+            f"{middle:,} of an endless domain",
+            beyond_results(_endless(), middle),
+            beyond_results(_endless(), least),
+            f"{least:,} of it",
+        ),
         _row(
             f"iterating {middle:,} of an endless domain",
             while_iterating(_endless(), middle),
             while_iterating(_endless(), least),
-            f"iterating {least:,}",
+            f"{least:,} of it",
         ),
     ]
 

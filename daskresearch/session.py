@@ -233,21 +233,28 @@ class Session:
             n_groups = None if self._job.update else self._grouping.n_groups(size, params.n_reps)
             domain = None
             while domain is None and groups and not self._stop.is_set():
-                n_done += self._run_stage(groups, n_groups, n_done)
-                domain = self._updated(n_done, is_last=not groups)
+                n_stage, is_due = self._run_stage(groups, n_groups, n_done)
+                n_done += n_stage
+                domain = self._updated(is_due or (not groups and self._ends_with_update))
 
-    def _run_stage(self, groups: Iterator[Group], n_groups: int | None, n_done: int) -> int:
-        """Run groups until the domain may be updated, and return how many experiments that were."""
+    @property
+    def _ends_with_update(self) -> bool:
+        return self._job.update is not None and self._job.update.schedule.last
+
+    def _run_stage(self, groups: Iterator[Group], n_groups: int | None, n_done: int) -> tuple[int, bool]:
+        """Run groups until the domain is to be updated; return how many experiments that were, and whether it is."""
         turn = n_done
+        is_due = False
         schedule = self._job.update.schedule if self._job.update else None
 
         def stage() -> Iterator[Group]:
-            nonlocal turn
+            nonlocal turn, is_due
             for group in groups:
                 turns = range(turn, turn + len(group))
                 turn += len(group)
                 yield group
-                if schedule is not None and any([schedule.runs_at(one, is_last=False) for one in turns]):
+                is_due = schedule is not None and any([schedule.runs_at(one, is_last=False) for one in turns])
+                if is_due:
                     return
 
         with contextlib.closing(self._executor.run(stage(), n_groups, self._stop)) as records:
@@ -256,12 +263,12 @@ class Session:
                 self._store.append(record, experiment_id, config)
                 self._n_failed += bool(record.failures)
                 self._progress.ended(record.n_iters, bool(record.failures))
-        return turn - n_done
+        return turn - n_done, is_due
 
-    def _updated(self, n_done: int, is_last: bool) -> Domain | None:
+    def _updated(self, is_due: bool) -> Domain | None:
         """Return the domain that takes the place of what is left, if its turn has come and there is one."""
         update = self._job.update
-        if update is None or self._stop.is_set() or not update.schedule.runs_at(n_done - 1, is_last):
+        if update is None or self._stop.is_set() or not is_due:
             return None
         scope: Any = _UpdateScope(self.results)
         new = update.function(**evaluator(dict(update.kwargs), "update_domain")(scope))

@@ -87,6 +87,7 @@ def distributed_executor(
     context: Context,
     workers: int | None,
     scheduler: Any,
+    *,
     whole_groups: bool,
 ) -> Executor:
     """Return the executor of a place on a cluster.
@@ -98,7 +99,7 @@ def distributed_executor(
     ClusterError
         If the processes cannot be started.
     """
-    from daskresearch.execute.clusters import private_client, shutdown
+    from daskresearch.execute.clusters import private_client, replace_dead_workers, shutdown
     from daskresearch.execute.distributed import DistributedExecutor
     from daskresearch.execute.travel import pickle_plan
 
@@ -108,5 +109,11 @@ def distributed_executor(
         return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups)
     n_workers = workers or os.cpu_count() or 1
     return DistributedExecutor(
-        private_client(n_workers), program, content, n_workers, whole_groups=whole_groups, abort=shutdown
+        private_client(n_workers),
+        program,
+        content,
+        n_workers,
+        whole_groups=whole_groups,
+        abort=shutdown,
+        tend=replace_dead_workers,
     )

@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import multiprocessing.util
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ A script that starts worker processes is imported again by each of them, so its 
 
 Put the guard there, or use workers=1. (Notebooks and modules that are imported need none.)"""
 
+logger = logging.getLogger(__name__)
+
+_CLOSE_S = 10
 _lock = threading.Lock()
 _warm: dict[str, Any] = {}
 
@@ -45,10 +49,10 @@ def private_client(workers: int) -> Client:
             _warm.clear()
             client = _start(workers)
             _await_workers(client, workers)
-        elif _warm["workers"] != workers:
+        elif _warm["workers"] != workers or _warm.get("missing"):
             client.cluster.scale(workers)
             _await_workers(client, workers)
-        _warm["workers"] = workers
+        _warm.update(workers=workers, missing=0)
         return client
 
 
@@ -66,7 +70,8 @@ def _start(workers: int) -> Client:
             processes=True,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
+            # a batch whose worker dies is tried again by us, group by group
+            scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
@@ -88,6 +93,21 @@ def _await_workers(client: Client, workers: int) -> None:
         raise ClusterError(f"only some of {workers} worker processes started within a minute") from error
 
 
+def replace_dead_workers() -> None:
+    """Start a worker for each that is missing: a nanny does not replace one that died while it started."""
+    with _lock:
+        client = _warm.get("client")
+        if client is None:
+            return
+        missing = _warm["workers"] - len(client.nthreads())
+        # a nanny gets the time between two calls for replacing a worker itself
+        if missing > 0 and _warm.get("missing", 0) > 0:
+            logger.warning("%d worker processes are missing and are started anew", missing)
+            client.cluster.scale(len(client.cluster.worker_spec) + missing)
+            missing = 0
+        _warm["missing"] = missing
+
+
 def shutdown() -> None:
     """Close the private cluster, if there is one; the next run with workers starts another.
 
@@ -101,8 +121,12 @@ def shutdown() -> None:
         is_ours = _warm.get("pid") == os.getpid()
         _warm.clear()
         if client is not None and cluster is not None and is_ours:
-            # distributed's watcher of workers may trip over one that was scaled away
-            with contextlib.suppress(KeyError):
-                client.close()
-            with contextlib.suppress(KeyError):
-                cluster.close()
+            pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
+            # distributed may trip over workers that were scaled away, and wait for those that died as they started
+            with contextlib.suppress(KeyError, TimeoutError):
+                client.close(timeout=_CLOSE_S)
+            with contextlib.suppress(KeyError, TimeoutError):
+                cluster.close(timeout=_CLOSE_S)
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)

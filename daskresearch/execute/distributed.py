@@ -6,6 +6,7 @@ that a group that kills its worker is told from its innocent neighbours.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import queue
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _INLINE_BYTES = 64_000
+_TEND_EACH_S = 3
 
 
 @final
@@ -54,6 +56,8 @@ class DistributedExecutor:
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
     abort : callable, optional
         Ends what is still running after an error or an interrupt.
+    tend : callable, optional
+        Called every few seconds while nothing ends, to replace workers that are gone.
     """
 
     def __init__(
@@ -65,9 +69,11 @@ class DistributedExecutor:
         *,
         whole_groups: bool = False,
         abort: Callable[[], object] = bool,
+        tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
         self._abort = abort
+        self._tend = tend
         self._program = program
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, content)
@@ -94,7 +100,7 @@ class DistributedExecutor:
                     future.add_done_callback(ended.put)
                 if not out:
                     break
-                future = ended.get()
+                future = self._next(ended)
                 batch = out.pop(future)
                 receipt = self._receipt(future)
                 if receipt is None:
@@ -112,7 +118,9 @@ class DistributedExecutor:
 
     def _run_suspect(self, group: Group) -> Iterator[Record]:
         future = self._submit([group])
-        receipt = self._receipt(future)
+        ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        future.add_done_callback(ended.put)
+        receipt = self._receipt(self._next(ended))
         if receipt is not None:
             yield from load_records(receipt.records)
         elif len(group) > 1 and not self._program.is_lockstep:
@@ -123,6 +131,13 @@ class DistributedExecutor:
             for experiment in group:
                 failure = Failure("worker", 0, ClusterError(text), text)
                 yield Record(experiment.position, 0, [], {}, (failure,))
+
+    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
+        """Return the next future that has ended, looking after the workers while none has."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return ended.get(timeout=_TEND_EACH_S)
+            self._tend()
 
     def _submit(self, batch: list[Group]) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}

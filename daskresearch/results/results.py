@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain import Config, Domain
 from daskresearch.results.select import as_names, experiment_test
-from daskresearch.results.table import Layout, configs, long, wide
+from daskresearch.results.table import Layout, check_columns, configs, long, wide
 from daskresearch.store import MISSING, Experiments, MemoryStore, Rows
 
 if TYPE_CHECKING:
@@ -111,13 +111,14 @@ class ResearchResults:
         experiments, rows = self._read()
         parameters = self._all_parameters(experiments)
         layout = Layout(parameters, include_config, use_alias, concat_config, remove_auxilary, drop_columns)
+        check_columns(layout, rows.columns, pivot=pivot)
         test = experiment_test(parameters, experiment_id, config, alias, domain, params)
         chosen = _in_order(experiments, rows)
         if test is not None:
             passing = [test(*pair) for pair in zip(experiments.ids, experiments.configs, strict=True)]
             chosen = [row for row in chosen if passing[rows.experiments[row]]]
         if iterations is not None:
-            wanted = {iterations} if isinstance(iterations, int) else set(iterations)
+            wanted = set(iterations) if isinstance(iterations, Iterable) else {iterations}
             chosen = [row for row in chosen if rows.iterations[row] in wanted]
         if name is not None:
             columns = {one: rows.columns[one] for one in as_names(name, rows.columns)}

@@ -79,7 +79,8 @@ def _matches(value: Any, wanted: Any) -> bool:
     """Return whether a value is the wanted one, or one of a list of wanted ones."""
     if _equal(value, wanted):
         return True
-    return isinstance(wanted, (list, tuple, set, range)) and any([_equal(value, one) for one in wanted])
+    members = wanted.tolist() if hasattr(wanted, "tolist") and getattr(wanted, "ndim", 0) == 1 else wanted
+    return isinstance(members, (list, tuple, set, frozenset, range)) and any([_equal(value, one) for one in members])
 
 
 def _equal(value: Any, wanted: Any) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.errors import OptionError
 from daskresearch.store import MISSING, Experiments, Rows
 
 if TYPE_CHECKING:
@@ -25,6 +26,24 @@ class Layout:
     concat_config: bool = False
     remove_auxilary: bool = True
     drop_columns: bool = True
+
+
+def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) -> None:
+    """Refuse a table in which two columns would have one name.
+
+    Raises
+    ------
+    OptionError
+        Names the column and the ways out.
+    """
+    shown = layout.parameters if layout.include_config else ()
+    if layout.include_config and layout.concat_config:
+        shown = () if layout.drop_columns else shown
+        if "config" in (*shown, *(variables if pivot else ())):
+            raise OptionError("concat_config=True makes a column 'config', but there is one already; rename that one")
+    clash = [name for name in ("name", "value") if name in shown]
+    if clash and not pivot:
+        raise OptionError(f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use include_config=False")
 
 
 def wide(experiments: Experiments, rows: Rows, chosen: Sequence[int], layout: Layout) -> pd.DataFrame:

@@ -23,6 +23,7 @@ def failure_of(unit: str, iteration: int, exception: BaseException) -> Failure:
         shared = exception.failure
         return Failure(unit, iteration, shared.exception, shared.traceback)
     text = "".join(traceback.format_exception(exception))
+    traceback.clear_frames(exception.__traceback__)  # their local values would live as long as the results
     return Failure(unit, iteration, exception, text)
 
 

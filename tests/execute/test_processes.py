@@ -203,6 +203,12 @@ def test_a_unit_that_kills_its_worker_costs_its_experiment_alone():
     assert results.failures.id.tolist() == results.configs_to_df().id[[7]].tolist()
 
 
+@pytest.mark.slow
+def test_a_run_comes_to_its_end_when_every_experiment_kills_its_worker():
+    results = run(Research(domain=Option("x", [1, 2, 3])).add_callable("leave", os._exit, args=[3])).results
+    assert results.failures.unit.tolist() == ["worker"] * 3
+
+
 def test_a_root_that_kills_its_worker_fails_the_experiments_that_share_it():
     def load(kind: str) -> str:
         if kind == "bad":
