@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any, Protocol, final
 
 
@@ -60,7 +61,9 @@ class Bar:
 
     def expect(self, n_experiments: int | None) -> None:
         """Set the length of the bar, which is shown from now on."""
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a notebook without ipywidgets gets a bar of text, which is fine
+            from tqdm.auto import tqdm
 
         total = None if n_experiments is None else n_experiments * (self._n_iters or 1)
         if self._bar is None:

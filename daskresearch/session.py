@@ -154,7 +154,7 @@ class Session:
         from daskresearch.execute.travel import check_values
 
         for part in values_of(self._job.domain.node):
-            check_values(part.name, [entry.value for entry in part.entries])
+            check_values(part.name, part.values)
         for entry in itertools.chain.from_iterable(self._appended):
             check_values(entry.name, [entry.value])
 

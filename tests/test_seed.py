@@ -111,7 +111,7 @@ def looks_like(value: Any, text: str) -> bool:
     """Whether a value would be displayed as the text, ints as ints and floats to seven digits."""
     if text == "":
         return bool(pd.isna(value))
-    if isinstance(value, bool) or type(value).__name__ == "bool":
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
         return str(value) == text
     if isinstance(value, Integral):
         return str(int(value)) == text

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, final
 
-from daskresearch.domain.config import Config
+from daskresearch.domain.config import Config, Entry
 from daskresearch.domain.iteration import IterParams, iterate
 from daskresearch.domain.nodes import Empty, Node, add, multiply, option, pair, weigh
 from daskresearch.domain.streams import draw_seed
@@ -202,8 +202,7 @@ def branch_entries(branches: Sequence[Mapping[str, Any] | Config], names: Sequen
         common = sorted(set(values) & set(names))
         if common:
             raise DomainError(f"branches set parameters {common}, which the domain has already; rename them")
-        parts = [next(option(name, [value]).combinations(None)) for name, value in values.items()]  # type: ignore[arg-type]
-        appended.append(tuple(part for (part,) in parts))
+        appended.append(tuple([Entry.of(name, value) for name, value in values.items()]))
     return appended
 
 

@@ -16,12 +16,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.domain.alias import Alias
 from daskresearch.domain.config import Entry
 from daskresearch.domain.samplers import Source
 from daskresearch.errors import DomainError, DomainTypeError
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+
+
+_FEW = 10_000
 
 
 class Node(ABC):
@@ -67,12 +71,12 @@ class Values(Node):
     """One parameter with its values in order."""
 
     name: str
-    entries: tuple[Entry, ...]
+    values: Sequence[Any]
 
     @property
     def size(self) -> int:  # type: ignore[override]
         """How many values there are."""
-        return len(self.entries)
+        return len(self.values)
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -82,15 +86,23 @@ class Values(Node):
     @cached_property
     def is_distinct(self) -> bool:  # type: ignore[override]
         """Whether all values have texts of their own."""
-        return len({entry.alias for entry in self.entries}) == len(self.entries)
+        return isinstance(self.values, range) or len({entry.alias for (entry,) in self._all()}) == self.size
 
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
         """Yield each value."""
-        return zip(self.entries)
+        return iter(self._few) if self.size <= _FEW else self._all()
+
+    @cached_property
+    def _few(self) -> list[tuple[Entry, ...]]:
+        return list(self._all())
+
+    def _all(self) -> Iterator[tuple[Entry, ...]]:
+        width = len(str(self.size - 1))
+        return ((Entry.of(self.name, value, f"{i:0{width}d}"),) for i, value in enumerate(self.values))
 
     def __repr__(self) -> str:
-        texts = [entry.alias for entry in self.entries[:6]]
-        return f"{self.name}=[{', '.join(texts)}{', ...' if len(self.entries) > 6 else ''}]"
+        texts = [Alias(value).alias for value in self.values[:6]]
+        return f"{self.name}=[{', '.join(texts)}{', ...' if self.size > 6 else ''}]"
 
 
 @final
@@ -292,8 +304,7 @@ def option(name: str, values: Any) -> Node:
         return Sampled(name, source)
     if not len(values):
         raise DomainError(f"parameter {name!r} has no values; leave it out or give at least one")
-    width = len(str(len(values) - 1))
-    return Values(name, tuple([Entry.of(name, value, f"{i:0{width}d}") for i, value in enumerate(values)]))
+    return Values(name, values if isinstance(values, range) else tuple(values))
 
 
 def values_of(node: Node) -> Iterator[Values]:

@@ -71,7 +71,7 @@ def check_values(name: str, values: Sequence[Any]) -> None:
     PickleError
         Names the parameter and the first value at fault.
     """
-    if all(type(value) in _PLAIN for value in values):
+    if isinstance(values, range) or all(type(value) in _PLAIN for value in values):
         return
     for value in values:
         try:
