@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -67,6 +68,8 @@ def read_cell(number: int, text: str) -> Cell:
 @cache
 def cells() -> dict[int, Cell]:
     """Return the cells of the seed by number."""
+    if not SEED.exists() and not os.environ.get("CI"):
+        pytest.skip("the seed notebook is not part of the repository; CI has it in ../shared")
     if not SEED.exists():
         pytest.fail(f"the seed notebook is not at {SEED}: this test needs ../shared/seed beside the repository")
     parts = re.split(r"^In \[(\d+)\]:\n", SEED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
