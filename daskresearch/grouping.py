@@ -107,8 +107,8 @@ class Grouping:
             return experiment._replace(roots=self._root_numbers(experiment))
         return experiment
 
-    def _root_numbers(self, experiment: Experiment) -> dict[str, int]:
-        """Return which call of each steady root an experiment shares."""
+    def _root_numbers(self, experiment: Experiment) -> dict[str, tuple[int, bytes]]:
+        """Return which call of each steady root an experiment shares, with the group if it belongs to one."""
         full = experiment.full()
         if experiment.group_key != self._group_key:
             self._group_key = experiment.group_key
@@ -121,5 +121,5 @@ class Grouping:
             if call not in calls:
                 # the config stays referenced, as the identity of a value may be that of the object
                 calls[call] = (next(self._numbers), full)
-            numbers[name] = calls[call][0]
+            numbers[name] = calls[call][0], experiment.group_key if root.is_of_group else b""
         return numbers

@@ -39,6 +39,10 @@ class RunOptions:
                 raise OptionError("branches is an empty list; give one config for each member of a group")
         elif isinstance(self.branches, Mapping):
             raise OptionError(f"branches must be a count or a list of configs, not {self.branches!r}; use [{{...}}]")
+        elif self.branches is not None and not is_integer(self.branches):
+            raise OptionError(
+                f"branches must be a positive integer or a list of configs as dicts, not {self.branches!r}"
+            )
         else:
             object.__setattr__(self, "branches", as_count("branches", self.branches, OptionError))
         if self.name is not None and not isinstance(self.name, str):

@@ -144,6 +144,9 @@ class Research(Vocabulary):
         new._plan, new._namespaces, new._session = plan, namespaces, None
         return new
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None}  # a run does not travel, what is to run does
+
     def update_domain(
         self, function: Callable[..., Any], when: int | str | Sequence[int | str] = "last", **kwargs: Any
     ) -> Self:

@@ -105,14 +105,13 @@ class Session:
             self._appended = branch_entries(length, job.domain.names)
             length = len(self._appended)
         parameters = self._checked_parameters(job.domain)
-        if job.size is None and job.update is None:
-            raise DomainError(f"the domain {job.domain!r} is endless; give n_configs, or update_domain to end it")
         seeds = (options.seed, job.domain.iter_params.seed)
         self.seed = int(next((seed for seed in seeds if seed is not None), draw_seed()))
         self._store = MemoryStore(job.plan.variables)
         self.results = ResearchResults(self._store, parameters)
         self._program = Program.of(job.plan, n_iters)
         self._grouping = Grouping(self._program, entropy_of(self.seed), length, self._appended)
+        self._check_end(job.domain)
         self._stop = threading.Event()
         self._done = threading.Event()
         self._error: BaseException | None = None
@@ -167,8 +166,25 @@ class Session:
         weakref.finalize(self.results, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
+    def _check_end(self, domain: Domain) -> None:
+        """Refuse a domain that would never come to an end, or to its first experiment."""
+        if self._job.iter_params(domain).size(domain.node) is not None:
+            return
+        schedule = self._job.update.schedule if self._job.update else None
+        if schedule is None or not (schedule.steps or schedule.iterations):
+            raise DomainError(
+                f"the domain {domain!r} is endless; give n_configs, or update_domain with a count to end it"
+            )
+        if self._program.is_lockstep and self._options.branches is None:
+            raise DomainError(
+                f"the domain {domain!r} is endless, and its stateful roots would wait for all of it; give branches=n"
+            )
+
     def _checked_parameters(self, domain: Domain) -> tuple[str, ...]:
         """Return the parameters of all configs, after a look at the plan with them."""
+        common = {entry.name for entries in self._appended for entry in entries} & set(domain.names)
+        if common:
+            raise DomainError(f"branches set parameters {sorted(common)}, which the domain has too; rename them")
         names = dict.fromkeys((*domain.names, *(entry.name for entries in self._appended for entry in entries)))
         for name in names:
             if name in RESERVED_VARIABLES:
@@ -277,7 +293,10 @@ class Session:
         if not isinstance(new, (Domain, Mapping)):
             raise DomainError(f"update_domain must return a Domain, a dict of values or None, not {new!r}")
         domain = Domain(new)
-        self._checked_parameters(domain)
+        recorded = set(self._checked_parameters(domain)) & set(self._store.variables)
+        if recorded:
+            raise DomainError(f"parameters {sorted(recorded)} of the new domain are variables already; rename them")
+        self._check_end(domain)
         return domain
 
 

@@ -10,7 +10,7 @@ from types import FrameType, ModuleType
 from typing import Any, Self
 
 from daskresearch.errors import PlanError, near_miss
-from daskresearch.plan import Expression, Kind, O, Plan, Schedule, Unit, name_of, variables_of
+from daskresearch.plan import Expression, Kind, O, Plan, Schedule, Unit, expressions_in, name_of, variables_of
 
 # names that Dask, IPython, pandas and copy protocols look for on any object
 _PROBED = frozenset({"dask", "expr", "shape", "dtype", "compute", "persist", "to_delayed", "getdoc", "trait_names"})
@@ -317,6 +317,12 @@ def _unit(
         raise PlanError(f"kwargs of unit {name!r} must be a dict of arguments or EC(), not {spread!r}")
     if isinstance(spread, Mapping) and spread.keys() & kwargs.keys():
         raise PlanError(f"unit {name!r} has arguments {sorted(spread.keys() & kwargs.keys())} twice")
+    if resources is not None and not isinstance(resources, Mapping):
+        raise PlanError(f"resources of unit {name!r} must be a dict such as {{'GPU': 1}}, not {resources!r}")
+    if version is not None and not isinstance(version, str):
+        raise PlanError(f"version of unit {name!r} must be a str, not {version!r}")
+    for _ in expressions_in([args, kwargs, spread]):
+        pass  # refuses what is no expression by mistake
     return Unit(
         name=name,
         kind=kind,

@@ -85,6 +85,9 @@ class Domain:
     def __add__(self, other: Any) -> Domain:
         return Domain._of(add(self._node, other._node)) if isinstance(other, Domain) else NotImplemented
 
+    def __radd__(self, other: Any) -> Domain:
+        return self if other == 0 else NotImplemented  # what sum() begins with
+
     def __matmul__(self, other: Any) -> Domain:
         return Domain._of(pair(self._node, other._node)) if isinstance(other, Domain) else NotImplemented
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.counts import as_count
+from daskresearch.counts import as_count, is_integer
 from daskresearch.domain.config import Config, Entry
 from daskresearch.domain.nodes import Node, Place, Sampled
 from daskresearch.domain.streams import entropy_of, stream
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 _ENDLESS_BLOCK = 100
-_REMEMBERED = 50_000
+_REMEMBERED = 2_000
 
 _Item = tuple[tuple[Entry, ...], int, str]
 
@@ -39,6 +39,10 @@ class IterParams:
     def __post_init__(self) -> None:
         for name in ("n_items", "n_reps", "repeat_each"):
             object.__setattr__(self, name, as_count(name, getattr(self, name), DomainError))
+        if self.n_reps is None:
+            raise DomainError("n_reps must be a positive integer, not None")
+        if self.seed is not None and not (is_integer(self.seed) and self.seed >= 0):
+            raise DomainError(f"seed must be a non-negative integer, not {self.seed!r}")
 
     def size(self, node: Node) -> int | None:
         """Return how many configs are yielded, None when endless."""

@@ -99,7 +99,7 @@ def distributed_executor(
     ClusterError
         If the processes cannot be started.
     """
-    from daskresearch.execute.clusters import private_client, replace_dead_workers, shutdown
+    from daskresearch.execute.clusters import end_tasks, private_client, replace_dead_workers
     from daskresearch.execute.distributed import DistributedExecutor
     from daskresearch.execute.travel import pickle_plan
 
@@ -114,6 +114,6 @@ def distributed_executor(
         content,
         n_workers,
         whole_groups=whole_groups,
-        abort=shutdown,
+        abort=end_tasks,
         tend=replace_dead_workers,
     )

@@ -10,6 +10,8 @@ import multiprocessing.util
 import os
 import signal
 import threading
+from collections.abc import Collection
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError
@@ -78,12 +80,16 @@ def _start(workers: int) -> Client:
     except RuntimeError as error:
         raise ClusterError(_GUARD) from error
     client = Client(cluster, set_as_default=False)
-    atexit.unregister(shutdown)
+    _close_at_exit(os.getpid())
+    _warm.update(client=client, cluster=cluster, pid=os.getpid(), workers=workers, missing=0)
+    return client
+
+
+@cache
+def _close_at_exit(pid: int) -> None:
     atexit.register(shutdown)
     # a child process of multiprocessing joins its own children before, and instead of, what atexit holds
     multiprocessing.util.Finalize(None, shutdown, exitpriority=100)
-    _warm.update(client=client, cluster=cluster, pid=os.getpid())
-    return client
 
 
 def _await_workers(client: Client, workers: int) -> None:
@@ -106,6 +112,16 @@ def replace_dead_workers() -> None:
             client.cluster.scale(len(client.cluster.worker_spec) + missing)
             missing = 0
         _warm["missing"] = missing
+
+
+def end_tasks(keys: Collection[str]) -> None:
+    """Restart the workers that run tasks of these keys; nothing else ends code that runs."""
+    client = _warm.get("client")
+    if client is None or not keys:
+        return
+    busy = [address for address, running in client.processing().items() if not set(keys).isdisjoint(running)]
+    if busy:
+        client.restart_workers(busy, timeout=_CLOSE_S, raise_for_error=False)
 
 
 def shutdown() -> None:

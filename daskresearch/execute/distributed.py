@@ -55,7 +55,7 @@ class DistributedExecutor:
     whole_groups : bool
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
     abort : callable, optional
-        Ends what is still running after an error or an interrupt.
+        Ends the tasks of these keys that still run after an error or an interrupt.
     tend : callable, optional
         Called every few seconds while nothing ends, to replace workers that are gone.
     """
@@ -68,7 +68,7 @@ class DistributedExecutor:
         workers: int | None = None,
         *,
         whole_groups: bool = False,
-        abort: Callable[[], object] = bool,
+        abort: Callable[[list[str]], object] = bool,
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
@@ -84,7 +84,7 @@ class DistributedExecutor:
             name for name in program.root_calls if not (whole_groups and program.roots[name].is_of_group)
         ]
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
-        self._roots: RootTable[Future[Any] | Outcome] = RootTable(program)
+        self._roots: RootTable[Future[Any] | Outcome] = RootTable()
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records batch by batch, those of suspects at the end."""
@@ -110,10 +110,14 @@ class DistributedExecutor:
                     window.give_back(batch[receipt.n_groups :])
                     yield from load_records(receipt.records)
             for group in suspects:
-                yield from self._run_suspect(group)
+                if not stop.is_set():
+                    yield from self._run_suspect(group)
         except BaseException:
-            self._client.cancel(list(out), force=True)
-            self._abort()  # cancelling does not end code that runs
+            # what made the run end is told, whatever becomes of its tasks
+            with contextlib.suppress(Exception):
+                self._abort([str(future.key) for future in out])  # cancelling does not end code that runs
+            with contextlib.suppress(Exception):
+                self._client.cancel(list(out), force=True)
             raise
 
     def _run_suspect(self, group: Group) -> Iterator[Record]:

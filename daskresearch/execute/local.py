@@ -80,10 +80,12 @@ class ThreadsExecutor:
             pending: set[Future[None]] = set()
             try:
                 while True:
-                    while len(pending) < 2 * self._n_threads and (group := next(groups, None)) is not None:
+                    has_room = len(pending) < 2 * self._n_threads
+                    while not stop.is_set() and has_room and (group := next(groups, None)) is not None:
                         future = pool.submit(work, group)
                         pending.add(future)
                         future.add_done_callback(ended.put)
+                        has_room = len(pending) < 2 * self._n_threads
                     if not pending:
                         return
                     done = ended.get()

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
+from daskresearch.errors import PlanError
+
 if TYPE_CHECKING:
     from numpy.random import Generator
 
@@ -236,7 +238,7 @@ class E(Expression):
     __slots__ = ("_name",)
 
     def __init__(self, name: str | None = None) -> None:
-        self._name = name
+        self._name = _checked_name("E", name)
 
     def _evaluator(self, unit: str) -> Evaluator:
         name = self._name
@@ -270,7 +272,7 @@ class EC(Expression):
     __slots__ = ("_full", "_name")
 
     def __init__(self, name: str | None = None, full: bool = False) -> None:
-        self._name = name
+        self._name = _checked_name("EC", name)
         self._full = full
 
     def _evaluator(self, unit: str) -> Evaluator:
@@ -303,7 +305,9 @@ class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        if name is None:
+            raise PlanError("O needs the name of a unit, such as O('load')")
+        self._name = _checked_name("O", name)
 
     def _evaluator(self, unit: str) -> Evaluator:
         name = self._name
@@ -364,6 +368,12 @@ class R(Expression):
         return "R()"
 
 
+def _checked_name(word: str, name: Any) -> Any:
+    if name is not None and not isinstance(name, str):
+        raise PlanError(f"{word}({name!r}) needs a name, which is a str")
+    return name
+
+
 def _value_of(config: Mapping[str, Any], name: str) -> Any:
     try:
         return config[name]
@@ -382,6 +392,8 @@ def expressions_in(value: Any) -> Iterator[Expression]:
         children = [*value.keys(), *value.values()]
     elif type(value) is slice:
         children = (value.start, value.stop, value.step)
+    elif isinstance(value, type) and issubclass(value, Expression):
+        raise PlanError(f"{value.__name__} is a class; write {value.__name__}() for the expression")
     else:
         return
     for child in children:

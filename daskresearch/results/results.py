@@ -183,7 +183,7 @@ class ResearchResults:
         return tuple(names)
 
     def __len__(self) -> int:
-        return len(self._store.experiments().ids)
+        return self._store.n_experiments
 
     def __repr__(self) -> str:
         n_experiments, n_failures = len(self), len(self._store.failures())

@@ -133,7 +133,11 @@ def _series(values: Sequence[Any], kind: type | None = None) -> pd.Series:
     if not values:
         return pd.Series([], dtype=kind or object)
     if any([value is MISSING for value in values]):
+        # a float cannot hold every integer
+        is_large = any([type(value) is int and abs(value) > 2**53 for value in values])
         values = [np.nan if value is MISSING else value for value in values]
+        if is_large:
+            return pd.Series(values, dtype=object)
     try:
         return pd.Series(values)
     except ValueError:  # values that look like parts of one larger array

@@ -53,7 +53,6 @@ class MemoryStore:
         self._experiments = Experiments([], [], [])
         self._rows = Rows([], [], {name: [] for name in variables})
         self._failures: list[tuple[int, Failure]] = []
-        self._n_iters = 0
 
     def append(self, record: Record, experiment_id: str, config: Described) -> None:
         """Keep the record of a finished experiment."""
@@ -67,10 +66,20 @@ class MemoryStore:
             self._rows.iterations.extend(record.iterations)
             self._rows.experiments.extend([index] * n_new)
             self._failures.extend([(index, failure) for failure in record.failures])
-            self._n_iters += record.n_iters
             self._experiments.positions.append(record.position)
             self._experiments.configs.append(config)
             self._experiments.ids.append(experiment_id)
+
+    @property
+    def n_experiments(self) -> int:
+        """How many experiments have ended."""
+        return len(self._experiments.ids)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables known so far."""
+        with self._lock:
+            return tuple(self._rows.columns)
 
     def experiments(self) -> Experiments:
         """Return the experiments finished so far."""

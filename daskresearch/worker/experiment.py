@@ -28,8 +28,9 @@ class Experiment(NamedTuple):
     values : dict
         The config.
     repetition, updates : int
-    roots : Mapping of str to int, optional
-        For each steady root, if there are any, the number of the call whose output it shares.
+    roots : Mapping of str to (int, bytes), optional
+        For each steady root, if there are any, the number of the call whose output it shares, and the key of the
+        group if the call belongs to one.
     """
 
     position: int
@@ -39,17 +40,17 @@ class Experiment(NamedTuple):
     values: dict[str, Any]
     repetition: int = 0
     updates: int = 0
-    roots: Mapping[str, int] | None = None
+    roots: Mapping[str, tuple[int, bytes]] | None = None
 
     def full(self) -> dict[str, Any]:
         """Return the config with repetition and updates."""
         return {**self.values, "repetition": self.repetition, "updates": self.updates}
 
-    def root_key(self, name: str) -> tuple[str, int]:
+    def root_key(self, name: str) -> tuple[str, int, bytes]:
         """Return which call of a steady root the experiment shares."""
         if self.roots is None:
             raise LookupError(f"experiment {self.id} shares no root {name!r}")
-        return name, self.roots[name]
+        return name, *self.roots[name]
 
 
 class SharedRoots(Protocol):

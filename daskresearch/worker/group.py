@@ -77,7 +77,7 @@ def _run_root(step: Step, members: Sequence[Running], cells: Cells, program: Pro
                 output = outcome.get()
                 own = step.copies and output is not EXHAUSTED
                 deliver(step, member, copy.deepcopy(output) if own else output)
-            except (Exception, SystemExit) as exception:
+            except Exception as exception:
                 fail(step, member, exception)
 
 
@@ -113,4 +113,8 @@ def _identity_of(value: Any) -> tuple[Any, ...]:
         return float, repr(value)  # 0.0 and -0.0 are equal, but not the same
     if value is None or type(value) in (bool, int, str, bytes):
         return type(value), value
+    if type(value) is tuple:
+        return tuple, tuple([_identity_of(part) for part in value])
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return type(value), repr(value)
     return type(value), id(value)

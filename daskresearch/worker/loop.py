@@ -38,7 +38,9 @@ def run_steps(steps: Iterable[Step], run: Running) -> None:
         if wants(step, run):
             try:
                 deliver(step, run, step.call(run))
-            except (Exception, SystemExit) as exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as exception:  # SystemExit, CancelledError and the like end one experiment too
                 fail(step, run, exception)
 
 

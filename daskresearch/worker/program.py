@@ -116,6 +116,8 @@ def _shared_call(unit: Unit) -> Call:
     name = unit.name
 
     def call(run: Running) -> Any:
+        if unit.copies and name in run.outputs:
+            return run.outputs[name]
         output = run.shared.output(name, run.experiment)
         return copy.deepcopy(output) if unit.copies else output
 

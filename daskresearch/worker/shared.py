@@ -31,42 +31,38 @@ class Outcome:
         return self.output
 
 
-RootKey = tuple[str, int]
+RootKey = tuple[str, int, bytes]
 
 T = TypeVar("T")
 
-_KEPT = 256
+_KEPT_GROUPS = 256
 
 
 @final
 class RootTable(Generic[T]):
-    """Something for each call of a steady root; those of single groups are forgotten when many others came since."""
+    """Something for each call of a steady root; what belongs to a group goes when many groups came since."""
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._lasting: dict[RootKey, T] = {}
-        self._of_groups: OrderedDict[RootKey, T] = OrderedDict()
-
-    def _table(self, key: RootKey) -> dict[RootKey, T]:
-        return self._of_groups if self._program.roots[key[0]].is_of_group else self._lasting
+    def __init__(self) -> None:
+        self._groups: OrderedDict[bytes, dict[RootKey, T]] = OrderedDict()
 
     def get(self, key: RootKey) -> T | None:
         """Return what is kept for a call, or None."""
-        return self._table(key).get(key)
+        return self._groups.get(key[2], {}).get(key)
 
     def put(self, key: RootKey, value: T) -> None:
         """Keep something for a call."""
-        self._table(key)[key] = value
-        if len(self._of_groups) > _KEPT:
-            self._of_groups.popitem(last=False)
+        self._groups.setdefault(key[2], {})[key] = value
+        if len(self._groups) > _KEPT_GROUPS:
+            oldest = next(group for group in self._groups if group)
+            del self._groups[oldest]
 
     def drop(self, key: RootKey) -> None:
         """Forget what is kept for a call."""
-        self._table(key).pop(key, None)
+        self._groups.get(key[2], {}).pop(key, None)
 
     def items(self) -> list[tuple[RootKey, T]]:
         """Return all that is kept."""
-        return [*self._lasting.items(), *self._of_groups.items()]
+        return [item for group in self._groups.values() for item in group.items()]
 
 
 @final
@@ -83,7 +79,7 @@ class RootOutputs:
         self._program = program
         self._context = context
         self._lock = threading.Lock()
-        self._outcomes: RootTable[Future[Outcome]] = RootTable(program)
+        self._outcomes: RootTable[Future[Outcome]] = RootTable()
 
     def learn(self, known: dict[RootKey, Outcome]) -> None:
         """Take over outcomes that were computed elsewhere; what cannot travel is computed here when it is asked for."""
@@ -133,7 +129,9 @@ def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcom
     """Return what comes of a root's call; raise at once when debugging."""
     try:
         return Outcome(read_only(call(scope)))
-    except (Exception, SystemExit) as exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exception:
         if scope.context.debug:
             raise
         return Outcome(failure=failure_of(name, scope.iteration, exception))

@@ -16,7 +16,7 @@ from typing import Any, final
 import cloudpickle
 
 from daskresearch.errors import PickleError
-from daskresearch.store.record import Failure, Record
+from daskresearch.store.record import MISSING, Failure, Record
 from daskresearch.worker.experiment import Context, Experiment
 from daskresearch.worker.failure import portable
 from daskresearch.worker.group import run_group
@@ -25,6 +25,8 @@ from daskresearch.worker.program import Program
 from daskresearch.worker.shared import Outcome, RootKey, RootOutputs, call_root
 
 Group = tuple[Experiment, ...]
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISSING)})
 
 
 @final
@@ -127,9 +129,17 @@ def _dump_records(records: list[Record]) -> bytes:
     """Pickle records; a value that cannot be pickled becomes a failure of its experiment alone."""
     safe = [_portable_failures(record) if record.failures else record for record in records]
     try:
-        return _dump_tuples(safe)
+        content = _dump_tuples(safe)
+        if not all([_is_plain(values) for record in safe for values in record.columns.values()]):
+            cloudpickle.loads(content)
+        return content
     except Exception:
         return _dump_tuples([_picklable(record) for record in safe])
+
+
+def _is_plain(values: list[Any]) -> bool:
+    """Return whether values are of types that surely come out as they went in."""
+    return _PLAIN.issuperset(map(type, values))
 
 
 def _dump_tuples(values: Iterable[tuple[Any, ...]]) -> bytes:
@@ -152,7 +162,7 @@ def _picklable(record: Record) -> Record:
     failures = list(record.failures)
     for name, values in record.columns.items():
         try:
-            cloudpickle.dumps(values)
+            cloudpickle.loads(cloudpickle.dumps(values))
             columns[name] = values
         except Exception as exception:
             kinds = sorted({type(value).__qualname__ for value in values})
