@@ -31,6 +31,7 @@ Put the guard there, or use workers=1. (Notebooks and modules that are imported 
 logger = logging.getLogger(__name__)
 
 _CLOSE_S = 10
+_RESTART_S = 2
 _lock = threading.Lock()
 _warm: dict[str, Any] = {}
 
@@ -121,7 +122,7 @@ def end_tasks(keys: Collection[str]) -> None:
         return
     busy = [address for address, running in client.processing().items() if not set(keys).isdisjoint(running)]
     if busy:
-        client.restart_workers(busy, timeout=_CLOSE_S, raise_for_error=False)
+        client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
 
 
 def shutdown() -> None:
