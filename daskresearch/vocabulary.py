@@ -59,7 +59,8 @@ class Vocabulary(ABC):
             ``_2``, ...
         func : callable, optional
         args : sequence or Expression, optional
-            Positional arguments; named expressions in them are evaluated at each call.
+            Positional arguments; named expressions in them are evaluated at each call, and lists, dicts and sets
+            are handed out as new ones.
         when : int, str or list
             See `daskresearch.plan.Schedule.parse`.
         save_to : str or list of str, optional

@@ -858,3 +858,16 @@ def test_configs_of_a_domain_may_be_branches():
 def test_a_refused_group_of_branches_says_what_it_needs():
     with pytest.raises(ValueError, match=saying("branches", "0")):
         Research(domain=X).save(1, "one").run(branches=0, bar=False)
+
+
+@pytest.mark.parametrize("args", [[[]], [{"a": []}], [([],)]], ids=["list", "dict", "tuple"])
+def test_a_call_does_not_see_what_another_did_to_its_literal_arguments(args):
+    def count(value):
+        values = value["a"] if isinstance(value, dict) else value[0] if isinstance(value, tuple) else value
+        values.append(1)
+        return len(values)
+
+    research = Research(domain=Option("x", [1, 2, 3])).add_callable(count, args=args, save_to="n")
+    for _ in range(2):
+        assert list(research.run(bar=False).results.df.n) == [1, 1, 1]
+    assert list(research.run(bar=False, workers=2).results.df.n) == [1, 1, 1]

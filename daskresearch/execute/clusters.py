@@ -52,8 +52,10 @@ def private_client(workers: int) -> Client:
             _warm.clear()
             client = _start(workers)
             _await_workers(client, workers)
-        elif _warm["workers"] != workers or _warm.get("missing"):
+        elif _warm["workers"] != workers:
             client.cluster.scale(workers)
+            _await_workers(client, workers)
+        elif len(client.nthreads()) < workers:  # some died in the last run and are on their way
             _await_workers(client, workers)
         _warm.update(workers=workers, missing=0)
         return client
@@ -94,6 +96,12 @@ def _close_at_exit(pid: int) -> None:
 
 
 def _await_workers(client: Client, workers: int) -> None:
+    try:
+        client.wait_for_workers(workers, timeout=10)
+        return
+    except TimeoutError:
+        missing = workers - len(client.nthreads())
+        client.cluster.scale(len(client.cluster.worker_spec) + max(0, missing))
     try:
         client.wait_for_workers(workers, timeout=60)
     except TimeoutError as error:

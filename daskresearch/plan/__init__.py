@@ -1,6 +1,6 @@
 """What to do: units in order, when they run and what their arguments stand for."""
 
-from daskresearch.plan.expressions import EC, EP, E, Expression, O, R, S, evaluator, expressions_in
+from daskresearch.plan.expressions import EC, EP, E, Expression, O, R, S, evaluator, expressions_in, holds_containers
 from daskresearch.plan.plan import Plan, check_complete, plan_of
 from daskresearch.plan.roots import Root, roots_of
 from daskresearch.plan.schedule import Schedule
@@ -24,6 +24,7 @@ __all__ = [
     "check_complete",
     "evaluator",
     "expressions_in",
+    "holds_containers",
     "name_of",
     "plan_of",
     "roots_of",

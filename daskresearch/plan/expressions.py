@@ -46,6 +46,8 @@ class Scope(Protocol):
 
 Evaluator = Callable[[Scope], Any]
 
+_CONTAINERS = (list, tuple, dict, set)
+
 
 class Expression(ABC):
     """Something that has a value when a unit runs; composes by attributes, items, calls and operators.
@@ -424,4 +426,30 @@ def evaluator(value: Any, unit: str) -> Evaluator:
         if type(value) is list:
             return lambda scope: [part(scope) for part in parts]
         return lambda scope: tuple([part(scope) for part in parts])
+    if holds_containers(value):
+        return lambda scope: rebuilt(value)
     return lambda scope: value
+
+
+def holds_containers(value: Any) -> bool:
+    """Return whether a value is a list, dict or set, or a tuple with one inside."""
+    return type(value) in (list, dict, set) or (
+        type(value) is tuple and any([holds_containers(part) for part in value])
+    )
+
+
+def rebuilt(value: Any) -> Any:
+    """Return a value with new lists, dicts and sets, so that no call sees what another did to its arguments.
+
+    Examples
+    --------
+    >>> value = {"a": [1, 2]}
+    >>> rebuilt(value) == value, rebuilt(value)["a"] is value["a"]
+    (True, False)
+    """
+    kind = type(value)
+    if kind in (list, tuple, set):
+        return kind([rebuilt(part) if type(part) in _CONTAINERS else part for part in value])
+    if kind is dict:
+        return {key: rebuilt(part) if type(part) in _CONTAINERS else part for key, part in value.items()}
+    return value

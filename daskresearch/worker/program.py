@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from daskresearch.plan import Expression, Kind, Plan, Root, Schedule, Unit, evaluator, expressions_in, roots_of
+from daskresearch.plan import (
+    Expression,
+    Kind,
+    Plan,
+    Root,
+    Schedule,
+    Unit,
+    evaluator,
+    expressions_in,
+    holds_containers,
+    roots_of,
+)
 from daskresearch.worker.experiment import Running, check_variable
 
 EXHAUSTED = object()
@@ -145,12 +156,12 @@ def _apply(function: Callable[..., Any], unit: Unit) -> Call:
     """Return the call of a function with the unit's arguments, as short as they allow."""
     find = function if unit.method_of is not None else None
     args, kwargs = unit.args, dict(unit.kwargs)
-    if next(expressions_in(unit.arguments), None) is None:
-        fixed = () if isinstance(args, Expression) else tuple(args)
-        fixed_kwargs = merged(kwargs, unit.spread)
+    fixed = () if isinstance(args, Expression) else tuple(args)
+    has_expressions = next(expressions_in(unit.arguments), None) is not None
+    if not (has_expressions or unit.spread or holds_containers((*fixed, *kwargs.values()))):
         if find is None:
-            return lambda run: function(*fixed, **fixed_kwargs)
-        return lambda run: find(run)(*fixed, **fixed_kwargs)
+            return lambda run: function(*fixed, **kwargs)
+        return lambda run: find(run)(*fixed, **kwargs)
     get_args = _args_evaluator(args, unit.name)
     named = [(name, evaluator(value, unit.name)) for name, value in kwargs.items()]
     spread = None if unit.spread is None else evaluator(unit.spread, unit.name)

@@ -494,9 +494,10 @@ def test_a_list_with_expressions_is_a_new_list_for_each_call():
     assert column(research, "length", n_iters=2) == [2, 2, 2, 2]
 
 
-def test_a_value_without_expressions_is_handed_over_as_it_is():
+def test_what_a_container_without_expressions_holds_is_handed_over_as_it_is():
     value = {"a": object()}
-    assert value_of(value) is value
+    assert value_of(value) == value
+    assert value_of(value)["a"] is value["a"]
 
 
 def test_one_expression_serves_many_units():
