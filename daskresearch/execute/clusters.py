@@ -100,8 +100,8 @@ def _await_workers(client: Client, workers: int) -> None:
         client.wait_for_workers(workers, timeout=10)
         return
     except TimeoutError:
-        missing = workers - len(client.nthreads())
-        client.cluster.scale(len(client.cluster.worker_spec) + max(0, missing))
+        cluster: Any = client.cluster
+        cluster.scale(len(cluster.worker_spec) + max(0, workers - len(client.nthreads())))
     try:
         client.wait_for_workers(workers, timeout=60)
     except TimeoutError as error:
