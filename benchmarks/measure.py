@@ -34,8 +34,6 @@ class Sizes:
         Experiments that are long, and the iterations of each.
     growing : tuple of int
         Numbers of experiments to compare, ascending.
-    huge : int
-        The size of a domain of which few configs are taken.
     n_rounds : int
         After one that is not measured.
     """
@@ -44,7 +42,6 @@ class Sizes:
     n_loops: int = 8
     n_iters: int = 5_000
     growing: tuple[int, int, int] = (1_000, 10_000, 100_000)
-    huge: int = 10**9
     n_rounds: int = 11
 
 

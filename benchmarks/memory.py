@@ -28,31 +28,21 @@ _MORE = Target(64, "more")
 def memory(sizes: Sizes) -> list[Row]:
     """Run ever more experiments, and as many of ever larger domains, in this process."""
     least, middle, most = sizes.growing
-    beyond_results(_grid(least), least)  # what is imported on first use counts for no run
+    beyond_results(_decades(1), 10)  # what is imported on first use counts for no run
     while_iterating(_endless(), least)
-    exact, exact_name = beyond_results(_grid(middle), middle), f"{middle:,} of {middle:,} configs"
+    few, many = [beyond_results(_decades(n_parameters), middle) for n_parameters in (4, 9)]
     return [
-        _growing("experiments", _grid, least, most),
-        _growing("experiments of a sum", _sum, least, most),
-        _row(f"{middle:,} of {sizes.huge:,} configs", beyond_results(_cube(sizes.huge), middle), exact, exact_name),
-        _row(
-            f"{middle:,} of an endless domain",
-            beyond_results(_endless(), middle),
-            beyond_results(_endless(), least),
-            f"{least:,} of it",
-        ),
-        _row(
-            f"iterating {middle:,} of an endless domain",
-            while_iterating(_endless(), middle),
-            while_iterating(_endless(), least),
-            f"{least:,} of it",
-        ),
+        _growing("experiments", beyond_results, _decades(5), least, most),
+        _growing("experiments of a sum", beyond_results, _sum(), least, most),
+        _row(f"{middle:,} experiments of {10**9:,}", many, few, f"{middle:,} of {10**4:,}"),
+        _growing("experiments of an endless domain", beyond_results, _endless(), middle, most),
+        _growing("configs of an endless domain, not run", while_iterating, _endless(), middle, most),
     ]
 
 
-def _growing(what: str, domain_of: Callable[[int], Domain], least: int, most: int) -> Row:
-    few, many = [beyond_results(domain_of(n), n) for n in (least, most)]
-    return _row(f"{most:,} {what}", many, few, f"{least:,} {what}")
+def _growing(what: str, held_by: Callable[[Domain, int], int], domain: Domain, few: int, many: int) -> Row:
+    least, most = held_by(domain, few), held_by(domain, many)
+    return _row(f"{many:,} {what}", most, least, f"{few:,} of it")
 
 
 def _row(what: str, ours: int, floor: int, floor_name: str) -> Row:
@@ -115,19 +105,15 @@ class _Unit:
         return self.n_calls
 
 
-def _grid(n_configs: int) -> Domain:
-    return Domain(a=range(n_configs // 10), b=range(10))
+def _decades(n_parameters: int) -> Domain:
+    """Return a product whose size is a power of ten, while its lists of values stay short."""
+    return Domain({name: range(10) for name in "abcdefghi"[:n_parameters]})
 
 
-def _sum(n_configs: int) -> Domain:
-    """Return two models, each with its own values of a parameter that both have."""
-    values = Option("x", range(n_configs // 2))
-    return Option("model", ["line"]) * values + Option("model", ["curve"]) * values
-
-
-def _cube(n_configs: int) -> Domain:
-    side = range(round(n_configs ** (1 / 3)))
-    return Domain(a=side, b=side, c=side)
+def _sum() -> Domain:
+    """Return two models, each with the same parameters."""
+    others = Option("x", range(5)) * _decades(4)
+    return Option("model", ["line"]) * others + Option("model", ["curve"]) * others
 
 
 def _endless() -> Domain:

@@ -322,8 +322,7 @@ def _unit(
         raise PlanError(f"resources of unit {name!r} must be a dict such as {{'GPU': 1}}, not {resources!r}")
     if version is not None and not isinstance(version, str):
         raise PlanError(f"version of unit {name!r} must be a str, not {version!r}")
-    for _ in expressions_in([args, kwargs, spread]):
-        pass  # refuses what is no expression by mistake
+    list(expressions_in([args, kwargs, spread]))  # refuses an expression's class without its brackets
     return Unit(
         name=name,
         kind=kind,

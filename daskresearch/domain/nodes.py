@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-_FEW = 10_000
+_FEW = 1_000
 
 
 class Node(ABC):

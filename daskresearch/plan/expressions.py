@@ -1,4 +1,4 @@
-"""Named expressions: what a unit's arguments stand for until the unit runs.
+"""Expressions: what a unit's arguments stand for until the unit runs, and how they compose.
 
 An expression records what is done with it (attributes, items, calls, operators) and is evaluated against a
 *scope*, the running experiment as one unit sees it. Names with a leading underscore are never recorded, so that
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
 from daskresearch.errors import PlanError
@@ -65,6 +65,11 @@ class Expression(ABC):
     def _evaluator(self, unit: str) -> Evaluator:
         """Return the function that gives the value to the unit of this name."""
 
+    def _attribute_evaluator(self, name: str, unit: str) -> Evaluator:
+        """Return the function that gives an attribute of the value."""
+        owner = self._evaluator(unit)
+        return lambda scope: getattr(owner(scope), name)
+
     def _children(self) -> tuple[Any, ...]:
         """Return the values that this expression is composed of."""
         return ()
@@ -105,10 +110,7 @@ class Attribute(Expression):
         return (self._owner,)
 
     def _evaluator(self, unit: str) -> Evaluator:
-        if type(self._owner) is E and self._owner._name is None and self._name == "random":
-            return lambda scope: scope.random(unit)
-        owner, name = self._owner._evaluator(unit), self._name
-        return lambda scope: getattr(owner(scope), name)
+        return self._owner._attribute_evaluator(self._name, unit)
 
     def __repr__(self) -> str:
         return f"{_grouped(self._owner)}.{self._name}"
@@ -212,175 +214,6 @@ def _record_operators() -> None:
 
 
 _record_operators()
-
-
-@final
-class E(Expression):
-    """The running experiment, or one of its units or instances.
-
-    ``E()`` has ``id``, ``config`` (with repetition and updates), ``iteration``, ``last``, ``outputs`` and
-    ``random``, the numpy Generator of the unit that asks. ``E('calc')`` is the instance of that name, or a view
-    of the unit with its ``name`` and ``output``.
-
-    Parameters
-    ----------
-    name : str, optional
-        A unit or an instance. Default: the experiment.
-
-    Examples
-    --------
-    >>> from daskresearch import E, Research
-    >>> def sample(random):
-    ...     return random.normal()
-    >>> research = Research().sample(E().random, save_to="x").run(seed=1, bar=False)
-    >>> list(research.results.df.columns)
-    ['id', 'iteration', 'x']
-    """
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str | None = None) -> None:
-        self._name = _checked_name("E", name)
-
-    def _evaluator(self, unit: str) -> Evaluator:
-        name = self._name
-        if name is None:
-            return lambda scope: scope.view(unit)
-        return lambda scope: scope.view(unit)[name]
-
-    def __repr__(self) -> str:
-        return "E()" if self._name is None else f"E({self._name!r})"
-
-
-@final
-class EC(Expression):
-    """The config of the experiment, or one value of it.
-
-    Parameters
-    ----------
-    name : str, optional
-        A parameter. Default: all of them, as a new dict.
-    full : bool
-        Whether the dict has `repetition` and `updates` too.
-
-    Examples
-    --------
-    >>> from daskresearch import EC, Option, Research
-    >>> research = Research(domain=Option("x", [2, 3])).pow(EC("x"), 2, save_to="square").run(bar=False)
-    >>> list(research.results.df.square)
-    [4, 9]
-    """
-
-    __slots__ = ("_full", "_name")
-
-    def __init__(self, name: str | None = None, full: bool = False) -> None:
-        self._name = _checked_name("EC", name)
-        self._full = full
-
-    def _evaluator(self, unit: str) -> Evaluator:
-        name = self._name
-        if name is not None:
-            return lambda scope: _value_of(scope.full, name)
-        return (lambda scope: dict(scope.full)) if self._full else (lambda scope: dict(scope.values))
-
-    def __repr__(self) -> str:
-        return f"EC({'' if self._name is None else repr(self._name)}{'full=True' if self._full else ''})"
-
-
-@final
-class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
-    """The last output of a unit; None before it first ran.
-
-    Parameters
-    ----------
-    name : str
-        The unit, which may stand later in the plan: then its output of the iteration before is meant.
-
-    Examples
-    --------
-    >>> from daskresearch import O, Research
-    >>> research = Research().pow(2, 3).add_callable("twice", lambda x: 2 * x, args=[O("pow")], save_to="y")
-    >>> list(research.run(bar=False).results.df.y)
-    [16]
-    """
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        if name is None:
-            raise PlanError("O needs the name of a unit, such as O('load')")
-        self._name = _checked_name("O", name)
-
-    def _evaluator(self, unit: str) -> Evaluator:
-        name = self._name
-        return lambda scope: scope.outputs.get(name)
-
-    def __repr__(self) -> str:
-        return f"O({self._name!r})"
-
-
-@final
-class EP(Expression):
-    """The path of the experiment's own folder, made when first used.
-
-    While results are kept in memory the folder is a temporary one that lives as long as the results.
-    """
-
-    __slots__ = ()
-
-    def _evaluator(self, unit: str) -> Evaluator:
-        return lambda scope: scope.folder()
-
-    def __repr__(self) -> str:
-        return "EP()"
-
-
-@final
-class S(Expression):
-    """The experiment's storage: ``S().update_variable(name, value)`` records a value in this iteration.
-
-    Examples
-    --------
-    >>> from daskresearch import Research, S
-    >>> def measure(storage):
-    ...     storage.update_variable("loss", 0.5)
-    >>> list(Research().measure(S()).run(bar=False).results.df.loss)
-    [0.5]
-    """
-
-    __slots__ = ()
-
-    def _evaluator(self, unit: str) -> Evaluator:
-        return lambda scope: scope.storage()
-
-    def __repr__(self) -> str:
-        return "S()"
-
-
-@final
-class R(Expression):
-    """The results so far, for `Research.update_domain` and for units of a run in this process."""
-
-    __slots__ = ()
-
-    def _evaluator(self, unit: str) -> Evaluator:
-        return lambda scope: scope.results()
-
-    def __repr__(self) -> str:
-        return "R()"
-
-
-def _checked_name(word: str, name: Any) -> Any:
-    if name is not None and not isinstance(name, str):
-        raise PlanError(f"{word}({name!r}) needs a name, which is a str")
-    return name
-
-
-def _value_of(config: Mapping[str, Any], name: str) -> Any:
-    try:
-        return config[name]
-    except KeyError:
-        raise KeyError(f"this config has no parameter {name!r}, only {sorted(config)}") from None
 
 
 def expressions_in(value: Any) -> Iterator[Expression]:

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any, final
 
 from daskresearch.errors import PlanError, near_miss
-from daskresearch.plan.expressions import EC, EP, E, O, R, S, expressions_in
+from daskresearch.plan.expressions import expressions_in
+from daskresearch.plan.named import EC, EP, E, O, R, S
 from daskresearch.plan.unit import Kind, Unit, reads_of_experiment
 
 _ROOT_READS = ("random", "iteration", "config")

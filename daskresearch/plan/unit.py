@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, final
 
 from daskresearch.errors import PlanError
-from daskresearch.plan.expressions import EC, E, Expression, O, expressions_in
+from daskresearch.plan.expressions import Attribute, Expression, expressions_in
+from daskresearch.plan.named import EC, E, O
 from daskresearch.plan.schedule import Schedule
 
 RESERVED_VARIABLES = ("id", "iteration", "repetition", "updates")
@@ -103,8 +104,6 @@ class Unit:
 
 def reads_of_experiment(part: Expression) -> str | None:
     """Return the name of the attribute of ``E()`` that an expression is, else None."""
-    from daskresearch.plan.expressions import Attribute
-
     if isinstance(part, Attribute) and isinstance(part._owner, E) and part._owner._name is None:
         return part._name
     return None
