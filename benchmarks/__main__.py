@@ -10,9 +10,11 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
+from benchmarks.graphs import graph, keys, preview
 from benchmarks.imports import import_time
 from benchmarks.measure import SMOKE, Row, Sizes, in_fresh_interpreter, table
 from benchmarks.memory import memory
+from benchmarks.sharing import shared_prefix, sweep
 from benchmarks.workloads import growth, loops, loops_in_two, small, small_in_two
 
 WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
@@ -23,6 +25,11 @@ WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
     "import": import_time,
     "growth": growth,
     "memory": memory,
+    "keys": keys,
+    "graph": graph,
+    "preview": preview,
+    "shared-prefix": shared_prefix,
+    "sweep": sweep,
 }
 
 

@@ -68,16 +68,17 @@ def long_loop(starts: Sequence[int], n_iters: int) -> list[tuple[int, list[float
 def small_loop_in_two(pool: Pool, n_experiments: int) -> list[tuple[int, int, int]]:
     """Return what `small_loop` does, each half of it from a process of its own."""
     configs = list(product(*small_values(n_experiments)))
-    halves = pool.starmap(run_small, [(half,) for half in _halves(configs)])
-    return [row for half in halves for row in half]
+    parts = pool.starmap(run_small, [(half,) for half in halves(configs)])
+    return [row for part in parts for row in part]
 
 
 def long_loop_in_two(pool: Pool, starts: Sequence[int], n_iters: int) -> list[tuple[int, list[float], list[float]]]:
     """Return what `long_loop` does, each half of it from a process of its own."""
-    halves = pool.starmap(long_loop, [(half, n_iters) for half in _halves(starts)])
-    return [experiment for half in halves for experiment in half]
+    parts = pool.starmap(long_loop, [(half, n_iters) for half in halves(starts)])
+    return [experiment for part in parts for experiment in part]
 
 
-def _halves(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+def halves(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Return the first half of some items and the rest."""
     middle = len(items) // 2
     return items[:middle], items[middle:]

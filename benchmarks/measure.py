@@ -36,6 +36,20 @@ class Sizes:
         Numbers of experiments to compare, ascending.
     n_rounds : int
         After one that is not measured.
+    n_long_rounds : int
+        The same where one takes seconds.
+    array_mb : int
+        The array that is fingerprinted.
+    n_nodes, n_delayed : int
+        Experiments in a graph, and in one of `dask.delayed`.
+    n_previewed : int
+        Configs of a domain that is only looked at.
+    load_s, branch_s : float
+        How long a shared load and each of its branches take about, on one core.
+    n_branches : int
+        Of the load.
+    n_samples : int
+        That classifiers learn from and are tested on.
     """
 
     n_experiments: int = 1_000
@@ -43,9 +57,21 @@ class Sizes:
     n_iters: int = 5_000
     growing: tuple[int, int, int] = (1_000, 10_000, 100_000)
     n_rounds: int = 11
+    n_long_rounds: int = 5
+    array_mb: int = 100
+    n_nodes: int = 100_000
+    n_delayed: int = 5_000
+    n_previewed: int = 1_000_000
+    load_s: float = 1.0
+    branch_s: float = 0.25
+    n_branches: int = 16
+    n_samples: int = 12_000
 
 
-SMOKE = Sizes(n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1)
+SMOKE = Sizes(
+    n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1, n_long_rounds=1, array_mb=1, n_nodes=40,
+    n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005, n_branches=4, n_samples=300,
+)  # fmt: skip
 
 
 @final

@@ -120,7 +120,7 @@ def _run_small(n_experiments: int, workers: int | None = None) -> Callable[[], p
     research = Research(domain=Domain(a=a, b=b)).add_callable(mix, a=EC("a"), b=EC("b"), save_to="mixed")
     run = partial(_table_of, research, workers=workers)
     expected = [(*row[:2], 0, row[2]) for row in small_loop(n_experiments)]
-    _check(run(), ["a", "b", "iteration", "mixed"], expected, n_experiments)
+    check_table(run(), ["a", "b", "iteration", "mixed"], expected, n_experiments)
     return run
 
 
@@ -138,7 +138,7 @@ def _run_long(sizes: Sizes, workers: int | None = None) -> Callable[[], pd.DataF
         for start, *columns in long_loop(starts, sizes.n_iters)
         for iteration, outputs in enumerate(zip(*columns, strict=True))
     ]
-    _check(run(), ["start", "iteration", "step", "scaled"], expected, sizes.n_loops)
+    check_table(run(), ["start", "iteration", "step", "scaled"], expected, sizes.n_loops)
     return run
 
 
@@ -146,7 +146,7 @@ def _table_of(research: Research, **options: Any) -> pd.DataFrame:
     return research.run(bar=False, **options).results.df
 
 
-def _check(frame: pd.DataFrame, columns: list[str], expected: Iterable[tuple[Any, ...]], n_ids: int) -> None:
+def check_table(frame: pd.DataFrame, columns: list[str], expected: Iterable[tuple[Any, ...]], n_ids: int) -> None:
     """Raise WrongRowsError if a table has other columns, rows or numbers of ids than it should."""
     if list(frame.columns) != ["id", *columns]:
         raise WrongRowsError(f"the table has the columns {list(frame.columns)}, not {['id', *columns]}")

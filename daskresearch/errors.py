@@ -7,8 +7,10 @@
     │   └── DomainTypeError (TypeError)   values of a kind that a domain cannot hold
     ├── PlanError (ValueError)            a plan that cannot be run as it is written
     ├── OptionError (ValueError)          an option of a run with a value that it cannot have
+    ├── HashError (TypeError)             a unit or value without content that could be compared
     ├── PickleError (TypeError)           a unit or value that cannot travel to a worker process
-    └── ClusterError (RuntimeError)       worker processes that could not be started or were lost
+    ├── ClusterError (RuntimeError)       worker processes that could not be started or were lost
+    └── PictureError (RuntimeError)       a picture that cannot be written as asked
 
 Each is also the builtin in brackets, so that code which knows nothing of this library can catch it.
 """
@@ -39,12 +41,47 @@ class OptionError(ResearchError, ValueError):
     """An option of a run with a value that it cannot have."""
 
 
+class HashError(ResearchError, TypeError):
+    """A unit or a value that has no content which could be compared, so that nothing tells when it is the same.
+
+    Parameters
+    ----------
+    kind : str
+        The type of what cannot be hashed.
+    reason : str
+    where : str
+        The way from the unit or value to it.
+    advice : str
+        The way out.
+    """
+
+    def __init__(self, kind: str, reason: str, where: str = "", advice: str = "; make it inside the unit") -> None:
+        super().__init__(kind, reason, where, advice)
+        self.kind, self.reason, self.where, self.advice = kind, reason, where, advice
+
+    def inside(self, where: str) -> HashError:
+        """Return the error seen from one step further out."""
+        return HashError(self.kind, self.reason, where + self.where, self.advice)
+
+    def advised(self, advice: str) -> HashError:
+        """Return the error with another way out."""
+        return HashError(self.kind, self.reason, self.where, advice)
+
+    def __str__(self) -> str:
+        what = f"{self.where}a value" if self.where.endswith(": ") or not self.where else self.where
+        return f"{what} of type {self.kind} cannot be hashed ({self.reason}){self.advice}"
+
+
 class PickleError(ResearchError, TypeError):
     """A unit or a value that cannot travel to a worker process."""
 
 
 class ClusterError(ResearchError, RuntimeError):
     """Worker processes that could not be started, or were lost."""
+
+
+class PictureError(ResearchError, RuntimeError):
+    """A picture that cannot be written as asked."""
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Iterator, Sequence
+from typing import final
 
 from daskresearch.domain import Config, Entry, identify
-from daskresearch.worker import Experiment, Group, Program, identity
+from daskresearch.graph import PlanKeys
+from daskresearch.worker import Experiment, Group, Program
+
+Running = tuple[str, Config, bytes]
 
 _SMALL = 16
 
@@ -20,6 +23,7 @@ class Grouping:
     ----------
     program : Program
         Its roots may bind the experiments of a group together; else each goes alone.
+    keys : PlanKeys
     entropy : bytes
         What the seed gives.
     length : int, optional
@@ -29,17 +33,19 @@ class Grouping:
     """
 
     def __init__(
-        self, program: Program, entropy: bytes, length: int | None, appended: Sequence[tuple[Entry, ...]] = ()
+        self,
+        program: Program,
+        keys: PlanKeys,
+        entropy: bytes,
+        length: int | None,
+        appended: Sequence[tuple[Entry, ...]] = (),
     ) -> None:
         self._program = program
+        self._keys = keys
         self._entropy = entropy
         self._length = length
         self._appended = appended
-        self._running: dict[int, tuple[str, Config]] = {}
-        self._numbers = itertools.count()
-        self._calls: dict[tuple[str, Any], tuple[int, Mapping[str, Any]]] = {}
-        self._group_calls: dict[tuple[str, Any], tuple[int, Mapping[str, Any]]] = {}
-        self._group_key = b""
+        self._running: dict[int, Running] = {}
 
     @property
     def is_whole(self) -> bool:
@@ -54,7 +60,9 @@ class Grouping:
             return n_experiments
         return n_reps if self._length is None else -(-n_experiments // self._length)
 
-    def groups(self, configs: Iterator[Config], first: int) -> Iterator[Group]:
+    def groups(
+        self, configs: Iterator[Config], first: int = 0, updates: int = 0, *, remembers: bool = True
+    ) -> Iterator[Group]:
         """Yield groups of consecutive experiments of one repetition.
 
         Parameters
@@ -62,6 +70,10 @@ class Grouping:
         configs : iterator of Config
         first : int
             The position of the first experiment.
+        updates : int
+            How often the domain was replaced before.
+        remembers : bool
+            Whether `ended` will be asked for each of them.
         """
         numbers: dict[int, int] = {}
         is_whole = self.is_whole
@@ -71,15 +83,18 @@ class Grouping:
                 number = numbers.get(repetition, 0)
                 if self._length is not None:
                     numbers[repetition] = number + 1
-                key = b"%b-%d-%d" % (self._entropy, repetition, number)
-                members = (self._experiment(config, i, key, next(positions)) for i, config in enumerate(part))
+                key = b"%b-%d-%d-%d" % (self._entropy, repetition, number, updates)
+                members = (
+                    self._experiment(config, i, key, next(positions), remembers=remembers)
+                    for i, config in enumerate(part)
+                )
                 if is_whole:
                     yield tuple(members)
                 else:
                     yield from ((member,) for member in members)
 
-    def ended(self, position: int) -> tuple[str, Config]:
-        """Return the id and config of an experiment, and forget it."""
+    def ended(self, position: int) -> Running:
+        """Return the id, config and group key of an experiment, and forget it."""
         return self._running.pop(position)
 
     def _parts(self, configs: Iterator[Config]) -> Iterator[Iterator[Config] | list[Config]]:
@@ -89,37 +104,14 @@ class Grouping:
             while part := list(itertools.islice(configs, self._length)):
                 yield part
 
-    def _experiment(self, config: Config, place: int, group_key: bytes, position: int) -> Experiment:
+    def _experiment(
+        self, config: Config, place: int, group_key: bytes, position: int, *, remembers: bool
+    ) -> Experiment:
         if self._appended:
             config = config.extended(self._appended[place])
         experiment_id, key = identify(config, self._entropy)
-        self._running[position] = (experiment_id, config)
-        experiment = Experiment(
-            position,
-            experiment_id,
-            key,
-            b"%b-%d" % (group_key, config.updates),
-            config.values(),
-            config.repetition,
-            config.updates,
-        )
-        if self._program.root_calls:
-            return experiment._replace(roots=self._root_numbers(experiment))
-        return experiment
-
-    def _root_numbers(self, experiment: Experiment) -> dict[str, tuple[int, bytes]]:
-        """Return which call of each steady root an experiment shares, with the group if it belongs to one."""
-        full = experiment.full()
-        if experiment.group_key != self._group_key:
-            self._group_key = experiment.group_key
-            self._group_calls.clear()
-        numbers = {}
-        for name in self._program.root_calls:
-            root = self._program.roots[name]
-            calls = self._group_calls if root.is_of_group else self._calls
-            call = (name, identity(full, root.reads))
-            if call not in calls:
-                # the config stays referenced, as the identity of a value may be that of the object
-                calls[call] = (next(self._numbers), full)
-            numbers[name] = calls[call][0], experiment.group_key if root.is_of_group else b""
-        return numbers
+        if remembers:
+            self._running[position] = (experiment_id, config, group_key)
+        fields = (position, experiment_id, key, group_key, config.values(), config.repetition, config.updates)
+        experiment = Experiment(*fields)
+        return Experiment(*fields, self._keys.roots(experiment)) if self._program.roots else experiment

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import Enum
 from typing import Any, final
 
 from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
-from daskresearch.execute import SCHEDULERS
+from daskresearch.execute import DISTRIBUTED, SCHEDULERS
+
+
+class _Unset(Enum):
+    """The mark of an option that was not given."""
+
+    UNSET = "default"
+
+    def __repr__(self) -> str:
+        return "<default>"
+
+
+UNSET: Any = _Unset.UNSET
+"""What stands for the default of an option, which `Research.options` may have changed."""
 
 
 @final
@@ -31,6 +45,27 @@ class RunOptions:
     seed: int | None = None
     create_id_prefix: bool = False
 
+    @classmethod
+    def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
+        """Return the options of several mappings, of which later ones go before; those that are unset are left out.
+
+        Raises
+        ------
+        OptionError
+            If there is no option of a name, or it cannot have its value.
+
+        Examples
+        --------
+        >>> RunOptions.of({"n_iters": 2, "seed": 1}, {"n_iters": 3, "seed": UNSET}).n_iters
+        3
+        """
+        given = {name: value for layer in layers for name, value in layer.items() if value is not UNSET}
+        known = [one.name for one in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise OptionError(f"a run has no option {name!r}{near_miss(name, known)}; there are {', '.join(known)}")
+        return cls(**given)
+
     def __post_init__(self) -> None:
         for name in ("workers", "n_iters"):
             object.__setattr__(self, name, as_count(name, getattr(self, name), OptionError))
@@ -51,12 +86,14 @@ class RunOptions:
             raise OptionError(f"seed must be a non-negative integer, not {self.seed!r}")
         if self.executor_target not in ("threads", "for"):
             raise OptionError(f"executor_target must be 'threads' or 'for', not {self.executor_target!r}")
-        if isinstance(self.scheduler, str) and self.scheduler not in SCHEDULERS:
+        known = (*SCHEDULERS, *DISTRIBUTED)
+        if isinstance(self.scheduler, str) and self.scheduler.lower() not in known:
             raise OptionError(
-                f"scheduler {self.scheduler!r} is none of {sorted(SCHEDULERS)} and no distributed.Client"
-                f"{near_miss(self.scheduler, SCHEDULERS)}"
+                f"scheduler {self.scheduler!r} is none of {sorted(known)} and no distributed.Client"
+                f"{near_miss(self.scheduler, known)}"
             )
-        if self.scheduler is not None and not isinstance(self.scheduler, str) and not hasattr(self.scheduler, "submit"):
+        is_client = hasattr(self.scheduler, "submit") and hasattr(self.scheduler, "scheduler_info")
+        if self.scheduler is not None and not isinstance(self.scheduler, str) and not is_client:
             raise OptionError(f"scheduler must be the name of one or a distributed.Client, not {self.scheduler!r}")
         if self.dump_results:
             raise OptionError(

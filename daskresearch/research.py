@@ -7,17 +7,25 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, final
 
+from daskresearch.collection import Collection, takes_whole_graph
 from daskresearch.counts import as_count
-from daskresearch.domain import Domain
+from daskresearch.domain import Domain, draw_seed
 from daskresearch.errors import OptionError, PlanError, ResearchError
-from daskresearch.options import RunOptions
+from daskresearch.graph import Counts
+from daskresearch.lazy import LazyGraph, counts_of
+from daskresearch.options import UNSET, RunOptions
 from daskresearch.plan import Kind, Plan, R, Schedule, expressions_in, plan_of
+from daskresearch.preparation import DomainUpdate, Job, Preparation
 from daskresearch.results import ResearchResults
-from daskresearch.session import DomainUpdate, Job, Session
+from daskresearch.session import Session
 from daskresearch.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_SHOWN = 10_000
+"""The most configs that are gone through for a repr."""
 
 
 @final
@@ -41,6 +49,9 @@ class Experiment(Vocabulary):
         new = copy(self)
         new._plan, new._namespaces = plan, namespaces
         return new
+
+    def _repr_html_(self) -> str:
+        return self._plan._repr_html_()
 
     def __repr__(self) -> str:
         return f"<Experiment: {' -> '.join(unit.name for unit in self._plan.units)}>"
@@ -70,11 +81,12 @@ class Monitor:
 
 
 @final
-class Research(Vocabulary):
+class Research(Vocabulary, Collection):
     """Experiments to be run: a plan over a domain of parameters.
 
     Each word of the plan returns a new research; `run` returns the research it was called on, which then carries
-    the results.
+    the results. A research is also a Dask collection: nothing runs before it is computed, and
+    ``dask.compute(research)`` gives its table.
 
     Parameters
     ----------
@@ -137,15 +149,19 @@ class Research(Vocabulary):
             as_count("repeat_each", repeat_each, OptionError),
         )
         self._pure = pure
+        self._defaults: Mapping[str, Any] = {}
         self._session: Session | None = None
+        self._lazy: LazyGraph | None = None
+        self._lazy_seed = draw_seed()
 
     def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
         new = copy(self)
-        new._plan, new._namespaces, new._session = plan, namespaces, None
+        new._plan, new._namespaces, new._session, new._lazy = plan, namespaces, None, None
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_session": None}  # a run does not travel, what is to run does
+        lazy = self._lazy if self._lazy is not None and self._lazy.is_held else None
+        return {**self.__dict__, "_session": None, "_lazy": lazy}  # a run does not travel, what is to run does
 
     def update_domain(
         self, function: Callable[..., Any], when: int | str | Sequence[int | str] = "last", **kwargs: Any
@@ -180,26 +196,26 @@ class Research(Vocabulary):
                 raise PlanError(f"update_domain runs between experiments, where only R() has a value, not {part!r}")
         new = copy(self)
         new._job = replace(self._job, update=DomainUpdate(function, Schedule.parse(when), kwargs))
-        new._session = None
+        new._session, new._lazy = None, None
         return new
 
     def run(
         self,
-        name: str | None = None,
-        workers: int | None = None,
-        branches: int | Sequence[Mapping[str, Any]] | None = None,
-        n_iters: int | None = None,
+        name: str | None = UNSET,
+        workers: int | None = UNSET,
+        branches: int | Sequence[Mapping[str, Any]] | None = UNSET,
+        n_iters: int | None = UNSET,
         *,
-        dump_results: bool = False,
-        scheduler: Any = None,
-        parallel: bool = True,
-        executor_target: str = "threads",
-        bar: bool = True,
-        detach: bool = False,
-        debug: bool = False,
-        finalize: bool = True,
-        seed: int | None = None,
-        create_id_prefix: bool = False,
+        dump_results: bool = UNSET,
+        scheduler: Any = UNSET,
+        parallel: bool = UNSET,
+        executor_target: str = UNSET,
+        bar: bool = UNSET,
+        detach: bool = UNSET,
+        debug: bool = UNSET,
+        finalize: bool = UNSET,
+        seed: int | None = UNSET,
+        create_id_prefix: bool = UNSET,
     ) -> Self:
         """Run all experiments and return this research, which then carries their results.
 
@@ -255,22 +271,103 @@ class Research(Vocabulary):
         >>> one.equals(research.run(seed=1, bar=False).results.df)
         True
         """
-        options = RunOptions(
-            name, workers, branches, n_iters, dump_results, scheduler, parallel, executor_target, bar, detach, debug,
-            finalize, seed, create_id_prefix,
-        )  # fmt: skip
-        plan = _all_roots(self._plan) if self._pure else self._plan
-        if not plan.units:
-            raise PlanError("the research has no units; add one, as by add_callable")
-        session = Session(replace(self._job, plan=plan), options)
-        self._session = session
-        if name is not None:
-            self._name = name
-        if detach:
+        given = {
+            "name": name, "workers": workers, "branches": branches, "n_iters": n_iters, "dump_results": dump_results,
+            "scheduler": scheduler, "parallel": parallel, "executor_target": executor_target, "bar": bar,
+            "detach": detach, "debug": debug, "finalize": finalize, "seed": seed, "create_id_prefix": create_id_prefix,
+        }  # fmt: skip
+        options = RunOptions.of(self._defaults, given)
+        self._session = session = Session(self._checked_job(), options)
+        if options.name is not None:
+            self._name = options.name
+        if options.detach:
             session.start()
         else:
             session.run()
         return self
+
+    def options(self, **options: Any) -> Self:
+        """Return a research with other defaults for options of `run`; the original is unchanged.
+
+        `compute`, `preview`, `visualize`, `to_delayed` and all of Dask's functions use them, too.
+
+        Parameters
+        ----------
+        **options
+            Any of `run`.
+
+        Raises
+        ------
+        OptionError
+            If there is no such option, or it cannot have this value.
+
+        Examples
+        --------
+        >>> import dask
+        >>> from daskresearch import E, Research
+        >>> research = Research().add_callable("step", lambda i: i, args=[E().iteration], save_to="i")
+        >>> (frame,) = dask.compute(research.options(n_iters=2))
+        >>> list(frame.i)
+        [0, 1]
+        """
+        defaults = {**self._defaults, **options}
+        RunOptions.of(defaults)
+        new = copy(self)
+        new._defaults, new._session, new._lazy = defaults, None, None
+        return new
+
+    def compute(self, **options: Any) -> pd.DataFrame:
+        """Run all experiments, keep the results in memory and return their table.
+
+        Without `seed` the numbers that are drawn are the same each time for this research, and those of
+        ``dask.compute(research)``.
+
+        Parameters
+        ----------
+        **options
+            Those of `run`, with ``bar=False`` as default. `scheduler` may be whatever Dask takes: also a function or a
+            pool of `concurrent.futures`, which then gets the whole graph at once.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As ``results.df``; failures are in `results`, too.
+
+        Raises
+        ------
+        OptionError, PlanError, DomainError, HashError, PickleError, ClusterError
+            As `run`.
+
+        Examples
+        --------
+        >>> from daskresearch import EC, Option, Research
+        >>> research = Research(domain=Option("x", [2, 3])).add_callable(pow, args=[EC("x"), 2], save_to="square")
+        >>> list(research.compute().square)
+        [4, 9]
+        """
+        scheduler = options.get("scheduler")
+        if self._lazy is not None and self._lazy.is_held:
+            return self._compute_graph(scheduler)
+        if takes_whole_graph(scheduler):
+            own = {name: value for name, value in options.items() if name != "scheduler"}
+            return self.options(**own)._compute_graph(scheduler)
+        if options.get("detach"):
+            raise OptionError("compute() returns the table, so it cannot detach; use run(detach=True)")
+        chosen = RunOptions.of({"bar": False, "seed": self._lazy_seed}, self._defaults, options)
+        self._session = session = Session(self._checked_job(), chosen)
+        session.run()
+        return session.results.df
+
+    def _checked_job(self) -> Job:
+        """Return what is to run, if there is anything."""
+        plan = _all_roots(self._plan) if self._pure else self._plan
+        if not plan.units:
+            raise PlanError("the research has no units; add one, as by add_callable")
+        return replace(self._job, plan=plan)
+
+    def _prepared(self, **options: Any) -> Preparation:
+        """Return what a graph, a preview and a picture are made from."""
+        return Preparation(self._checked_job(), RunOptions.of({"seed": self._lazy_seed}, self._defaults, options))
 
     def _ran(self) -> Session:
         if self._session is None:
@@ -326,9 +423,18 @@ class Research(Vocabulary):
         """Begin no further experiment of the run; those that are running end as usual."""
         self._ran().stop()
 
+    def _repr_html_(self) -> str:
+        from daskresearch.graph.display import research_html
+
+        try:
+            counts = counts_of(self._prepared(), most=_SHOWN)
+        except ResearchError:  # it is shown as far as it is described
+            counts = Counts(self._job.size, 0, None, None, {}, {})
+        return research_html(self._name, self._job.domain, self._plan, counts)
+
     def __repr__(self) -> str:
         units = " -> ".join(unit.name for unit in self._plan.units)
-        size = self._job.iter_params(self._job.domain).size(self._job.domain.node)
+        size = self._job.size
         n_experiments = "endless" if size is None else str(size)
         return f"<Research {self._name!r}: {n_experiments} experiments of {units or 'no units'}>"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from distributed import LocalCluster
 
 from daskresearch import Research
 
@@ -17,6 +18,14 @@ THREADS: dict[str, Any] = {"scheduler": "threads", "workers": 3}
 TWO_WORKERS: dict[str, Any] = {"workers": 2}
 
 DEADLINE_S = 20
+
+
+def local_cluster(n_workers: int = 2) -> LocalCluster:
+    """Return a cluster of single-thread worker processes on loopback."""
+    return LocalCluster(
+        n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        worker_dashboard_address=None, silence_logs=50,
+    )  # fmt: skip
 
 
 def table(research: Research, *columns: str, **options: Any) -> pd.DataFrame:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
+import dask
+import pandas as pd
 import pytest
+from distributed import Client
 from hypothesis import HealthCheck, example, given, settings
 
+from daskresearch import Research
 from tests.plans import RunSpec, UnitSpec, research_of, runs
 from tests.reference import run_reference
+from tests.running import local_cluster
 
 PLACES: dict[str, dict[str, Any]] = {
     "in_process": {},
@@ -17,20 +26,50 @@ PLACES: dict[str, dict[str, Any]] = {
 }
 
 
+def options_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the options that a run of a spec has in every place."""
+    return {
+        "n_iters": spec.n_iters, "branches": spec.branches, "finalize": spec.finalize, "executor_target": spec.target,
+        "seed": spec.seed,
+    }  # fmt: skip
+
+
 def rows_of(spec: RunSpec, place: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the rows and failures of a run in the form of the reference."""
-    research = research_of(spec).run(
-        n_iters=spec.n_iters, branches=spec.branches, finalize=spec.finalize, executor_target=spec.target,
-        seed=spec.seed, bar=False, **place,
-    )  # fmt: skip
-    table = research.results.to_df()
-    variables = [name for name in table.columns if name not in ("id", "a", "b", "iteration")]
+    research = research_of(spec).run(bar=False, **options_of(spec), **place)
+    failures = research.results.failures
+    return as_rows(research.results.df), list(zip(failures.id, failures.unit, failures.iteration, strict=True))
+
+
+def rows_of_graph(spec: RunSpec, compute: Callable[[Research], pd.DataFrame]) -> tuple[list[Any], list[Any]]:
+    """Return the rows and failures of a computed graph in the form of the reference."""
+    frame = compute(research_of(spec).options(**options_of(spec)))
+    failures = [(one["id"], one["unit"], one["iteration"]) for one in frame.attrs.get("failures", [])]
+    return as_rows(frame), failures
+
+
+def as_rows(frame: pd.DataFrame) -> list[Any]:
+    """Return the rows of a table in the form of the reference."""
+    variables = [name for name in frame.columns if name not in ("id", "a", "b", "iteration")]
     rows = []
-    for record in table.to_dict("records"):
+    for record in frame.to_dict("records"):
         recorded = {name: record[name] for name in variables if is_given(record[name])}
         rows.append((record["id"], record["iteration"], recorded))
-    failures = research.results.failures
-    return rows, list(zip(failures.id, failures.unit, failures.iteration, strict=True))
+    return rows
+
+
+@pytest.fixture(scope="module", params=["synchronous", "threads", "processes", "two workers"])
+def compute(request: pytest.FixtureRequest) -> Iterator[Callable[[Research], pd.DataFrame]]:
+    """Give what computes the graph of a research on each of Dask's schedulers."""
+    with ExitStack() as stack:
+        options: dict[str, Any] = {"scheduler": request.param}
+        if request.param == "processes":
+            pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+            options["pool"] = stack.enter_context(pool)
+        if request.param == "two workers":
+            cluster = stack.enter_context(local_cluster())
+            options["scheduler"] = stack.enter_context(Client(cluster, set_as_default=False))
+        yield lambda research: dask.compute(research, **options)[0]
 
 
 def is_given(value: Any) -> bool:
@@ -54,6 +93,19 @@ THOROUGH = settings(max_examples=300, deadline=None, suppress_health_check=[Heal
 @example(spec=RunSpec((UnitSpec("generator", "g", length=0, save="v"),), (1,), ()))
 def test_random_plans_give_the_rows_of_the_plain_loop(place: str, spec: RunSpec) -> None:
     assert rows_of(spec, PLACES[place]) == as_reference(spec)
+
+
+@settings(FAST, max_examples=60)
+@given(spec=runs())
+def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:
+    assert rows_of_graph(spec, compute) == as_reference(spec)
+
+
+@pytest.mark.slow
+@settings(THOROUGH)
+@given(spec=runs())
+def test_many_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:
+    assert rows_of_graph(spec, compute) == as_reference(spec)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from daskresearch.domain.alias import Alias
 from daskresearch.domain.config import AUXILIARY, Config, Entry
 from daskresearch.domain.identity import identify
 from daskresearch.domain.iteration import IterParams, iterate
-from daskresearch.domain.nodes import values_of
+from daskresearch.domain.nodes import Empty, Node, Product, Sum, Values, Zip, values_of
 from daskresearch.domain.samplers import NumpySampler
 from daskresearch.domain.streams import draw_seed, entropy_of, stream
 
@@ -14,10 +14,16 @@ __all__ = [
     "Alias",
     "Config",
     "Domain",
+    "Empty",
     "Entry",
     "IterParams",
+    "Node",
     "NumpySampler",
     "Option",
+    "Product",
+    "Sum",
+    "Values",
+    "Zip",
     "branch_entries",
     "draw_seed",
     "entropy_of",

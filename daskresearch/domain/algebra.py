@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, final
 
 from daskresearch.domain.config import Config, Entry
+from daskresearch.domain.display import domain_html
 from daskresearch.domain.iteration import IterParams, iterate
 from daskresearch.domain.nodes import Empty, Node, add, multiply, option, pair, weigh
 from daskresearch.domain.streams import draw_seed
@@ -170,6 +171,9 @@ class Domain:
 
     def __repr__(self) -> str:
         return f"<Domain: {self._node!r}>"
+
+    def _repr_html_(self) -> str:
+        return domain_html(self._node, self.size)
 
 
 def Option(name: str, values: Any) -> Domain:  # noqa: N802  (the name that BatchFlow's users know)

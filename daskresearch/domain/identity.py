@@ -15,14 +15,6 @@ _DIGITS = 10**8
 _STRIDE = 61_803_399  # coprime to 10**8: the occurrences of one config never share their digits
 
 
-def identity_text(config: Config) -> str:
-    """Return the texts ``key_value``, sorted by key as in BatchFlow, joined by ``-``, with repetition and updates."""
-    texts = config.texts()
-    texts["repetition"] = str(config.repetition)
-    texts["updates"] = str(config.updates)
-    return "-".join([f"{name}_{text}" for name, text in sorted(texts.items())])
-
-
 def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
     """Return the id of a config's experiment and the key of its random streams.
 
@@ -45,11 +37,18 @@ def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
     'b8c9f031'
     """
     # repr quotes the texts, so that no two configs have the same content as {'a': '1-b_2'} and {'a': 1, 'b': 2} do
-    content = repr((config.repetition, sorted(config.texts().items())))
+    texts = sorted([(entry.name, entry.alias) for entry in config.entries])
+    content = repr((config.repetition, texts))
     digest = hashlib.blake2b(content.encode(), digest_size=24, key=entropy).digest()
     number = int.from_bytes(digest[16:], "big") + config.occurrence * _STRIDE + config.updates
-    text = hashlib.md5(identity_text(config).encode(), usedforsecurity=False).hexdigest()[:8]
+    text = hashlib.md5(_joined(texts, config).encode(), usedforsecurity=False).hexdigest()[:8]
     name = f"{text}{number % _DIGITS:08d}"
     if config.prefix:
         name = f"{config.prefix}_{config.repetition:02d}_{name}"
     return name, b"%b-%d-%d" % (digest[:16], config.updates, config.occurrence)
+
+
+def _joined(texts: list[tuple[str, str]], config: Config) -> str:
+    """Return the texts ``key_value``, sorted by key as in BatchFlow, joined by ``-``, with repetition and updates."""
+    items = sorted([*texts, ("repetition", str(config.repetition)), ("updates", str(config.updates))])
+    return "-".join([f"{name}_{text}" for name, text in items])

@@ -86,17 +86,18 @@ class Values(Node):
     @cached_property
     def is_distinct(self) -> bool:  # type: ignore[override]
         """Whether all values have texts of their own."""
-        return isinstance(self.values, range) or len({entry.alias for (entry,) in self._all()}) == self.size
+        return isinstance(self.values, range) or len({entry.alias for (entry,) in self.entries()}) == self.size
 
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
         """Yield each value."""
-        return iter(self._few) if self.size <= _FEW else self._all()
+        return iter(self._few) if self.size <= _FEW else self.entries()
 
     @cached_property
     def _few(self) -> list[tuple[Entry, ...]]:
-        return list(self._all())
+        return list(self.entries())
 
-    def _all(self) -> Iterator[tuple[Entry, ...]]:
+    def entries(self) -> Iterator[tuple[Entry, ...]]:
+        """Yield the entry of each value, alone in a tuple."""
         width = len(str(self.size - 1))
         return ((Entry.of(self.name, value, f"{i:0{width}d}"),) for i, value in enumerate(self.values))
 

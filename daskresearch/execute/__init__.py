@@ -1,9 +1,17 @@
 """Where experiments run: in this process, in threads, or on the workers of a Dask cluster."""
 
-from daskresearch.execute.choose import SCHEDULERS, Place, choose_place, distributed_executor, local_executor
+from daskresearch.execute.choose import (
+    DISTRIBUTED,
+    SCHEDULERS,
+    Place,
+    choose_place,
+    distributed_executor,
+    local_executor,
+)
 from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
 
 __all__ = [
+    "DISTRIBUTED",
     "SCHEDULERS",
     "Executor",
     "Place",

@@ -7,6 +7,7 @@ import sys
 from enum import Enum
 from typing import Any
 
+from daskresearch.errors import OptionError
 from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
 from daskresearch.plan import Plan
 from daskresearch.worker import Context, Program
@@ -37,8 +38,11 @@ SCHEDULERS = {
 }
 
 
+DISTRIBUTED = ("distributed", "dask.distributed")
+
+
 def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Place:
-    """Return where a run takes place.
+    """Return where a run takes place, by the precedence of Dask: argument, configuration, active Client, default.
 
     Parameters
     ----------
@@ -54,11 +58,29 @@ def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Plac
     """
     if not parallel:
         return Place.SERIAL
+    if scheduler is None:
+        scheduler = configured_scheduler()
     if isinstance(scheduler, str):
-        return SCHEDULERS[scheduler]
+        if scheduler.lower() in DISTRIBUTED and active_client() is None:
+            raise OptionError(f"scheduler {scheduler!r} needs an active distributed.Client; make one before the run")
+        return Place.CLIENT if scheduler.lower() in DISTRIBUTED else SCHEDULERS[scheduler.lower()]
     if scheduler is not None or active_client() is not None:
         return Place.CLIENT
     return Place.SERIAL if workers in (None, 1) else Place.PROCESSES
+
+
+def configured_scheduler() -> Any:
+    """Return the scheduler that Dask's configuration names, if it names one; it goes before an active Client."""
+    if "dask" not in sys.modules:
+        return None
+    import dask
+
+    scheduler = dask.config.get("scheduler", None)
+    if isinstance(scheduler, str) and scheduler.lower() not in (*SCHEDULERS, *DISTRIBUTED):
+        raise OptionError(
+            f"Dask's configuration names the scheduler {scheduler!r}, which is none of {sorted(SCHEDULERS)}"
+        )
+    return scheduler
 
 
 def active_client() -> Any:
@@ -101,11 +123,11 @@ def distributed_executor(
     """
     from daskresearch.execute.clusters import end_tasks, private_client, replace_dead_workers
     from daskresearch.execute.distributed import DistributedExecutor
-    from daskresearch.execute.travel import pickle_plan
+    from daskresearch.worker.travel import pickle_plan
 
-    content = pickle_plan(plan, context)
+    content = pickle_plan((plan, context))
     if place is Place.CLIENT:
-        client = active_client() if scheduler is None else scheduler
+        client = scheduler if hasattr(scheduler, "submit") else active_client()
         return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups)
     n_workers = workers or os.cpu_count() or 1
     return DistributedExecutor(

@@ -11,16 +11,18 @@ import hashlib
 import itertools
 import queue
 import threading
+import traceback
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError
-from daskresearch.execute.travel import check_values, dumps
 from daskresearch.execute.window import BUDGET_S, Window
+from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker import (
     Blob,
+    Carried,
     Experiment,
     Group,
     Outcome,
@@ -28,10 +30,13 @@ from daskresearch.worker import (
     Receipt,
     RootKey,
     RootTable,
+    departing,
+    given,
     load_records,
     run_batch,
     run_root,
 )
+from daskresearch.worker.travel import check_values, dumps
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -49,7 +54,7 @@ class DistributedExecutor:
     client : distributed.Client
     program : Program
     content : bytes
-        The pickled plan and context, from `daskresearch.execute.travel.pickle_plan`.
+        The pickled plan and context, from `daskresearch.worker.travel.pickle_plan`.
     workers : int, optional
         The most batches that run at once. Default: as many as the workers have threads.
     whole_groups : bool
@@ -76,12 +81,12 @@ class DistributedExecutor:
         self._tend = tend
         self._program = program
         self._run = uuid.uuid4().hex[:12]
-        blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, content)
+        blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._slots = workers or max(1, sum(client.nthreads().values()))
         self._shared_roots = [
-            name for name in program.root_calls if not (whole_groups and program.roots[name].is_of_group)
+            name for name in program.calls_reached if not (whole_groups and program.roots[name].is_of_group)
         ]
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
         self._roots: RootTable[Future[Any] | Outcome] = RootTable()
@@ -168,15 +173,33 @@ class DistributedExecutor:
             key = experiment.root_key(name)
             outcome = self._roots.get(key)
             if outcome is None:
-                upstream = sorted(self._program.roots[name].unit.upstream)
-                inputs = [outcomes[experiment.root_key(one)] for one in upstream]
-                outcome = self._client.submit(
-                    run_root, self._blob, name, dumps(tuple(experiment)), upstream, *inputs,
-                    key=self._key(name), pure=False, priority=10,
-                )  # fmt: skip
+                outcome = self._call(name, experiment, outcomes)
                 self._roots.put(key, outcome)
             outcomes[key] = outcome
         return outcomes
+
+    def _call(
+        self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
+    ) -> Future[Any] | Outcome:
+        """Return what will come of the call of a root, which is handed out."""
+        unit = self._program.roots[name].unit
+        if unit.kind is Kind.INPUT:
+            return self._computed(unit)
+        upstream = sorted(unit.upstream)
+        inputs = [outcomes[experiment.root_key(one)] for one in upstream]
+        return self._client.submit(
+            run_root, self._blob, name, departing(experiment), upstream, *inputs,
+            key=self._key(name), pure=False, priority=10,
+        )  # fmt: skip
+
+    def _computed(self, unit: Unit) -> Future[Any] | Outcome:
+        """Return the value of a Dask collection that units were given, or its failure."""
+        function: Any = unit.function
+        future = self._client.compute(function.collection)
+        error = future.exception()  # waits for the end
+        if error is None:
+            return self._client.submit(given, future, key=self._key("given"), pure=False)
+        return Outcome(failure=Failure(unit.name, 0, error, "".join(traceback.format_exception(error))))
 
     def _receipt(self, future: Future[Any]) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
@@ -194,7 +217,7 @@ class DistributedExecutor:
         text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
         for key, future in self._roots.items():
             if not isinstance(future, Outcome) and future.status == "error":
-                failure = Failure(key[0], 0, ClusterError(text), f"{text}\n{death}")
+                failure = Failure(key.key.rpartition("-")[0], 0, ClusterError(text), f"{text}\n{death}")
                 self._roots.put(key, Outcome(failure=failure))
 
     def _key(self, name: str) -> str:

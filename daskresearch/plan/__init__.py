@@ -1,6 +1,6 @@
 """What to do: units in order, when they run and what their arguments stand for."""
 
-from daskresearch.plan.expressions import Expression, evaluator, expressions_in, holds_containers
+from daskresearch.plan.expressions import Expression, evaluator, expressions_in, holds_containers, replaced
 from daskresearch.plan.named import EC, EP, E, O, R, S
 from daskresearch.plan.plan import Plan, check_complete, plan_of
 from daskresearch.plan.roots import Root, roots_of
@@ -28,6 +28,7 @@ __all__ = [
     "holds_containers",
     "name_of",
     "plan_of",
+    "replaced",
     "roots_of",
     "variables_of",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
 from daskresearch.errors import PlanError
@@ -233,6 +233,56 @@ def expressions_in(value: Any) -> Iterator[Expression]:
         return
     for child in children:
         yield from expressions_in(child)
+
+
+def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Return a value in which each part that `replace` gives another for is that other one.
+
+    Parameters
+    ----------
+    value : object
+        Looked through as `expressions_in` does.
+    replace : callable
+        Returns its argument where nothing is to be done.
+
+    Examples
+    --------
+    >>> from daskresearch import O
+    >>> replaced([O("load")["x"], {"y": 5}], lambda part: 6 if part == 5 else part)
+    [O('load')['x'], {'y': 6}]
+    """
+    if isinstance(value, Expression):
+        names: tuple[str, ...] = type(value).__slots__
+        slots = [getattr(value, name) for name in names]
+        parts = [replaced(part, replace) for part in slots]
+        return value if _are_same(parts, slots) else _expression_of(type(value), parts)
+    new = replace(value)
+    if new is not value:
+        return new
+    if type(value) in (list, tuple):
+        parts = [replaced(part, replace) for part in value]
+        return value if _are_same(parts, value) else type(value)(parts)
+    if type(value) is dict:
+        parts = [replaced(part, replace) for pair in value.items() for part in pair]
+        is_same = _are_same(parts, [part for pair in value.items() for part in pair])
+        return value if is_same else dict(zip(parts[::2], parts[1::2], strict=True))
+    if type(value) is slice:
+        ends = (value.start, value.stop, value.step)
+        parts = [replaced(end, replace) for end in ends]
+        return value if _are_same(parts, ends) else slice(*parts)
+    return value
+
+
+def _are_same(parts: Sequence[Any], others: Sequence[Any]) -> bool:
+    return all([part is other for part, other in zip(parts, others, strict=True)])
+
+
+def _expression_of(kind: type[Expression], values: Sequence[Any]) -> Expression:
+    expression = object.__new__(kind)
+    slots: tuple[str, ...] = kind.__slots__
+    for name, value in zip(slots, values, strict=True):
+        setattr(expression, name, value)
+    return expression
 
 
 def evaluator(value: Any, unit: str) -> Evaluator:

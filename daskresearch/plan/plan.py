@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, final
 
 from daskresearch.errors import PlanError, near_miss
+from daskresearch.plan.display import plan_html
 from daskresearch.plan.expressions import expressions_in
 from daskresearch.plan.named import EC, EP, E, O, R, S
 from daskresearch.plan.unit import Kind, Unit, reads_of_experiment
@@ -79,6 +80,9 @@ class Plan:
                 f"experiment; give n_iters, or an integer `when`"
             )
         return None
+
+    def _repr_html_(self) -> str:
+        return plan_html(self.units)
 
 
 def check_complete(plan: Plan, parameters: Collection[str], *, are_all_parameters: bool = True) -> None:

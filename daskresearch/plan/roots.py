@@ -66,7 +66,8 @@ def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
                 reads[unit.name] |= reads[name]
                 draws[unit.name] = draws[unit.name] or draws[name]
     for unit in units:
-        is_steady = unit.kind is Kind.CALLABLE and unit.method_of is None and not unit.reads_experiment("iteration")
+        is_call = unit.kind in (Kind.CALLABLE, Kind.INPUT) and unit.method_of is None
+        is_steady = is_call and not unit.reads_experiment("iteration")
         if unit.reads_experiment("random"):
             is_steady = is_steady and (n_iters == 1 or unit.schedule.is_single)
         for name in unit.upstream:

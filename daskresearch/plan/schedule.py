@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, final
@@ -79,6 +81,35 @@ class Schedule:
         if iteration in self.iterations or (is_last and self.last):
             return True
         return any([(iteration + 1) % step == 0 for step in self.steps])
+
+    def n_turns(self, n_iters: int | None) -> int | None:
+        """Return how many of the iterations of an experiment are meant; None if that is not known.
+
+        Parameters
+        ----------
+        n_iters : int, optional
+            How many iterations there are; None if only the end of a generator tells.
+
+        Examples
+        --------
+        >>> Schedule.parse([4, "#0", "last"]).n_turns(10), Schedule.parse("#0").n_turns(None)
+        (4, 1)
+        """
+        if n_iters is None:
+            is_first_alone = not self.steps and not self.last and self.iterations == {0}
+            return 1 if is_first_alone else None
+        singles = {i for i in self.iterations if i < n_iters} | ({n_iters - 1} if self.last else set())
+        singles = {i for i in singles if not any([(i + 1) % step == 0 for step in self.steps])}
+        return len(singles) + _n_multiples(n_iters, tuple(dict.fromkeys(self.steps)))
+
+
+def _n_multiples(most: int, steps: tuple[int, ...]) -> int:
+    """Return how many positive integers up to `most` are multiples of any of the steps, by inclusion and exclusion."""
+    count = 0
+    for n_chosen in range(1, len(steps) + 1):
+        for chosen in itertools.combinations(steps, n_chosen):
+            count += (-1) ** (n_chosen + 1) * (most // math.lcm(*chosen))
+    return count
 
 
 def _wrong(when: Any) -> PlanError:

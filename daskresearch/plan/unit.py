@@ -25,6 +25,7 @@ class Kind(Enum):
     INSTANCE = "instance"
     SAVE = "save"
     DUMP = "dump"
+    INPUT = "input"
 
 
 @final

@@ -6,9 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain import Config, Domain
+from daskresearch.errors import OptionError, near_miss
+from daskresearch.results.display import first_failures, head_of, results_html
+from daskresearch.results.explain import Explainer, difference, explanation
 from daskresearch.results.select import as_names, experiment_test
 from daskresearch.results.table import Layout, check_columns, configs, long, wide
-from daskresearch.store import MISSING, Experiments, MemoryStore, Rows
+from daskresearch.store import MISSING, Experiments, MemoryStore, Rows, UnitKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +26,8 @@ class ResearchResults:
     store : MemoryStore
     parameters : sequence of str
         The parameters of the domain, which are columns of every table.
+    explainer : callable, optional
+        Gives the keys of the units of an experiment from its id, config and the key of its group.
 
     Examples
     --------
@@ -33,9 +38,10 @@ class ResearchResults:
     4
     """
 
-    def __init__(self, store: MemoryStore, parameters: Sequence[str] = ()) -> None:
+    def __init__(self, store: MemoryStore, parameters: Sequence[str] = (), explainer: Explainer | None = None) -> None:
         self._store = store
         self._parameters = tuple(parameters)
+        self._explainer = explainer
 
     @property
     def df(self) -> pd.DataFrame:
@@ -172,6 +178,67 @@ class ResearchResults:
             }
         )
 
+    def explain(
+        self, experiment_id: str, against: str | ResearchResults | None = None, against_id: str | None = None
+    ) -> pd.DataFrame:
+        """Return what the key of each unit of an experiment was made of, or what differs from another experiment.
+
+        A unit whose key is the same in two experiments, or in two runs, computes the same in both.
+
+        Parameters
+        ----------
+        experiment_id : str
+        against : str or ResearchResults, optional
+            Another experiment of these results, or the results of another run.
+        against_id : str, optional
+            The experiment of the other run. Default: the one with the same config.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a part: unit, its key, the kind of the part (code, argument, config, upstream, ...), name and value.
+            With `against` the parts that differ: unit, kind, name, value here and value there, NaN where there is none.
+
+        Raises
+        ------
+        OptionError
+            If there is no such experiment.
+
+        Examples
+        --------
+        >>> from daskresearch import EC, Option, Research
+        >>> research = Research(domain=Option("x", [1, 2])).add_callable(pow, args=[EC("x"), 2], save_to="square")
+        >>> results = research.run(bar=False).results
+        >>> one, other = results.df.id
+        >>> results.explain(one, against=other)
+          unit    part name value there
+        0  pow  config    x     1     2
+        """
+        keys = self._keys_of(experiment_id)
+        if against is None and against_id is None:
+            return explanation(keys)
+        if isinstance(against, str):
+            return difference(keys, self._keys_of(against))
+        others = self if against is None else against
+        return difference(keys, others._keys_of(against_id or others._counterpart(experiment_id)))
+
+    def _keys_of(self, experiment_id: str) -> list[UnitKey]:
+        experiments = self._store.experiments()
+        if self._explainer is None or experiment_id not in experiments.ids:
+            raise OptionError(
+                f"there is no experiment {experiment_id!r} among the {len(experiments.ids)} that have ended"
+                f"{near_miss(str(experiment_id), experiments.ids)}"
+            )
+        index = experiments.ids.index(experiment_id)
+        return self._explainer(experiment_id, experiments.configs[index], experiments.groups[index])
+
+    def _counterpart(self, experiment_id: str) -> str:
+        """Return the id of the experiment that has the same config as one of another run."""
+        same = [one for one in self._store.experiments().ids if one[:-8] == experiment_id[:-8]]
+        if not same:
+            raise OptionError(f"the other run has no experiment with the config of {experiment_id!r}; give against_id")
+        return same[0]
+
     def _read(self) -> tuple[Experiments, Rows]:
         rows = self._store.rows()  # before the experiments, so that none of its rows is of an unknown one
         return self._store.experiments(), rows
@@ -188,6 +255,14 @@ class ResearchResults:
     def __repr__(self) -> str:
         n_experiments, n_failures = len(self), len(self._store.failures())
         return f"<ResearchResults: {n_experiments} experiments, {n_failures} failures>"
+
+    def _repr_html_(self) -> str:
+        failures = self._store.failures()  # before the experiments, as in `_read`
+        experiments, rows = self._read()
+        head, head_rows = head_of(experiments, rows)
+        first = first_failures(failures, experiments)
+        counts = (len(experiments.ids), len(rows.iterations), len(failures))
+        return results_html(head, head_rows, first, self._all_parameters(head), *counts)
 
 
 def _in_order(experiments: Experiments, rows: Rows) -> Sequence[int]:

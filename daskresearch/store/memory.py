@@ -16,13 +16,14 @@ class Experiments:
 
     Attributes
     ----------
-    positions, ids, configs : list
-        Place in the domain, id and config of each.
+    positions, ids, configs, groups : list
+        Place in the domain, id, config and key of the group of each.
     """
 
     positions: list[int]
     ids: list[str]
     configs: list[Described]
+    groups: list[bytes]
 
 
 @final
@@ -50,11 +51,11 @@ class MemoryStore:
 
     def __init__(self, variables: tuple[str, ...] = ()) -> None:
         self._lock = threading.Lock()
-        self._experiments = Experiments([], [], [])
+        self._experiments = Experiments([], [], [], [])
         self._rows = Rows([], [], {name: [] for name in variables})
         self._failures: list[tuple[int, Failure]] = []
 
-    def append(self, record: Record, experiment_id: str, config: Described) -> None:
+    def append(self, record: Record, experiment_id: str, config: Described, group: bytes = b"") -> None:
         """Keep the record of a finished experiment."""
         with self._lock:
             index = len(self._experiments.ids)
@@ -68,6 +69,7 @@ class MemoryStore:
             self._failures.extend([(index, failure) for failure in record.failures])
             self._experiments.positions.append(record.position)
             self._experiments.configs.append(config)
+            self._experiments.groups.append(group)
             self._experiments.ids.append(experiment_id)
 
     @property
@@ -85,7 +87,7 @@ class MemoryStore:
         """Return the experiments finished so far."""
         with self._lock:
             known = self._experiments
-            return Experiments(known.positions[:], known.ids[:], known.configs[:])
+            return Experiments(known.positions[:], known.ids[:], known.configs[:], known.groups[:])
 
     def rows(self) -> Rows:
         """Return the rows recorded so far."""

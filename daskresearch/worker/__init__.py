@@ -1,15 +1,28 @@
-"""What runs inside: one experiment, a group in lock-step, a batch of them."""
+"""What runs inside: one experiment, a group in lock-step, a batch of them, one node of a graph."""
 
-from daskresearch.worker.experiment import Context, Experiment
-from daskresearch.worker.group import identity
+from daskresearch.worker.experiment import Context, Experiment, RootKey
+from daskresearch.worker.parcel import Finished, load_records
 from daskresearch.worker.program import Program
-from daskresearch.worker.shared import Outcome, RootKey, RootOutputs, RootTable
-from daskresearch.worker.task import Blob, Group, Receipt, load_records, run_batch, run_groups, run_root
+from daskresearch.worker.shared import Outcome, RootOutputs, RootTable
+from daskresearch.worker.task import (
+    Blob,
+    Group,
+    Receipt,
+    departing,
+    given,
+    run_batch,
+    run_groups,
+    run_node,
+    run_root,
+)
+from daskresearch.worker.travel import Carried
 
 __all__ = [
     "Blob",
+    "Carried",
     "Context",
     "Experiment",
+    "Finished",
     "Group",
     "Outcome",
     "Program",
@@ -17,9 +30,11 @@ __all__ = [
     "RootKey",
     "RootOutputs",
     "RootTable",
-    "identity",
+    "departing",
+    "given",
     "load_records",
     "run_batch",
     "run_groups",
+    "run_node",
     "run_root",
 ]

@@ -15,6 +15,21 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
+class RootKey(NamedTuple):
+    """Which call of a root unit experiments share.
+
+    Attributes
+    ----------
+    key : str
+        ``name-<hash>`` of all that the call depends on.
+    group : bytes
+        The key of the group if the call belongs to one, else empty.
+    """
+
+    key: str
+    group: bytes
+
+
 class Experiment(NamedTuple):
     """One config that is to run.
 
@@ -28,9 +43,8 @@ class Experiment(NamedTuple):
     values : dict
         The config.
     repetition, updates : int
-    roots : Mapping of str to (int, bytes), optional
-        For each steady root, if there are any, the number of the call whose output it shares, and the key of the
-        group if the call belongs to one.
+    roots : Mapping of str to RootKey, optional
+        For each root, if there are any, the call whose output it shares.
     """
 
     position: int
@@ -40,17 +54,17 @@ class Experiment(NamedTuple):
     values: dict[str, Any]
     repetition: int = 0
     updates: int = 0
-    roots: Mapping[str, tuple[int, bytes]] | None = None
+    roots: Mapping[str, RootKey] | None = None
 
     def full(self) -> dict[str, Any]:
         """Return the config with repetition and updates."""
         return {**self.values, "repetition": self.repetition, "updates": self.updates}
 
-    def root_key(self, name: str) -> tuple[str, int, bytes]:
-        """Return which call of a steady root the experiment shares."""
+    def root_key(self, name: str) -> RootKey:
+        """Return which call of a root the experiment shares."""
         if self.roots is None:
             raise LookupError(f"experiment {self.id} shares no root {name!r}")
-        return name, *self.roots[name]
+        return self.roots[name]
 
 
 class SharedRoots(Protocol):

@@ -78,6 +78,8 @@ class Program:
         How to call each steady root in a scope that has its inputs.
     is_lockstep : bool
         Whether groups of experiments must run together.
+    calls_reached : tuple of str
+        The steady roots that experiments may come to in this number of iterations, each behind those it uses.
     """
 
     steps: tuple[Step, ...]
@@ -87,6 +89,7 @@ class Program:
     roots: dict[str, Root]
     root_calls: dict[str, Call]
     is_lockstep: bool
+    calls_reached: tuple[str, ...]
 
     @classmethod
     def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
@@ -106,7 +109,16 @@ class Program:
             roots,
             {name: _call_of(root.unit) for name, root in roots.items() if root.is_steady},
             any(not root.is_steady for root in roots.values()),
+            _reached([root for root in roots.values() if root.is_steady], n_iters),
         )
+
+
+def _reached(roots: Sequence[Root], n_iters: int | None) -> tuple[str, ...]:
+    wanted: set[str] = set()
+    for root in reversed(roots):
+        if root.unit.name in wanted or root.unit.schedule.n_turns(n_iters) != 0:
+            wanted |= {root.unit.name, *root.unit.upstream}
+    return tuple(root.unit.name for root in roots if root.unit.name in wanted)
 
 
 def _step(unit: Unit, root: Root | None) -> Step:

@@ -10,19 +10,28 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from daskresearch.store.record import Failure
-from daskresearch.worker.experiment import Context, Experiment, Running
-from daskresearch.worker.failure import SharedFailure, failure_of
+from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
+from daskresearch.worker.failure import SharedFailure, failure_of, portable
 from daskresearch.worker.program import Program
+from daskresearch.worker.travel import can_travel
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a root's call: its output, its failure, or the word that it cannot leave its process."""
+    """What came of a root's call: its output, its failure, or the word that it could not leave its process.
+
+    The arrays of the output are read-only wherever it arrives; see `read_only`.
+    """
 
     output: Any = None
     failure: Failure | None = None
     can_travel: bool = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.failure is not None:
+            return Outcome, (None, portable(self.failure), True)
+        return (_arrived, (self.output,)) if can_travel(self.output) else (Outcome, (None, None, False))
 
     def get(self) -> Any:
         """Return the output, or raise `SharedFailure`."""
@@ -31,7 +40,9 @@ class Outcome:
         return self.output
 
 
-RootKey = tuple[str, int, bytes]
+def _arrived(output: Any) -> Outcome:
+    return Outcome(read_only(output))
+
 
 T = TypeVar("T")
 
@@ -47,18 +58,18 @@ class RootTable(Generic[T]):
 
     def get(self, key: RootKey) -> T | None:
         """Return what is kept for a call, or None."""
-        return self._groups.get(key[2], {}).get(key)
+        return self._groups.get(key.group, {}).get(key)
 
     def put(self, key: RootKey, value: T) -> None:
         """Keep something for a call."""
-        self._groups.setdefault(key[2], {})[key] = value
+        self._groups.setdefault(key.group, {})[key] = value
         if len(self._groups) > _KEPT_GROUPS:
             oldest = next(group for group in self._groups if group)
             del self._groups[oldest]
 
     def drop(self, key: RootKey) -> None:
         """Forget what is kept for a call."""
-        self._groups.get(key[2], {}).pop(key, None)
+        self._groups.get(key.group, {}).pop(key, None)
 
     def items(self) -> list[tuple[RootKey, T]]:
         """Return all that is kept."""
@@ -86,7 +97,7 @@ class RootOutputs:
         for key, outcome in known.items():
             if outcome.can_travel and self._outcomes.get(key) is None:
                 future: Future[Outcome] = Future()
-                future.set_result(Outcome(read_only(outcome.output), outcome.failure))
+                future.set_result(outcome)
                 self._outcomes.put(key, future)
 
     def output(self, name: str, experiment: Experiment) -> Any:

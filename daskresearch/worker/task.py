@@ -1,41 +1,37 @@
-"""What worker processes are asked to do: run a batch of groups, or call one root.
+"""What worker processes are asked to do: run a batch of groups or one node of a graph, or call one root.
 
-A *blob* holds the pickled plan and context of a run. A process unpickles it once and keeps it for the run's
-further tasks.
+A `Blob` carries the plan and context of a run. A process makes its program once and keeps it for further tasks.
 """
 
 from __future__ import annotations
 
-import pickle
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, final
 
 import cloudpickle
 
-from daskresearch.errors import PickleError
-from daskresearch.store.record import MISSING, Failure, Record
-from daskresearch.worker.experiment import Context, Experiment
-from daskresearch.worker.failure import portable
+from daskresearch.store.record import Record
+from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.loop import run_experiment
+from daskresearch.worker.parcel import Finished, dump_records
 from daskresearch.worker.program import Program
-from daskresearch.worker.shared import Outcome, RootKey, RootOutputs, call_root
+from daskresearch.worker.shared import Outcome, RootOutputs, call_root, read_only
+from daskresearch.worker.travel import Carried
 
 Group = tuple[Experiment, ...]
-
-_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISSING)})
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """The pickled plan and context of a run, known by its token."""
+    """The plan and context of a run, known by its token."""
 
     token: str
-    content: bytes = field(compare=False, repr=False)
+    carried: Carried = field(compare=False, repr=False)
 
 
 @final
@@ -58,7 +54,7 @@ class Receipt:
     records: bytes
 
 
-def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: RootOutputs) -> Iterator[Record]:
+def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots) -> Iterator[Record]:
     """Yield the record of each experiment as it ends, group by group."""
     for group in groups:
         if program.is_lockstep:
@@ -92,84 +88,114 @@ def run_batch(blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKe
         n_groups += 1
         if time.perf_counter() - start > budget_s:
             break
-    content = _dump_records(records)
+    content = dump_records(records)
     return Receipt(time.perf_counter() - start, n_groups, content)
 
 
-def run_root(blob: Blob, name: str, experiment: bytes, names: Sequence[str], *inputs: Outcome) -> Outcome:
-    """Call a steady root in a worker process with the outcomes of its upstream roots."""
-    program, context, _ = _workplace(blob)
+def run_node(blob: Blob, group: Sequence[Sequence[Any]], known: Sequence[RootKey], *outcomes: Outcome) -> Finished:
+    """Run the experiments of one node of a graph: one, or a group in lock-step.
+
+    Parameters
+    ----------
+    blob : Blob
+    group : sequence of sequence
+        The fields of each `Experiment`, with values that may be `Carried`.
+    known : sequence of RootKey
+        The roots whose outcomes follow.
+    *outcomes : Outcome
+    """
+    program, context, shared = _workplace(blob)
+    experiments = tuple([arrived(fields) for fields in group])
+    roots = _NodeRoots(dict(zip(known, outcomes, strict=True)), shared)
+    records = list(run_groups(program, [experiments], context, roots))
+    return Finished(tuple([experiment._replace(roots=None) for experiment in experiments]), tuple(records))
+
+
+def run_root(blob: Blob, name: str, fields: Sequence[Any], names: Sequence[str], *inputs: Outcome) -> Outcome:
+    """Call a steady root with the outcomes of its upstream roots.
+
+    Parameters
+    ----------
+    blob : Blob
+    name : str
+        Of the unit.
+    fields : sequence
+        Those of an `Experiment` that shares the call, with values that may be `Carried`.
+    names : sequence of str
+        The upstream roots, whose outcomes follow.
+    *inputs : Outcome
+    """
     for outcome in inputs:
         if outcome.failure is not None or not outcome.can_travel:
             return outcome
+    program, context, _ = _workplace(blob)
     outputs = {upstream: outcome.output for upstream, outcome in zip(names, inputs, strict=True)}
-    outcome = call_root(program, context, name, Experiment._make(cloudpickle.loads(experiment)), outputs)
-    if outcome.failure is not None:
-        return Outcome(failure=portable(outcome.failure))
-    return outcome if _can_travel(outcome.output) else Outcome(can_travel=False)
+    return call_root(program, context, name, arrived(fields), outputs)
 
 
-def _can_travel(value: Any) -> bool:
-    try:
-        # large buffers are left aside, so that they are not copied
-        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda buffer: False)
-    except Exception:
-        return False
-    return True
+def given(value: Any) -> Outcome:
+    """Return a value that units were given, as the outcome of a root."""
+    return Outcome(read_only(value))
+
+
+def departing(experiment: Experiment, carry: Any = Carried) -> tuple[Any, ...]:
+    """Return the fields of an experiment, with values carried that a scheduler could not unpickle."""
+    values = experiment.values
+    if not _PLAIN.issuperset(map(type, values.values())):
+        values = {name: value if type(value) in _PLAIN else carry(value) for name, value in values.items()}
+    return (*experiment[:4], values, *experiment[5:])
+
+
+def arrived(fields: Sequence[Any]) -> Experiment:
+    """Return the experiment of fields that have travelled."""
+    experiment = Experiment._make(fields)
+    if Carried in set(map(type, experiment.values.values())):
+        values = {name: one.get() if type(one) is Carried else one for name, one in experiment.values.items()}
+        return experiment._replace(values=values)
+    return experiment
+
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
+@final
+class _NodeRoots:
+    """The outcomes that a node was given; what could not travel is computed once in this process."""
+
+    def __init__(self, known: Mapping[RootKey, Outcome], shared: RootOutputs) -> None:
+        self._known = {key: outcome for key, outcome in known.items() if outcome.can_travel}
+        self._shared = shared
+
+    def output(self, name: str, experiment: Experiment) -> Any:
+        """Return the output that an experiment shares, or raise `SharedFailure`."""
+        key = experiment.root_key(name)
+        outcome = self._known.get(key)
+        if outcome is None:
+            self._shared.learn(self._known)
+            return self._shared.output(name, experiment)
+        return outcome.get()
+
+
+Workplace = tuple[Program, Context, RootOutputs]
+
+
+def _workplace(blob: Blob) -> Workplace:
+    """Return what a run's tasks work with: kept with a plan of this process, or for the last ones that arrived."""
+    carried = blob.carried
+    if carried.has_arrived:
+        return _arrived_workplace(blob)
+    if carried.made is None:
+        carried.made = _made_workplace(blob)
+    made: Workplace = carried.made
+    return made
 
 
 @lru_cache(maxsize=2)
-def _workplace(blob: Blob) -> tuple[Program, Context, RootOutputs]:
-    plan, context = cloudpickle.loads(blob.content)
+def _arrived_workplace(blob: Blob) -> Workplace:
+    return _made_workplace(blob)
+
+
+def _made_workplace(blob: Blob) -> Workplace:
+    plan, context = blob.carried.get()
     program = Program.of(plan, context.n_iters)
     return program, context, RootOutputs(program, context)
-
-
-def _dump_records(records: list[Record]) -> bytes:
-    """Pickle records; a value that cannot be pickled becomes a failure of its experiment alone."""
-    safe = [_portable_failures(record) if record.failures else record for record in records]
-    try:
-        content = _dump_tuples(safe)
-        if not all([_is_plain(values) for record in safe for values in record.columns.values()]):
-            cloudpickle.loads(content)
-        return content
-    except Exception:
-        return _dump_tuples([_picklable(record) for record in safe])
-
-
-def _is_plain(values: list[Any]) -> bool:
-    """Return whether values are of types that surely come out as they went in."""
-    return _PLAIN.issuperset(map(type, values))
-
-
-def _dump_tuples(values: Iterable[tuple[Any, ...]]) -> bytes:
-    """Pickle named tuples as plain ones, which takes a third of the time."""
-    content: bytes = cloudpickle.dumps([tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
-    return content
-
-
-def load_records(content: bytes) -> list[Record]:
-    """Return the records of a receipt."""
-    return [Record._make(values) for values in cloudpickle.loads(content)]
-
-
-def _portable_failures(record: Record) -> Record:
-    return record._replace(failures=tuple([portable(failure) for failure in record.failures]))
-
-
-def _picklable(record: Record) -> Record:
-    columns: dict[str, list[Any]] = {}
-    failures = list(record.failures)
-    for name, values in record.columns.items():
-        try:
-            cloudpickle.loads(cloudpickle.dumps(values))
-            columns[name] = values
-        except Exception as exception:
-            kinds = sorted({type(value).__qualname__ for value in values})
-            text = (
-                f"values of variable {name!r} ({', '.join(kinds)}) cannot be pickled, so they cannot leave the worker "
-                f"process: {exception}; save something simpler, or run with workers=1"
-            )
-            failures.append(Failure(f"save {name}", record.iterations[-1], PickleError(text), text))
-    iterations = record.iterations if columns else []
-    return record._replace(iterations=iterations, columns=columns, failures=tuple(failures))

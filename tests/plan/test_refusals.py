@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from daskresearch import EC, EP, Domain, E, Experiment, NumpySampler, O, Option, R, Research, S
+from daskresearch.errors import HashError
 from tests.running import column, note, noted, rows, saying, table
 
 X = Option("x", [1, 2])
@@ -419,7 +420,6 @@ UNPICKLABLE = {
     "a closure": (lambda r, v: r.add_callable("net", held(v)), "'net'", "function"),
     "an instance": (lambda r, v: r.add_instance("net", Net, conn=v), "'net'", "'conn'"),
     "a generator": (lambda r, v: r.add_generator("net", load, conn=v), "'net'", "'conn'"),
-    "a root": (lambda r, v: r.add_callable("net", load, conn=v, root=True), "'net'", "'conn'"),
     "a saved value": (lambda r, v: r.save(v, "net"), "'save_net'",),
 }  # fmt: skip
 
@@ -431,6 +431,15 @@ def test_a_unit_that_cannot_be_pickled_is_refused_for_processes_with_the_argumen
     research = add(Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")]), make())
     with pytest.raises(TypeError, match=saying(*texts, "cannot be pickled", "workers=1")):
         research.run(workers=2, bar=False)
+    assert noted(tmp_path / "calls") == []
+
+
+@pytest.mark.parametrize("options", [{}, {"workers": 2}], ids=["here", "two workers"])
+def test_a_root_that_cannot_be_hashed_is_refused_with_the_argument_at_fault(tmp_path, options):
+    research = Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")])
+    research = research.add_callable("net", load, conn=[{"k": threading.Lock()}], root=True)
+    with pytest.raises(HashError, match=saying("'net'", "'conn'", "[0]['k']", "lock", "cannot be hashed", "make it")):
+        research.run(bar=False, **options)
     assert noted(tmp_path / "calls") == []
 
 

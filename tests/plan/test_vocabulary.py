@@ -385,9 +385,9 @@ def test_methods_of_a_research_are_among_what_is_close(find, near):
 @pytest.mark.parametrize(
     "name",
     [
-        "_repr_html_", "_repr_mimebundle_", "_repr_png_", "_ipython_display_",
+        "_repr_svg_", "_repr_mimebundle_", "_repr_png_", "_ipython_display_",
         "_ipython_canary_method_should_not_exist_",
-        "__array__", "__array_interface__", "__dataframe__", "__dask_tokenize__", "__wrapped__", "__len__", "__iter__",
+        "__array__", "__array_interface__", "__dataframe__", "__dask_exprs__", "__wrapped__", "__len__", "__iter__",
         "_hidden", "_meta", "dask", "expr",
     ],
 )  # fmt: skip

@@ -6,16 +6,18 @@ it once and never see an edit. Installed packages go by name.
 
 from __future__ import annotations
 
+import os
 import site
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, final
 
 import cloudpickle
 
@@ -23,7 +25,7 @@ from daskresearch.errors import PickleError
 from daskresearch.plan import Plan, Unit
 
 
-def pickle_plan(plan: Plan, context: Any) -> bytes:
+def pickle_plan(plan_and_context: tuple[Plan, Any]) -> bytes:
     """Return the pickled plan and context.
 
     Raises
@@ -32,9 +34,9 @@ def pickle_plan(plan: Plan, context: Any) -> bytes:
         If a unit cannot be pickled; names it and the argument at fault.
     """
     try:
-        return dumps((plan, context))
+        return dumps(plan_and_context)
     except Exception as error:
-        for unit in plan.units:
+        for unit in plan_and_context[0].units:
             _check_unit(unit)
         raise PickleError(f"the plan cannot be pickled for worker processes: {error}; use workers=1") from error
 
@@ -47,6 +49,83 @@ def dumps(value: Any) -> bytes:
         return content
     content = cloudpickle.dumps(value)
     return content
+
+
+def can_travel(value: Any) -> bool:
+    """Return whether a value can be pickled."""
+    try:
+        # large buffers are left aside, so that they are not copied
+        cloudpickle.dumps(value, protocol=5, buffer_callback=lambda buffer: False)
+    except Exception:
+        return False
+    return True
+
+
+def process_token() -> str:
+    """Return what stands for this process and no other."""
+    return f"{_TOKEN}-{os.getpid()}"
+
+
+@final
+class Carried:
+    """A value of the user's on its way: itself within a process, pickled bytes elsewhere.
+
+    A scheduler that unpickles it needs none of the user's modules; a worker unpickles the bytes when it asks for the
+    value. Nothing is pickled as long as it stays in its process.
+
+    Parameters
+    ----------
+    value : object
+    pickle : callable
+        Turns the value into bytes, or raises `PickleError`.
+
+    Attributes
+    ----------
+    has_arrived : bool
+        Whether it came from another process.
+    made : object
+        What a process made of the value, to be kept with it.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> travelled = pickle.loads(pickle.dumps(Carried([1, 2])))
+    >>> travelled.get()
+    [1, 2]
+    """
+
+    __slots__ = ("_content", "_has_value", "_pickle", "_value", "has_arrived", "made")
+
+    def __init__(self, value: Any, pickle: Callable[[Any], bytes] | None = None) -> None:
+        self._value, self._has_value = value, True
+        self._content: bytes | None = None
+        self._pickle = dumps if pickle is None else pickle
+        self.has_arrived = False
+        self.made: Any = None
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Carried:
+        """Return what arrives: a value that is still bytes."""
+        arrived = cls(None)
+        arrived._content, arrived._has_value, arrived.has_arrived = content, False, True
+        return arrived
+
+    def get(self) -> Any:
+        """Return the value, unpickled when it is first asked for."""
+        if not self._has_value:
+            assert self._content is not None
+            self._value, self._has_value = cloudpickle.loads(self._content), True
+        return self._value
+
+    @property
+    def content(self) -> bytes:
+        """The pickled value."""
+        if self._content is None:
+            self._content = self._pickle(self._value)
+        return self._content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Carried.of_bytes, (self.content,)
 
 
 def _check_unit(unit: Unit) -> None:
@@ -109,7 +188,26 @@ def _is_users(module: ModuleType | None) -> bool:
     name = getattr(module, "__name__", "__main__")
     if not isinstance(path, str) or not path.endswith(".py") or name == "__main__" or name not in sys.modules:
         return False
+    return is_users_path(name, path)
+
+
+def is_users_path(name: str, path: str) -> bool:
+    """Return whether a module of this name and file is the user's own, and not installed."""
     return name.partition(".")[0] != "daskresearch" and not path.startswith(_INSTALLED)
+
+
+def is_users_module(name: str | None) -> bool:
+    """Return whether the user wrote the module of this name: ``__main__``, one that is not installed, or none at all.
+
+    Examples
+    --------
+    >>> is_users_module("__main__"), is_users_module("numpy"), is_users_module("daskresearch.errors")
+    (True, False, False)
+    """
+    if name == "__main__" or name is None or name not in sys.modules:
+        return True
+    path = getattr(sys.modules[name], "__file__", None)
+    return isinstance(path, str) and is_users_path(name, path)
 
 
 def _installed_folders() -> tuple[str, ...]:
@@ -118,6 +216,7 @@ def _installed_folders() -> tuple[str, ...]:
     return tuple(sorted({variant for folder in folders if folder for variant in (folder, str(Path(folder).resolve()))}))
 
 
+_TOKEN = uuid.uuid4().hex
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _INSTALLED = _installed_folders()
 _registry = threading.Lock()  # cloudpickle keeps its registry for the whole process

@@ -1,0 +1,22 @@
+"""How a plan becomes tasks: keys by content, nodes, the lowering to Dask, and pictures of it."""
+
+from daskresearch.graph.count import Counts, Experiments, count
+from daskresearch.graph.inputs import with_inputs
+from daskresearch.graph.keys import PlanKeys
+from daskresearch.graph.lower import Lowered, lower, lower_rows, warn_of_large_arguments
+from daskresearch.graph.trace import Node, NodeKind, trace
+
+__all__ = [
+    "Counts",
+    "Experiments",
+    "Lowered",
+    "Node",
+    "NodeKind",
+    "PlanKeys",
+    "count",
+    "lower",
+    "lower_rows",
+    "trace",
+    "warn_of_large_arguments",
+    "with_inputs",
+]

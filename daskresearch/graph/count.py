@@ -1,0 +1,238 @@
+"""How many calls a research makes, found by counting rather than by tracing where that is possible."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from daskresearch.domain import AUXILIARY, Config, Entry, IterParams, Node, iterate
+from daskresearch.graph.cells import n_distinct
+from daskresearch.graph.keys import PlanKeys
+from daskresearch.plan import WHOLE_CONFIG, Kind, Plan, Root
+from daskresearch.worker import Program
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SILENT = frozenset({Kind.SAVE, Kind.DUMP, Kind.INPUT})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """The experiments that are counted.
+
+    Attributes
+    ----------
+    node : Node
+        Of the domain.
+    params : IterParams
+    seed : int
+    length : int, optional
+        Experiments in a group; None for all of a repetition.
+    appended : tuple of tuple of Entry
+        What each member of a group adds to its config, if anything.
+    """
+
+    node: Node
+    params: IterParams
+    seed: int
+    length: int | None = None
+    appended: tuple[tuple[Entry, ...], ...] = ()
+
+    @property
+    def size(self) -> int | None:
+        """How many there are; None when endless."""
+        return self.params.size(self.node)
+
+    @property
+    def n_groups(self) -> int | None:
+        """How many groups they make."""
+        if self.length is None:
+            return None if self.size is None else min(self.params.n_reps, self.size)
+        runs = self._runs()
+        if runs is None:
+            return None
+        n_whole, length, rest = runs
+        per_run = -(-length // self.length)
+        return (n_whole * per_run + -(-rest // self.length)) * self.params.n_reps
+
+    def _runs(self) -> tuple[int, int, int] | None:
+        """Return in how many runs of which length a repetition comes, and what is left for a last one."""
+        n_items = self.node.size if self.params.n_items is None else self.params.n_items
+        if n_items is None:
+            return None
+        length = n_items if self.params.n_reps == 1 else min(self.params.repeat_each or n_items, n_items)
+        return n_items // length, length, n_items % length
+
+    def configs(self) -> Iterator[tuple[int, Config]]:
+        """Yield the configs, each with the number of its group among all groups."""
+        number = 0
+        for _, run in itertools.groupby(iterate(self.node, self.params, self.seed), lambda config: config.repetition):
+            members = enumerate(run)
+            for place, config in members:
+                if self.length is not None and place and place % self.length == 0:
+                    number += 1
+                if self.appended:
+                    config = config.extended(self.appended[place % len(self.appended)])
+                yield number, config
+            number += 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a run of a plan will do. None stands for what nobody knows before the run.
+
+    Attributes
+    ----------
+    n_experiments : int, optional
+        None when the domain is endless.
+    n_groups : int, optional
+        How many groups run in lock-step; 0 if there is no need for any.
+    n_nodes : int, optional
+        Nodes of the unbatched graph.
+    n_iters : int, optional
+        Iterations of each experiment.
+    calls_plain, calls : Mapping of str to int
+        For each unit that calls something, in order: the calls that a plain loop over units makes, and those that
+        will run. A call of a generator is one item of it.
+    """
+
+    n_experiments: int | None
+    n_groups: int | None
+    n_nodes: int | None
+    n_iters: int | None
+    calls_plain: Mapping[str, int | None]
+    calls: Mapping[str, int | None]
+
+
+def count(
+    plan: Plan, program: Program, keys: PlanKeys, experiments: Experiments, n_iters: int | None, most: int | None = None
+) -> Counts:
+    """Return how many calls the experiments make, plainly and shared.
+
+    Parameters
+    ----------
+    plan : Plan
+    program : Program
+    keys : PlanKeys
+    experiments : Experiments
+    n_iters : int, optional
+    most : int, optional
+        From more experiments on, what is only known by going through all of them stays None. Default: no limit.
+    """
+    size = experiments.size
+    units = [unit for unit in plan.units if unit.kind not in _SILENT]
+    turns = {unit.name: unit.schedule.n_turns(n_iters) for unit in units}
+    plain = {name: _times(size, n_turns) for name, n_turns in turns.items()}
+    counter = _Counter(keys, experiments, most)
+    reached = program.calls_reached
+    calls = dict(plain)
+    for name, root in program.roots.items():
+        if root.unit.kind is Kind.INPUT:
+            continue
+        if not root.is_steady:
+            calls[name] = _times(counter.n_cells(root), turns[name])
+        elif name not in reached or keys.first_of(name) != name:
+            calls[name] = 0
+        else:
+            calls[name] = counter.n_cells(root)
+    n_groups = experiments.n_groups if program.is_lockstep else 0
+    chains = n_groups if program.is_lockstep else size
+    nodes = [chains, 1, *[calls[name] for name in reached if name in calls], *_inputs(program)]
+    n_nodes = None if None in nodes else sum([n for n in nodes if n is not None])
+    return Counts(size, n_groups, n_nodes, n_iters, plain, calls)
+
+
+def _times(number: int | None, times: int | None) -> int | None:
+    if number == 0 or times == 0:
+        return 0
+    return None if number is None or times is None else number * times
+
+
+def _inputs(program: Program) -> Iterator[int]:
+    """Yield the number of nodes of each Dask collection that units were given, with the one that hands it over."""
+    for root in program.roots.values():
+        if root.unit.kind is Kind.INPUT:
+            function: Any = root.unit.function
+            yield 1 + function.n_nodes
+
+
+class _Counter:
+    """Counts the cells of roots: the calls that experiments share, one for each key."""
+
+    def __init__(self, keys: PlanKeys, experiments: Experiments, most: int | None) -> None:
+        self._keys = keys
+        self._experiments = experiments
+        self._most = most
+
+    def n_cells(self, root: Root) -> int | None:
+        """Return how many keys a root has, of all groups together; None if that is not known."""
+        experiments = self._experiments
+        if experiments.size is None:
+            return None
+        is_of_group = root.is_of_group or not root.is_steady
+        names = frozenset(root.reads)
+        if not names:
+            return experiments.n_groups if is_of_group else 1
+        n_reps = experiments.params.n_reps if is_of_group or "repetition" in names else 1
+        if experiments.length is None or not is_of_group:
+            distinct = self._n_distinct(names - {*AUXILIARY})
+            if distinct is not None:
+                return distinct * n_reps
+        if self._most is not None and experiments.size > self._most:
+            return None
+        return self._n_counted(root, is_of_group=is_of_group)
+
+    def _n_distinct(self, names: frozenset[str]) -> int | None:
+        """Return how many different values the parameters have together, if the description tells."""
+        experiments = self._experiments
+        node, n_items = experiments.node, experiments.params.n_items
+        is_whole = n_items is None or (node.size is not None and n_items >= node.size)
+        appended = {entry.name for entries in experiments.appended for entry in entries}
+        if not is_whole or (appended and (WHOLE_CONFIG in names or appended & names)):
+            return None
+        return n_distinct(node, None if WHOLE_CONFIG in names else names, self._keys.content_of)
+
+    def _n_counted(self, root: Root, *, is_of_group: bool) -> int:
+        seen: set[tuple[int, str]] = set()
+        for number, config in self._experiments.configs():
+            full = {**config.values(), **config.auxiliary()}
+            seen.add((number if is_of_group else 0, self._keys.content(full, root.reads, root.unit.name)))
+        return len(seen)
+
+
+def as_frame(counts: Counts) -> pd.DataFrame:
+    """Return the table that `Research.preview` shows.
+
+    Examples
+    --------
+    >>> as_frame(Counts(4, 0, 6, None, {"load": 4, "walk": None}, {"load": 1, "walk": None}))
+       unit  calls_plain  calls  saved
+    0  load            4      1   0.75
+    1  walk         <NA>   <NA>   <NA>
+    """
+    import pandas as pd
+
+    plain, calls = list(counts.calls_plain.values()), list(counts.calls.values())
+    is_known = None not in (*plain, *calls)
+    saved = [_share(one, other) for one, other in zip(plain, calls, strict=True)]
+    frame = pd.DataFrame(
+        {
+            "unit": pd.Series(list(counts.calls_plain), dtype=str),
+            "calls_plain": pd.Series(plain, dtype="int64" if is_known else "Int64"),
+            "calls": pd.Series(calls, dtype="int64" if is_known else "Int64"),
+            "saved": pd.Series(saved, dtype="float64" if is_known else "Float64"),
+        }
+    )
+    frame.attrs = {"experiments": counts.n_experiments, "nodes": counts.n_nodes}
+    return frame
+
+
+def _share(plain: int | None, calls: int | None) -> float | None:
+    if plain is None or calls is None:
+        return None
+    return 1 - calls / plain if plain else 0.0

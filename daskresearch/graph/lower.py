@@ -1,0 +1,207 @@
+"""From nodes to a Dask graph: the only place that makes tasks.
+
+A graph has one layer for each root unit, one for the experiments, one for what is large and shared, and those of the
+Dask collections that units were given. Users' code travels in a node of its own, as bytes that no scheduler unpickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from daskresearch.graph.trace import Node, NodeKind
+from daskresearch.plan import Expression, Plan
+from daskresearch.worker import Blob, Carried, Program, RootKey, departing, given, run_node, run_root
+
+if TYPE_CHECKING:
+    from dask.highlevelgraph import HighLevelGraph
+
+logger = logging.getLogger(__name__)
+
+LARGE_BYTES = 1_000_000
+"""From this size on an argument is worth a warning."""
+_SHARED_BYTES = 64_000
+
+
+class Lowered(NamedTuple):
+    """A Dask graph of a research.
+
+    Attributes
+    ----------
+    graph : HighLevelGraph
+    keys : list of str
+        Of the nodes of experiments and groups, in domain order.
+    sizes : list of int
+        How many experiments each holds.
+    """
+
+    graph: HighLevelGraph
+    keys: list[str]
+    sizes: list[int]
+
+
+def lower(nodes: Iterable[Node], program: Program, blob: Blob) -> Lowered:
+    """Return the Dask graph of traced nodes.
+
+    Parameters
+    ----------
+    nodes : iterable of Node
+        Each behind those whose outputs it takes.
+    program : Program
+    blob : Blob
+        The plan and context.
+
+    Examples
+    --------
+    >>> from daskresearch import Research
+    >>> research = Research().add_callable("load", len, args=["abc"], root=True).add_callable("show", print)
+    >>> sorted(layer.partition("-")[0] for layer in research.__dask_graph__().layers)
+    ['load', 'plan', 'show']
+    """
+    return _Lowering(program, blob).lowered(nodes)
+
+
+class _Lowering:
+    """A graph while it is made."""
+
+    def __init__(self, program: Program, blob: Blob) -> None:
+        from dask.task_spec import DataNode, Task, TaskRef
+
+        self._task, self._data, self._ref = Task, DataNode, TaskRef
+        self._program = program
+        self._plan_key = f"plan-{hashlib.blake2b(blob.token.encode(), digest_size=16).hexdigest()}"
+        self._plan = TaskRef(self._plan_key)
+        self._layers: dict[str, dict[Any, Any]] = {"plan": {self._plan_key: DataNode(self._plan_key, blob)}}
+        self._collections: list[Any] = []
+        self._known: dict[tuple[str, ...], tuple[tuple[RootKey, ...], tuple[Any, ...]]] = {}
+        self._carried: dict[int, tuple[Any, Any]] = {}
+
+    def lowered(self, nodes: Iterable[Node]) -> Lowered:
+        """Return the graph of the nodes."""
+        keys, sizes = [], []
+        for node in nodes:
+            layer = self._layers.get(node.name)
+            if layer is None:
+                layer = self._layers[node.name] = {}
+            if node.kind is NodeKind.INPUT:
+                layer[node.key] = self._input(node)
+            elif node.kind is NodeKind.ROOT:
+                layer[node.key] = self._root(node)
+            else:
+                layer[node.key] = self._experiments(node)
+                keys.append(node.key)
+                sizes.append(len(node.experiments))
+        return Lowered(self._graph(), keys, sizes)
+
+    def _input(self, node: Node) -> Any:
+        from dask.delayed import delayed
+
+        function: Any = self._program.roots[node.name].unit.function
+        collection = delayed(function.collection)
+        self._collections.append(collection)
+        return self._task(node.key, given, self._ref(collection.key))
+
+    def _root(self, node: Node) -> Any:
+        names = sorted(self._program.roots[node.name].unit.upstream)
+        refs = [self._ref(key) for key in node.upstream]
+        fields = departing(node.experiments[0], self._carry)
+        return self._task(node.key, run_root, self._plan, node.name, fields, names, *refs)
+
+    def _experiments(self, node: Node) -> Any:
+        known = self._known.get(node.upstream)
+        if known is None:
+            # the keys by which experiments ask for the outcomes, in the order in which these are given
+            asked = {key.key: key for one in node.experiments for key in (one.roots or {}).values()}
+            known = tuple([asked[key] for key in node.upstream]), tuple([self._ref(key) for key in node.upstream])
+            self._known[node.upstream] = known
+        root_keys, refs = known
+        group = tuple([departing(experiment, self._carry) for experiment in node.experiments])
+        return self._task(node.key, run_node, self._plan, group, root_keys, *refs)
+
+    def _carry(self, value: Any) -> Any:
+        """Return what stands for a value of the user's in tasks, the same for all that have it."""
+        known = self._carried.get(id(value))
+        if known is None:
+            known = self._carried[id(value)] = (value, Carried(value))
+        return known[1]
+
+    def _graph(self) -> HighLevelGraph:
+        from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+        layers: dict[str, Any] = {}
+        dependencies: dict[str, set[str]] = {}
+        for collection in self._collections:
+            graph = collection.__dask_graph__()
+            layers |= graph.layers
+            dependencies |= graph.dependencies
+        own = {_layer_name(name, tasks): tasks for name, tasks in self._layers.items()}
+        layers |= {name: MaterializedLayer(tasks) for name, tasks in own.items()}
+        owners = {key: name for name, layer in layers.items() for key in layer.get_output_keys()}
+        for name, tasks in own.items():
+            needed = set().union(*[task.dependencies for task in tasks.values()])
+            dependencies[name] = {owners[key] for key in needed} - {name}
+        return HighLevelGraph(layers, dependencies)
+
+
+def _layer_name(name: str, tasks: Mapping[str, Any]) -> str:
+    """Return a name that no layer of another graph has, unless it has the same tasks."""
+    return f"{name}-{hashlib.blake2b(''.join(tasks).encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+
+
+def warn_of_large_arguments(plan: Plan) -> None:
+    """Warn of arguments that are large, as they are pickled and sent with the plan."""
+    from dask.sizeof import sizeof
+
+    for unit in plan.units:
+        arguments: dict[str, Any] = dict(unit.kwargs)
+        if not isinstance(unit.args, Expression):
+            arguments |= {str(i): value for i, value in enumerate(unit.args)}
+        for name, value in arguments.items():
+            size = sizeof(value)
+            if size > LARGE_BYTES:
+                warnings.warn(
+                    f"argument {name!r} of unit {unit.name!r} is large ({size / 1e6:.0f} MB) and travels with the "
+                    f"plan, once to each worker; load it in a root unit, so that it is made where it is used",
+                    stacklevel=2,
+                )
+
+
+def lower_rows(
+    graph: Any, outputs: Sequence[tuple[str, int]], function: Callable[..., Any], columns: Any
+) -> tuple[HighLevelGraph, str, list[str]]:
+    """Return a graph with one more output for each experiment of its outputs.
+
+    Parameters
+    ----------
+    graph : HighLevelGraph or Mapping
+    outputs : sequence of (str, int)
+        The keys of experiments or groups, and how many experiments each holds.
+    function : callable
+        Makes the new output from the old one, the place of the experiment in it, and the columns.
+    columns : object
+
+    Returns
+    -------
+    HighLevelGraph
+    str
+        The layer of the new outputs.
+    list of str
+        Their keys.
+    """
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+    from dask.task_spec import Task, TaskRef
+
+    tasks = {}
+    for key, size in outputs:
+        for place in range(size):
+            row_key = f"rows-{hashlib.blake2b(f'{key} {place}'.encode(), digest_size=16).hexdigest()}"
+            tasks[row_key] = Task(row_key, function, TaskRef(key), place, columns)
+    name = _layer_name("rows", tasks)
+    if not isinstance(graph, HighLevelGraph):
+        held = "held-" + name
+        graph = HighLevelGraph({held: dict(graph)}, {held: set()})
+    dependencies = {**graph.dependencies, name: set(graph.layers)}
+    return HighLevelGraph({**graph.layers, name: MaterializedLayer(tasks)}, dependencies), name, list(tasks)

@@ -1,0 +1,120 @@
+"""From experiments to the nodes of a graph: what runs once for whom, as plain data that knows no Dask.
+
+A steady root is a node of its own for each of its keys. The other units of an experiment, through all iterations, are
+one node; experiments that are bound together by stateful roots are one node in lock-step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from daskresearch.graph.keys import PlanKeys
+from daskresearch.plan import WHOLE_CONFIG, Kind
+from daskresearch.worker import Experiment, Group, Program, RootKey
+
+
+class NodeKind(Enum):
+    """What a node does."""
+
+    INPUT = "a value that units were given: a Dask collection"
+    ROOT = "one call of a root unit"
+    EXPERIMENT = "all iterations of one experiment"
+    GROUP = "all iterations of experiments in lock-step"
+
+
+class Node(NamedTuple):
+    """One node of the graph.
+
+    Attributes
+    ----------
+    key : str
+        ``name-<hash>``.
+    name : str
+        Of the unit, or of the units that run in it, joined by ``+``.
+    kind : NodeKind
+    upstream : tuple of str
+        The keys of the nodes whose outputs it takes.
+    experiments : tuple of Experiment
+        Those that run in it; for a root the first one that shares it, with the config values that it reads.
+    """
+
+    key: str
+    name: str
+    kind: NodeKind
+    upstream: tuple[str, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the experiments that run in it; none for roots."""
+        if self.kind in (NodeKind.INPUT, NodeKind.ROOT):
+            return ()
+        return tuple([experiment.id for experiment in self.experiments])
+
+
+def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: bytes = b"") -> Iterator[Node]:
+    """Yield the nodes that experiments need, each once, behind the nodes whose outputs it takes.
+
+    Parameters
+    ----------
+    program : Program
+    keys : PlanKeys
+    groups : iterable of Group
+        The experiments, with their root keys.
+    context : bytes
+        What stands for the options that change results.
+
+    Examples
+    --------
+    >>> from daskresearch import Research
+    >>> plan = Research().add_callable("load", len, args=["abc"], root=True).add_callable("show", print).plan
+    >>> program = Program.of(plan, n_iters=1)
+    >>> keys = PlanKeys(plan, program.roots)
+    >>> one, other = Experiment(0, "one", b"1", b"", {}), Experiment(1, "other", b"2", b"", {})
+    >>> groups = [(one._replace(roots=keys.roots(one)),), (other._replace(roots=keys.roots(other)),)]
+    >>> [(node.name, node.kind.name, node.ids) for node in trace(program, keys, groups)]
+    [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('one',)), ('show', 'EXPERIMENT', ('other',))]
+    """
+    plan = _digest(keys.digest, context)
+    name = name_of_chain(program)
+    traced: set[str] = set()
+    for group in groups:
+        upstream: dict[str, None] = {}
+        for experiment in group:
+            for root in program.calls_reached:
+                key = experiment.root_key(root)
+                if key.key not in traced:
+                    traced.add(key.key)
+                    yield _root_node(program, root, key, experiment)
+                upstream[key.key] = None
+        if program.is_lockstep:
+            key_text = _digest(plan, *[keys.experiment(one, plan).encode() for one in group]).hex()
+            yield Node(f"{name}-{key_text}", name, NodeKind.GROUP, tuple(upstream), group)
+        else:
+            for experiment in group:
+                key_text = keys.experiment(experiment, plan)
+                yield Node(f"{name}-{key_text}", name, NodeKind.EXPERIMENT, tuple(upstream), (experiment,))
+
+
+def name_of_chain(program: Program) -> str:
+    """Return the name of the node of an experiment: its units that are no nodes of their own, joined by ``+``."""
+    names = [step.name for step in program.steps if step.name not in program.root_calls]
+    return "+".join([name for name in names if not name.startswith("save_")] or names) or "experiment"
+
+
+def _root_node(program: Program, name: str, key: RootKey, experiment: Experiment) -> Node:
+    root = program.roots[name]
+    is_input = root.unit.kind is Kind.INPUT
+    upstream = [experiment.root_key(one).key for one in sorted(root.unit.upstream)]
+    values = experiment.values
+    if WHOLE_CONFIG not in root.reads:
+        values = {one: value for one, value in values.items() if one in root.reads}
+    kind = NodeKind.INPUT if is_input else NodeKind.ROOT
+    return Node(key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),))
+
+
+def _digest(*pieces: bytes) -> bytes:
+    return hashlib.blake2b(b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces]), digest_size=16).digest()

@@ -1,0 +1,127 @@
+"""A research as a Dask graph: built from a preparation, in the form that Dask's collections have."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, final
+
+from daskresearch.errors import PlanError
+from daskresearch.graph import Counts, Experiments, Node, count, lower, lower_rows, trace, warn_of_large_arguments
+from daskresearch.preparation import Preparation
+from daskresearch.results.collected import Columns, rows_of
+from daskresearch.session import refuse_live_results, temporary_folder
+from daskresearch.worker import Blob, Carried
+from daskresearch.worker.travel import pickle_plan, process_token
+
+if TYPE_CHECKING:
+    from dask.highlevelgraph import HighLevelGraph
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LazyGraph:
+    """A Dask graph whose outputs make the table of a research.
+
+    Attributes
+    ----------
+    graph : HighLevelGraph or Mapping
+    keys : tuple of str
+        Its outputs: experiments, or groups in lock-step, in domain order.
+    sizes : tuple of int
+        How many experiments each output holds.
+    columns : Columns
+    token : bytes
+        Stands for the code, values and options that it was built from.
+    is_held : bool
+        Whether the graph holds its outputs already, or will.
+    """
+
+    graph: Any
+    keys: tuple[str, ...]
+    sizes: tuple[int, ...]
+    columns: Columns
+    token: bytes
+    is_held: bool = False
+
+    def persisted(self, graph: Any) -> LazyGraph:
+        """Return the same outputs in a graph that holds them already, or will."""
+        return replace(self, graph=graph, is_held=True)
+
+    def rows(self) -> tuple[HighLevelGraph, str, list[str]]:
+        """Return the graph with the table of each experiment as an output, and the layer and keys of these."""
+        return lower_rows(self.graph, list(zip(self.keys, self.sizes, strict=True)), rows_of, self.columns)
+
+
+def token_of(prepared: Preparation) -> bytes:
+    """Return what stands for everything that a graph is built from.
+
+    Raises
+    ------
+    HashError
+        If a unit cannot be hashed.
+    """
+    options = prepared.options
+    kept = (prepared.seed, prepared.n_iters, options.finalize, options.debug, options.executor_target)
+    domain = repr((kept, options.branches, prepared.iter_params(prepared.job.domain)))
+    return hashlib.blake2b(prepared.keys.digest + domain.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _traced(prepared: Preparation) -> Iterator[Node]:
+    context = repr((prepared.n_iters, prepared.options.finalize)).encode()
+    groups = prepared.groups(prepared.job.domain, remembers=False)
+    return trace(prepared.program, prepared.keys, groups, context)
+
+
+def _refuse_update(prepared: Preparation) -> None:
+    if prepared.job.update is not None:
+        raise PlanError(
+            "the domain of this research changes while it runs (update_domain), so its graph is not known before; "
+            "use run() or compute()"
+        )
+
+
+def first_nodes(prepared: Preparation, most: int) -> tuple[list[Node], int]:
+    """Return the first nodes of a graph, and how many more there are."""
+    _refuse_update(prepared)
+    nodes = list(itertools.islice(_traced(prepared), most))
+    n_nodes = counts_of(prepared).n_nodes
+    return nodes, max(0, (n_nodes or 0) - len(nodes))
+
+
+def counts_of(prepared: Preparation, most: int | None = None) -> Counts:
+    """Return how many calls the experiments of a preparation make; see `count`."""
+    domain = prepared.job.domain
+    experiments = Experiments(
+        domain.node, prepared.iter_params(domain), prepared.seed, prepared.length, tuple(prepared.appended)
+    )
+    return count(prepared.plan, prepared.program, prepared.keys, experiments, prepared.n_iters, most)
+
+
+def build(prepared: Preparation, owner: Any) -> LazyGraph:
+    """Return the graph of a preparation.
+
+    Parameters
+    ----------
+    prepared : Preparation
+    owner : object
+        The folders of experiments, if there are any, live as long as it does.
+
+    Raises
+    ------
+    HashError
+        If a unit cannot be hashed.
+    PlanError
+        If the experiments are not known before they run.
+    """
+    _refuse_update(prepared)
+    refuse_live_results(prepared.job.plan)
+    warn_of_large_arguments(prepared.job.plan)
+    folder = temporary_folder(owner) if prepared.uses_folder else ""
+    token = token_of(prepared)
+    carried = Carried((prepared.plan, prepared.context(folder)), pickle_plan)
+    lowered = lower(_traced(prepared), prepared.program, Blob(token.hex() + folder, carried))
+    columns = Columns(prepared.parameters, prepared.job.plan.variables, process_token())
+    return LazyGraph(lowered.graph, tuple(lowered.keys), tuple(lowered.sizes), columns, token)

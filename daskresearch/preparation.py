@@ -1,0 +1,199 @@
+"""From what a user describes to what can run: a job is checked, and its seed, program, keys and groups are made.
+
+Everything that can be refused is refused here. A run, a graph and a preview all begin with it, so that they mean the
+same experiments.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+from daskresearch.domain import (
+    Domain,
+    Entry,
+    IterParams,
+    branch_entries,
+    draw_seed,
+    entropy_of,
+    identify,
+    iterate,
+    values_of,
+)
+from daskresearch.errors import DomainError
+from daskresearch.graph import PlanKeys, with_inputs
+from daskresearch.grouping import Grouping
+from daskresearch.options import RunOptions
+from daskresearch.plan import EP, RESERVED_VARIABLES, Plan, Schedule, check_complete, expressions_in
+from daskresearch.store import UnitKey
+from daskresearch.worker import Context, Experiment, Group, Program
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DomainUpdate:
+    """How a domain changes while it runs; see `Research.update_domain`."""
+
+    function: Any
+    schedule: Schedule
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to run: a plan over a domain.
+
+    Attributes
+    ----------
+    plan : Plan
+    domain : Domain
+    n_configs, n_reps, repeat_each
+        As in `Research`.
+    update : DomainUpdate, optional
+    """
+
+    plan: Plan
+    domain: Domain
+    n_configs: int | None = None
+    n_reps: int = 1
+    repeat_each: int | None = None
+    update: DomainUpdate | None = None
+
+    def iter_params(self, domain: Domain, *, create_id_prefix: bool = False) -> IterParams:
+        """Return how a domain is iterated: as the research says, where it is silent as the domain does."""
+        own = domain.iter_params
+        return replace(
+            own,
+            n_items=own.n_items if self.n_configs is None else self.n_configs,
+            n_reps=own.n_reps if self.n_reps == 1 else self.n_reps,
+            repeat_each=own.repeat_each if self.repeat_each is None else self.repeat_each,
+            create_id_prefix=own.create_id_prefix or create_id_prefix,
+        )
+
+    @property
+    def size(self) -> int | None:
+        """How many experiments the domain makes before it changes; None when endless."""
+        return self.iter_params(self.domain).size(self.domain.node)
+
+
+@final
+class Preparation:
+    """A job that can run with some options.
+
+    Attributes
+    ----------
+    plan : Plan
+        With the Dask collections that units were given as units of their own.
+    program : Program
+    keys : PlanKeys
+    grouping : Grouping
+    seed : int
+        As asked, or drawn.
+    parameters : tuple of str
+    n_iters : int, optional
+    length : int, optional
+        Experiments in a group; None for all of a repetition.
+
+    Raises
+    ------
+    PlanError, OptionError, DomainError, HashError
+        If the job cannot run as it is.
+    """
+
+    def __init__(self, job: Job, options: RunOptions) -> None:
+        self.job = job
+        self.options = options
+        self.n_iters = job.plan.n_iters(options.n_iters)
+        self.appended: list[tuple[Entry, ...]] = []
+        length = options.branches
+        if length is not None and not isinstance(length, int):
+            self.appended = branch_entries(length, job.domain.names)
+            length = len(self.appended)
+        self.length: int | None = length
+        self.parameters = self.checked_parameters(job.domain)
+        seeds = (options.seed, job.domain.iter_params.seed)
+        self.seed = int(next((seed for seed in seeds if seed is not None), draw_seed()))
+        self.plan = with_inputs(job.plan)
+        self.program = Program.of(self.plan, self.n_iters)
+        self.keys = PlanKeys(self.plan, self.program.roots)
+        self._check_values(job.domain)
+        self.grouping = Grouping(self.program, self.keys, entropy_of(self.seed), self.length, self.appended)
+        self.check_end(job.domain)
+
+    @property
+    def uses_folder(self) -> bool:
+        """Whether a unit asks for the experiment's folder."""
+        return any(isinstance(part, EP) for part in expressions_in([unit.arguments for unit in self.plan.units]))
+
+    def iter_params(self, domain: Domain) -> IterParams:
+        """Return how a domain is iterated."""
+        return self.job.iter_params(domain, create_id_prefix=self.options.create_id_prefix)
+
+    def groups(self, domain: Domain, n_done: int = 0, updates: int = 0, *, remembers: bool = True) -> Iterator[Group]:
+        """Yield the experiments of a domain in their groups, those after `n_done` others; see `Grouping.groups`."""
+        configs = iterate(domain.node, self.iter_params(domain), self.seed, updates)
+        return self.grouping.groups(configs, n_done, updates, remembers=remembers)
+
+    def context(self, folder: str) -> Context:
+        """Return what all experiments have in common while they run."""
+        return Context(
+            n_iters=self.n_iters,
+            finalize=self.options.finalize,
+            debug=self.options.debug,
+            in_threads=self.options.executor_target == "threads",
+            parameters=frozenset((*self.parameters, "repetition", "updates")),
+            folder=folder,
+        )
+
+    def explained(self, experiment_id: str, config: Any, group_key: bytes) -> list[UnitKey]:
+        """Return the key of each unit of an experiment, with what it is made of."""
+        key = identify(config, entropy_of(self.seed))[1]
+        experiment = Experiment(0, experiment_id, key, group_key, config.values(), config.repetition, config.updates)
+        return list(self.keys.units(experiment))
+
+    def checked_parameters(self, domain: Domain) -> tuple[str, ...]:
+        """Return the parameters of all configs, after a look at the plan with them."""
+        common = {entry.name for entries in self.appended for entry in entries} & set(domain.names)
+        if common:
+            raise DomainError(f"branches set parameters {sorted(common)}, which the domain has too; rename them")
+        names = dict.fromkeys((*domain.names, *(entry.name for entries in self.appended for entry in entries)))
+        for name in names:
+            if name in RESERVED_VARIABLES:
+                raise DomainError(f"a parameter named {name!r} would be mixed up with that column; rename it")
+        check_complete(self.job.plan, tuple(names), are_all_parameters=self.job.update is None)
+        return tuple(names)
+
+    def check_travel(self) -> None:
+        """Refuse values of the domain that cannot be pickled, as far as they are known."""
+        from daskresearch.worker.travel import check_values
+
+        for name, values in self._known_values(self.job.domain):
+            check_values(name, values)
+
+    def _check_values(self, domain: Domain) -> None:
+        """Refuse values of the domain that roots read and that cannot be hashed, as far as they are known."""
+        for name, values in self._known_values(domain):
+            self.keys.check_values(name, values)
+
+    def _known_values(self, domain: Domain) -> Iterator[tuple[str, Any]]:
+        for part in values_of(domain.node):
+            yield part.name, part.values
+        for entry in itertools.chain.from_iterable(self.appended):
+            yield entry.name, [entry.value]
+
+    def check_end(self, domain: Domain) -> None:
+        """Refuse a domain that would never come to an end, or to its first experiment."""
+        if self.job.iter_params(domain).size(domain.node) is not None:
+            return
+        schedule = self.job.update.schedule if self.job.update else None
+        if schedule is None or not (schedule.steps or schedule.iterations):
+            raise DomainError(
+                f"the domain {domain!r} is endless; give n_configs, or update_domain with a count to end it"
+            )
+        if self.program.is_lockstep and self.length is None:
+            raise DomainError(
+                f"the domain {domain!r} is endless, and its stateful roots would wait for all of it; give branches=n"
+            )

@@ -1,0 +1,70 @@
+"""From what the nodes of a graph return to DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from daskresearch.domain import Config, Entry
+from daskresearch.results.results import ResearchResults
+from daskresearch.store import MemoryStore
+from daskresearch.worker import Experiment, Finished
+from daskresearch.worker.travel import process_token
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Columns(NamedTuple):
+    """What a table is to have, and where it is to be read.
+
+    Attributes
+    ----------
+    parameters, variables : tuple of str
+    home : str
+        The process that asked for it; elsewhere the values must be able to travel.
+    """
+
+    parameters: tuple[str, ...]
+    variables: tuple[str, ...]
+    home: str
+
+
+def frame_of(finished: Iterable[Finished], columns: Columns) -> pd.DataFrame:
+    """Return the table of finished experiments, with the failures in its ``attrs`` if there are any.
+
+    Parameters
+    ----------
+    finished : iterable of Finished
+    columns : Columns
+    """
+    store = MemoryStore(columns.variables)
+    is_home = columns.home == process_token()
+    for node in finished if is_home else [node.portable() for node in finished]:
+        for experiment, record in zip(node.experiments, node.records_in_order(), strict=True):
+            store.append(record, experiment.id, _config_of(experiment))
+    results = ResearchResults(store, columns.parameters)
+    frame = results.df
+    failures = results.failures
+    if len(failures):
+        failures["exception"] = failures["exception"].map(repr)
+        frame.attrs["failures"] = failures.to_dict("records")
+    return frame
+
+
+def rows_of(node: Finished, place: int, columns: Columns) -> pd.DataFrame:
+    """Return the table of one experiment of a node.
+
+    Parameters
+    ----------
+    node : Finished
+    place : int
+        Of the experiment within the node.
+    columns : Columns
+    """
+    return frame_of([Finished(node.experiments[place : place + 1], (node.records_in_order()[place],))], columns)
+
+
+def _config_of(experiment: Experiment) -> Config:
+    entries = tuple([Entry(name, value, "") for name, value in experiment.values.items()])  # noqa: PD011  (no frame)
+    return Config(entries, experiment.repetition, experiment.updates)

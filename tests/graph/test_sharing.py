@@ -1,0 +1,260 @@
+"""What experiments have in common runs once, wherever it runs: counted by appended files."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+
+from daskresearch import EC, Domain, E, O, Option, Research
+from tests.running import noted, saying
+
+Compute = Callable[[Research], pd.DataFrame]
+
+PLACES = ["in process", "threads", "two workers", "client", "graph", "graph in threads", "graph on client"]
+
+
+def append(path: Any, text: Any) -> None:
+    """Append a line to a file, in whichever process."""
+    with open(path, "a") as file:
+        file.write(f"{text}\n")
+
+
+@pytest.fixture(params=PLACES)
+def compute(request: pytest.FixtureRequest) -> Compute:
+    """Give what computes a research in each of the places where it can run."""
+    place = request.param
+    if place.startswith("graph"):
+        scheduler: Any = {"graph": "synchronous", "graph in threads": "threads"}.get(place)
+        scheduler = scheduler or request.getfixturevalue("client")
+        return lambda research: dask.compute(research.options(seed=7), scheduler=scheduler)[0]
+    options: dict[str, Any] = {"threads": {"scheduler": "threads", "workers": 3}, "two workers": {"workers": 2}}.get(
+        place, {}
+    )
+    if place == "client":
+        options = {"scheduler": request.getfixturevalue("client")}
+    return lambda research: research.run(bar=False, seed=7, **options).results.df
+
+
+@pytest.fixture
+def calls(tmp_path: Any) -> str:
+    """Give the path of a file to which calls are appended."""
+    return str(tmp_path / "calls")
+
+
+def load(calls: str, *args: Any) -> Any:
+    """Note the call, and return the arguments."""
+    append(calls, "-".join(["load", *[str(one) for one in args]]))
+    return args[0] if len(args) == 1 else args
+
+
+def draw(calls: str, random: np.random.Generator) -> float:
+    """Note the call, and return a number."""
+    append(calls, "draw")
+    return float(random.random())
+
+
+def use(value: Any, *more: Any) -> str:
+    """Return a text of the arguments."""
+    return repr((value, *more))
+
+
+def test_a_root_without_config_runs_once_for_the_whole_research(compute, calls):
+    research = Research(domain=Domain(a=[1, 2, 3], b=[4, 5]), n_reps=2)
+    research = research.add_callable(load, args=[calls, "x"], root=True).use(O("load"), EC("a"), save_to="used")
+    assert list(compute(research).used) == [f"('x', {a})" for _ in range(2) for a in (1, 2, 3) for _ in range(2)]
+    assert noted(calls) == ["load-x"]
+
+
+def test_a_root_that_reads_config_runs_once_for_each_distinct_value(compute, calls):
+    research = Research(domain=Domain(a=[1, 2], b=[4, 5, 6]), n_reps=2)
+    research = research.add_callable(load, args=[calls, EC("a")], root=True).use(O("load"), EC("b"), save_to="used")
+    assert list(compute(research).used) == [f"({a}, {b})" for _ in range(2) for a in (1, 2) for b in (4, 5, 6)]
+    assert noted(calls) == ["load-1", "load-2"]
+
+
+def test_values_that_are_equal_by_content_share_a_call(compute, calls):
+    arrays = [np.arange(3), np.arange(3), np.arange(3)[::-1]]
+    research = Research(domain=Option("a", arrays)).add_callable(load, args=[calls, EC("a")], root=True)
+    assert list(compute(research.use(O("load"), save_to="used")).used) == [
+        "(array([0, 1, 2]),)", "(array([0, 1, 2]),)", "(array([2, 1, 0]),)"
+    ]  # fmt: skip
+    assert len(noted(calls)) == 6  # three words of each of two calls
+
+
+def test_chains_of_roots_run_once_for_each_distinct_input(compute, calls):
+    research = (
+        Research(domain=Domain(a=[1, 2], b=[3, 4], c=[5, 6]))
+        .add_callable(load, args=[calls, EC("a")], root=True)
+        .add_callable("clean", load, args=[calls, O("load"), EC("b")], root=True)
+        .use(O("clean"), EC("c"), save_to="used")
+    )
+    assert list(compute(research).used) == [
+        f"(({a}, {b}), {c})" for a in (1, 2) for b in (3, 4) for c in (5, 6)
+    ]  # fmt: skip
+    assert noted(calls) == ["load-1", "load-1-3", "load-1-4", "load-2", "load-2-3", "load-2-4"]
+
+
+def test_a_root_that_draws_runs_once_for_each_group(compute, calls):
+    research = Research(domain=Option("a", [1, 2, 3, 4]), n_reps=2).add_callable(
+        draw, args=[calls, E().random], root=True
+    )
+    frame = compute(research.options(branches=2).use(O("draw"), save_to="used"))
+    assert noted(calls) == ["draw"] * 4
+    assert list(frame.used.groupby(frame.used).size()) == [2] * 4
+    assert frame.used[0] == frame.used[1] != frame.used[2]
+
+
+def test_without_branches_a_root_that_draws_runs_once_for_each_repetition(compute, calls):
+    research = Research(domain=Option("a", [1, 2, 3]), n_reps=2).add_callable(draw, args=[calls, E().random], root=True)
+    frame = compute(research.use(O("draw"), save_to="used"))
+    assert noted(calls) == ["draw"] * 2
+    assert frame.used.nunique() == 2
+
+
+def test_a_list_of_branches_shares_the_roots_of_its_group(compute, calls):
+    research = Research(domain=Option("a", [1, 2, 3, 4])).add_callable(load, args=[calls, EC("lr")], root=True)
+    research = research.options(branches=[{"lr": 0.1}, {"lr": 0.2}]).use(O("load"), EC("a"), save_to="used")
+    assert list(compute(research).used) == ["(0.1, 1)", "(0.2, 2)", "(0.1, 3)", "(0.2, 4)"]
+    assert noted(calls) == ["load-0.1", "load-0.2"]
+
+
+def test_a_stateful_root_makes_one_pass_for_each_group(compute, calls):
+    def walk(calls: str) -> Any:
+        append(calls, "walk")
+        yield from range(3)
+
+    research = Research(domain=Option("a", [1, 2, 3, 4])).add_generator(walk, args=[calls], root=True)
+    frame = compute(research.options(branches=2, n_iters=2).use(O("walk"), EC("a"), save_to="used"))
+    assert list(frame.used) == [f"({i}, {a})" for a in (1, 2, 3, 4) for i in (0, 1)]
+    assert noted(calls) == ["walk"] * 2
+
+
+def test_a_pure_research_shares_every_callable_by_its_inputs(compute, calls):
+    research = Research(domain=Domain(a=[1, 2], b=[3, 4]), pure=True).add_callable(load, args=[calls, EC("a")])
+    research = research.add_callable("add", lambda x, b: x + b, args=[O("load"), EC("b")], save_to="sum")
+    assert list(compute(research)["sum"]) == [4, 5, 5, 6]
+    assert noted(calls) == ["load-1", "load-2"]
+
+
+def test_equal_roots_of_other_names_share_a_call(compute, calls):
+    research = Research(domain=Option("a", [1, 2])).add_callable(load, args=[calls, "x"], root=True)
+    research = research.add_callable("again", load, args=[calls, "x"], root=True, save_to="again")
+    assert list(compute(research.use(O("load"), save_to="used")).again) == ["x", "x"]
+    assert noted(calls) == ["load-x"]
+
+
+def test_a_root_that_no_iteration_reaches_is_not_called(compute, calls):
+    research = Research(domain=Option("a", [1, 2])).add_callable(load, args=[calls, "x"], root=True, when="#5")
+    compute(research.options(n_iters=2).use(O("load"), save_to="used"))
+    assert noted(calls) == []
+
+
+def test_a_branch_cannot_spoil_the_input_of_its_siblings(compute):
+    def load_array() -> dict[str, np.ndarray]:
+        return {"x": np.zeros(3)}
+
+    def spoil(inputs: dict[str, np.ndarray], a: int) -> float:
+        inputs["x"][0] = a
+        return float(inputs["x"].sum())
+
+    def total(inputs: dict[str, np.ndarray]) -> float:
+        return float(inputs["x"].sum())
+
+    research = Research(domain=Option("a", [1, 2, 3])).load_array(root=True)
+    research = research.spoil(O("load_array"), EC("a"), save_to="spoilt").total(O("load_array"), save_to="total")
+    frame = compute(research)
+    assert frame.spoilt.isna().all()
+    assert list(frame.total) == [0, 0, 0]
+
+
+def test_with_copy_each_branch_has_an_input_of_its_own(compute):
+    def load_list() -> list[int]:
+        return [0]
+
+    def extend(values: list[int], a: int) -> list[int]:
+        values.append(a)
+        return values
+
+    research = Research(domain=Option("a", [1, 2, 3])).load_list(root=True, copy=True)
+    research = research.extend(O("load_list"), EC("a")).use(O("load_list"), save_to="used")
+    assert list(compute(research).used) == ["([0, 1],)", "([0, 2],)", "([0, 3],)"]
+
+
+def test_a_failed_root_is_called_once_and_fails_what_uses_it(compute, calls):
+    def break_down(calls: str) -> None:
+        append(calls, "call")
+        raise ValueError("broken")
+
+    research = Research(domain=Option("a", [1, 2])).break_down(calls, root=True).use(O("break_down"), save_to="used")
+    assert len(compute(research)) == 0
+    assert noted(calls) == ["call"]
+
+
+def test_a_delayed_argument_is_computed_once_and_shared(compute, calls):
+    number = dask.delayed(load)(calls, 5)
+    research = Research(domain=Option("a", [1, 2, 3])).use([number, {"x": number}], EC("a"), save_to="used")
+    assert list(compute(research).used) == [f"([5, {{'x': 5}}], {a})" for a in (1, 2, 3)]
+    assert noted(calls) == ["load-5"]
+
+
+def test_a_delayed_argument_may_feed_roots_and_expressions(compute, calls):
+    number = dask.delayed(load)(calls, 5)
+    research = Research(domain=Option("a", [1, 2])).add_callable("total", lambda x: x + 1, args=[number], root=True)
+    research = research.use(EC("a") + number, O("total"), save_to="used")
+    assert list(compute(research).used) == ["(6, 6)", "(7, 6)"]
+    assert noted(calls) == ["load-5"]
+
+
+def test_any_dask_collection_may_be_an_argument(compute):
+    import dask.array as da
+    import dask.bag as db
+
+    def total(array: np.ndarray, bag: list[int], a: int) -> int:
+        assert type(array) is np.ndarray
+        return int(array.sum()) + sum(bag) + a
+
+    research = Research(domain=Option("a", [1, 2])).total(
+        da.ones(4, chunks=2), db.from_sequence([1, 2]), EC("a"), save_to="t"
+    )
+    assert list(compute(research).t) == [8, 9]
+
+
+def test_roots_of_two_researches_run_once_when_computed_together(calls, client):
+    base = Research(domain=Option("a", [1, 2]))
+    shared = base.add_callable(load, args=[calls, "x"], root=True)
+    other = Research("other", domain=Option("c", [1, 2, 3])).add_callable(load, args=[calls, "x"], root=True)
+    for number, scheduler in enumerate(["synchronous", "threads", client], start=1):
+        first = shared.use(O("load"), EC("a"), save_to="used")
+        second = other.use(O("load"), EC("c"), save_to="used")
+        one, two = dask.compute(first, second, scheduler=scheduler)
+        assert list(one.used) == ["('x', 1)", "('x', 2)"]
+        assert list(two.used) == ["('x', 1)", "('x', 2)", "('x', 3)"]
+        assert noted(calls) == ["load-x"] * number
+
+
+def test_researches_with_one_beginning_share_what_it_draws():
+    def sample(random: np.random.Generator) -> float:
+        return float(random.random())
+
+    base = Research(domain=Option("a", [1, 2])).sample(E().random, root=True)
+    one, two = dask.compute(base.use(O("sample"), save_to="u"), base.use(O("sample"), EC("a"), save_to="u"))
+    assert one.u[0].strip("(,)") == two.u[0].strip("()").split(",")[0]
+    apart = dask.compute(Research(domain=Option("a", [1])).sample(E().random, root=True, save_to="x"))[0]
+    assert str(apart.x[0]) not in one.u[0]
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_large_argument_is_one_node_and_its_warning_names_it():
+    research = Research(domain=Option("a", range(50))).add_callable(
+        "total", np.sum, args=[np.zeros(300_000)], save_to="t"
+    )
+    with pytest.warns(UserWarning, match=saying("argument '0'", "unit 'total'", "2 MB", "root unit")):
+        graph = research.__dask_graph__()
+    sizes = {key: len(pickle.dumps(task)) for key, task in dict(graph).items()}
+    assert [key.partition("-")[0] for key, size in sizes.items() if size > 10_000] == ["plan"]
