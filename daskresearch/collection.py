@@ -135,7 +135,7 @@ class Collection(ABC):
         pandas.DataFrame
             One row a unit: ``unit``, ``calls_plain``, ``calls`` and ``saved``, the share of calls that need not be
             made; items count as the calls of generators. NA where only a generator's end tells. The numbers of
-            ``experiments`` and of ``nodes`` of the graph are in its ``attrs``.
+            ``experiments`` and of ``nodes`` of the graph (without those that only hold the plan) are in its ``attrs``.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class Collection(ABC):
         0   load      1000000        2  0.999998
         1  train      1000000  1000000  0.000000
         >>> preview.attrs
-        {'experiments': 1000000, 'nodes': 1000003}
+        {'experiments': 1000000, 'nodes': 1000002}
         """
         return as_frame(counts_of(self._prepared(n_iters=n_iters, branches=branches)))
 
@@ -202,7 +202,7 @@ class Collection(ABC):
         prepared = self._prepared(n_iters=n_iters, branches=branches)
         if detail == "units":
             parameters = parameter_texts(prepared.job.domain.node)
-            picture = Picture(draw_plan(prepared.job.plan, counts_of(prepared), parameters))
+            picture = Picture(draw_plan(prepared.plan, counts_of(prepared), parameters))
         elif detail == "tasks":
             picture = Picture(draw_nodes(*first_nodes(prepared, as_count("most", most, OptionError) or 1)))
         else:

@@ -63,14 +63,19 @@ def token_of(prepared: Preparation) -> bytes:
     HashError
         If a unit cannot be hashed.
     """
+    iterated = (prepared.seed, prepared.options.branches, prepared.iter_params(prepared.job.domain))
+    pieces = prepared.keys.digest + _context_of(prepared) + repr(iterated).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(pieces, digest_size=16).digest()
+
+
+def _context_of(prepared: Preparation, folder: str = "") -> bytes:
+    """Return what stands for all that experiments have in common but the plan."""
     options = prepared.options
-    kept = (prepared.seed, prepared.n_iters, options.finalize, options.debug, options.executor_target)
-    domain = repr((kept, options.branches, prepared.iter_params(prepared.job.domain)))
-    return hashlib.blake2b(prepared.keys.digest + domain.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    kept = (prepared.n_iters, options.finalize, options.debug, options.executor_target, prepared.parameters, folder)
+    return repr(kept).encode("utf-8", "surrogatepass")
 
 
-def _traced(prepared: Preparation) -> Iterator[Node]:
-    context = repr((prepared.n_iters, prepared.options.finalize)).encode()
+def _traced(prepared: Preparation, context: bytes) -> Iterator[Node]:
     groups = prepared.groups(prepared.job.domain, remembers=False)
     return trace(prepared.program, prepared.keys, groups, context)
 
@@ -86,7 +91,7 @@ def _refuse_update(prepared: Preparation) -> None:
 def first_nodes(prepared: Preparation, most: int) -> tuple[list[Node], int]:
     """Return the first nodes of a graph, and how many more there are."""
     _refuse_update(prepared)
-    nodes = list(itertools.islice(_traced(prepared), most))
+    nodes = list(itertools.islice(_traced(prepared, _context_of(prepared)), most))
     n_nodes = counts_of(prepared).n_nodes
     return nodes, max(0, (n_nodes or 0) - len(nodes))
 
@@ -122,6 +127,8 @@ def build(prepared: Preparation, owner: Any) -> LazyGraph:
     folder = temporary_folder(owner) if prepared.uses_folder else ""
     token = token_of(prepared)
     carried = Carried((prepared.plan, prepared.context(folder)), pickle_plan)
-    lowered = lower(_traced(prepared), prepared.program, Blob(token.hex() + folder, carried))
+    context = _context_of(prepared, folder)
+    blob = Blob(hashlib.blake2b(prepared.keys.digest + context, digest_size=16).hexdigest(), carried)
+    lowered = lower(_traced(prepared, context), prepared.program, prepared.keys, blob)
     columns = Columns(prepared.parameters, prepared.job.plan.variables, process_token())
     return LazyGraph(lowered.graph, tuple(lowered.keys), tuple(lowered.sizes), columns, token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,8 +116,8 @@ def create(unit: UnitSpec, *inputs: Any) -> Counter:
     return Counter(number, unit)
 
 
-def research_of(spec: RunSpec) -> Research:
-    """Return the research of a spec."""
+def research_of(spec: RunSpec, wrap: Callable[[str, Any], Any] = lambda name, function: function) -> Research:
+    """Return the research of a spec, each of whose functions may be wrapped in another."""
     research = Research(domain=spec.domain, n_reps=spec.n_reps)
     for unit in spec.units:
         args = [_expression(what, value) for what, value in unit.inputs]
@@ -126,11 +127,11 @@ def research_of(spec: RunSpec) -> Research:
         elif unit.save is not None:
             options["save_to"] = list(unit.save) if isinstance(unit.save, tuple) else unit.save
         if unit.kind == "callable":
-            research = research.add_callable(unit.name, Function(unit), args=args, root=unit.root, **options)
+            research = research.add_callable(unit.name, wrap(unit.name, Function(unit)), args=args, root=unit.root, **options)
         elif unit.kind == "generator":
-            research = research.add_generator(unit.name, Generating(unit), args=args, root=unit.root, **options)
+            research = research.add_generator(unit.name, wrap(unit.name, Generating(unit)), args=args, root=unit.root, **options)
         elif unit.kind == "instance":
-            research = research.add_instance(unit.name, create, root=unit.root, args=[unit, *args])
+            research = research.add_instance(unit.name, wrap(unit.name, create), root=unit.root, args=[unit, *args])
         elif unit.kind == "method":
             research = research.add_callable(unit.name, args=[unit, *args], root=unit.root, **options)
         else:

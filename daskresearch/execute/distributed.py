@@ -182,13 +182,15 @@ class DistributedExecutor:
         self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
     ) -> Future[Any] | Outcome:
         """Return what will come of the call of a root, which is handed out."""
-        unit = self._program.roots[name].unit
+        root = self._program.roots[name]
+        unit = root.unit
         if unit.kind is Kind.INPUT:
             return self._computed(unit)
         upstream = sorted(unit.upstream)
         inputs = [outcomes[experiment.root_key(one)] for one in upstream]
+        needed = experiment._replace(values=root.values_read(experiment.values), roots=None)
         return self._client.submit(
-            run_root, self._blob, name, departing(experiment), upstream, *inputs,
+            run_root, self._blob, name, departing(needed), upstream, *inputs,
             key=self._key(name), pure=False, priority=10,
         )  # fmt: skip
 

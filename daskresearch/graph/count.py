@@ -93,7 +93,7 @@ class Counts:
     n_groups : int, optional
         How many groups run in lock-step; 0 if there is no need for any.
     n_nodes : int, optional
-        Nodes of the unbatched graph.
+        Nodes of the unbatched graph that compute something; those that hold the plan are left out.
     n_iters : int, optional
         Iterations of each experiment.
     calls_plain, calls : Mapping of str to int
@@ -142,7 +142,7 @@ def count(
             calls[name] = counter.n_cells(root)
     n_groups = experiments.n_groups if program.is_lockstep else 0
     chains = n_groups if program.is_lockstep else size
-    nodes = [chains, 1, *[calls[name] for name in reached if name in calls], *_inputs(program)]
+    nodes = [chains, *[calls[name] for name in reached if name in calls], *_inputs(program)]
     n_nodes = None if None in nodes else sum([n for n in nodes if n is not None])
     return Counts(size, n_groups, n_nodes, n_iters, plain, calls)
 

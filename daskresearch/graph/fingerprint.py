@@ -6,61 +6,79 @@ the library's version. dask.tokenize is not used: it differs between interpreter
 numbers, does not see the edits of imported functions, and takes an array and its transpose for one.
 
 Terms: a *part* is one thing that a digest is made of, such as the code of one function. A *listing* holds the parts
-that are reached from one start, in order of discovery; parts refer to each other by label, so that recursion and
-cycles need no care.
+that are reached from one start, in order of discovery. Functions, classes, modules and globals get *labels*, by which
+parts refer to each other, so that recursion needs no care; so do values that refer to each other, by *distance*.
 """
 
 from __future__ import annotations
 
-import copyreg
 import enum
 import functools
 import hashlib
-import marshal
-import sys
 import types
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, final
 
 from daskresearch.errors import HashError
-from daskresearch.graph.arrays import array_content, frame_content, is_array, is_frame
+from daskresearch.graph.arrays import (
+    Memory,
+    array_content,
+    attributes_of,
+    callable_content,
+    frame_content,
+    is_array,
+    is_frame,
+    short_text,
+    special_content,
+    taken_apart,
+    without_caches,
+)
 from daskresearch.graph.code import (
+    PLAIN,
     attributes_read,
+    closure_of,
     code_content,
+    combined,
+    defaults_of,
+    digest_of,
+    draft_of,
+    encoded,
+    framed,
+    is_users,
     is_users_code,
     library_content,
     location_of,
     members_of,
     modules_imported,
-    names_read,
+    plain_content,
+    reads_of,
 )
 from daskresearch.plan import E, Expression, O
 from daskresearch.store import Part
-from daskresearch.worker.travel import is_users_module
 
-PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
-"""Types whose repr is their content."""
+__all__ = ["PLAIN", "Fingerprints", "combined", "short_text"]
 
-_FORMAT = "1"
+_FORMAT = b"2"
 _SHORT = 1_024
-_REMEMBERED = 10_000
-_ARRAY_PACKAGES = frozenset({"torch", "jax", "jaxlib", "cupy", "tensorflow"})
+_DRAFT_DEPTH = 1
 
 
 @final
 class Fingerprints:
-    """The digests of a run's values, each large one computed once.
+    """The digests of a run's values, each large one computed once while it is alive.
 
     Examples
     --------
-    >>> fingerprints = Fingerprints()
-    >>> fingerprints.value([1, 2]) == fingerprints.value([1, 2]), fingerprints.value([1, 2]) == fingerprints.value([2, 1])
+    >>> digests = [Fingerprints().value(value) for value in ([1, 2], [1, 2], [2, 1])]
+    >>> digests[0] == digests[1], digests[0] == digests[2]
     (True, False)
     """
 
     def __init__(self) -> None:
-        self._values: OrderedDict[int, tuple[Any, bytes]] = OrderedDict()
+        self._values = Memory()
+        self._arrays = Memory()
 
     def value(self, value: Any, names: dict[str, int] | None = None) -> bytes:
         """Return the digest of a value, of 16 bytes.
@@ -77,14 +95,13 @@ class Fingerprints:
         HashError
             If something in it has no content that could be compared; says what and where.
         """
-        known = self._values.get(id(value))
+        known = self._values.get(value) if names is None else None
         if known is not None:
-            return known[1]
-        listing = _Listing(self, names)
-        content = listing.content(value)
-        digest = _digest(content, combined(listing.finished()))
+            return known
+        listing = _Listing(self._arrays, names)
+        digest = digest_of(listing.start(value), combined(listing.parts))
         if names is None and type(value) not in PLAIN:
-            self.remember(value, digest)
+            self._values.keep(value, digest, is_small=not listing.has_arrays)
         return digest
 
     def function(self, function: Callable[..., Any]) -> tuple[Part, ...]:
@@ -95,115 +112,157 @@ class Fingerprints:
         HashError
             If a default, a global or a closure of it or of what it calls has no content that could be compared.
         """
-        listing = _Listing(self)
-        content = listing.content(function)
-        parts = listing.finished()
-        if not parts or not isinstance(function, (types.FunctionType, type)):
-            parts = [Part("function", short_text(function), "", _digest(content)), *parts]
-        return tuple(parts)
-
-    def remember(self, value: Any, digest: bytes) -> None:
-        """Keep the digest of an object, and the object itself, as its address stands for it."""
-        self._values[id(value)] = (value, digest)
-        if len(self._values) > _REMEMBERED:
-            self._values.popitem(last=False)
-
-    def remembered(self, value: Any) -> bytes | None:
-        """Return the digest of an object if it is known."""
-        known = self._values.get(id(value))
-        return None if known is None else known[1]
-
-
-def combined(parts: Iterable[Part]) -> bytes:
-    """Return the digest of parts together, whatever their order; their texts are without influence."""
-    return _digest(*sorted([_framed(part.kind.encode(), part.name.encode(), part.digest) for part in parts]))
+        listing = _Listing(self._arrays)
+        content = listing.start(function)
+        first, *rest = listing.parts or [Part("function", short_text(function), "", b"")]
+        if not isinstance(function, (types.FunctionType, type)) and listing.parts:
+            first, rest = Part("function", short_text(function), "", b""), listing.parts
+        # of functions that call each other, the one that is called first matters
+        return Part(first.kind, first.name, first.text, digest_of(content, first.digest)), *rest
 
 
 class _Listing:
     """The parts that are reached from one start."""
 
-    def __init__(self, fingerprints: Fingerprints, names: dict[str, int] | None = None) -> None:
-        self._fingerprints = fingerprints
+    def __init__(self, arrays: Memory, names: dict[str, int] | None = None, *, draft_depth: int = 0) -> None:
+        self.parts: list[Part] = []
+        self.has_arrays = False
+        self._arrays = arrays
         self._names = names
+        self._draft_depth = draft_depth
+        self._in_code = False
         self._labels: dict[int, str] = {}
         self._n_labelled: dict[str, int] = {}
         self._queue: deque[tuple[str, Any]] = deque()
-        self._parts: list[Part] = []
-        self._globals: set[tuple[int, str]] = set()
+        self._globals: dict[tuple[int, str], str] = {}
         self._followed: set[tuple[int, str]] = set()
         self._open: dict[int, int] = {}
+        self._members: dict[int, tuple[int, int]] = {}
         self._closed: dict[int, bytes] = {}
         self._alive: list[Any] = []
-        self._n_returns = 0
-        self._in_code = False
+        self._reach = 0
+        self._n_links = 0
 
-    def finished(self) -> list[Part]:
-        """Return all parts, having described whatever is still to be described."""
-        self._in_code = True
-        while self._queue:
-            label, value = self._queue.popleft()
-            if isinstance(value, types.FunctionType):
-                self._describe_function(label, value)
-            else:
-                self._describe_class(label, value)
-        return self._parts
+    def start(self, value: Any) -> bytes:
+        """Return the content of the start, having listed all parts."""
+        try:
+            content = self.content(value)
+            self._in_code = True
+            while self._queue:
+                label, reached = self._queue.popleft()
+                if isinstance(reached, types.FunctionType):
+                    self._describe_function(label, reached)
+                else:
+                    self._describe_members(label, reached)
+        except RecursionError:
+            raise HashError(type(value).__qualname__, "it is nested too deep") from None
+        return content
 
     def content(self, value: Any) -> bytes:
         """Return bytes that stand for a value and no other."""
         kind = type(value)
         if kind in PLAIN:
-            return _framed(b"p", repr(value).encode("utf-8", "surrogatepass"))
-        if kind is types.FunctionType or isinstance(value, type):
+            return plain_content(value)
+        if kind is types.FunctionType or issubclass(kind, type):
             return self._code(value)
         address = id(value)
-        if address in self._open:
-            self._n_returns += 1
-            return _framed(b"^", b"%d" % (len(self._open) - self._open[address]))
         known = self._closed.get(address)
         if known is not None:
+            self._n_links += 1
             return known
-        self._open[address] = len(self._open)
-        n_returns = self._n_returns
+        depth = len(self._open)
+        if address in self._open or address in self._members:
+            return self._link(address, depth)
+        self._open[address] = depth
+        outer, self._reach, n_members = self._reach, depth, len(self._members)
         try:
             content = self._content_of_kind(value, kind)
         finally:
             del self._open[address]
         if len(content) > _SHORT:
-            content = _framed(b"#", hashlib.sha256(content).digest())
-        if n_returns == self._n_returns:
+            content = framed(b"#", hashlib.sha256(content).digest())
+        self._alive.append(value)
+        if self._reach == depth:
+            self._forget(n_members)
             self._closed[address] = content
-            self._alive.append(value)
+        else:
+            self._members[address] = len(self._members), self._reach
+        self._reach = min(outer, self._reach) if depth else 0
         return content
+
+    def _link(self, address: int, depth: int) -> bytes:
+        """Return what stands for a value that is met again inside of itself, or of one that it is part of."""
+        self._n_links += 1
+        if address in self._open:
+            place = reach = self._open[address]
+            distance = depth - place
+        else:
+            number, reach = self._members[address]
+            distance = number - len(self._members)
+        self._reach = min(self._reach, reach)
+        return framed(b"^", b"%d" % distance)
+
+    def _forget(self, n_members: int) -> None:
+        while len(self._members) > n_members:
+            self._members.popitem()
 
     def _content_of_kind(self, value: Any, kind: type) -> bytes:
         if kind is list or kind is tuple:
             return self._sequence(kind.__name__, value)
         if kind is dict or kind is types.MappingProxyType:
-            return _framed(b"d", *[self._item(key, part) for key, part in value.items()])
-        if kind is set or kind is frozenset:
-            return _framed(kind.__name__[:1].encode() + b"s", *sorted([self._inside("{...}", one) for one in value]))
+            tag = b"d" if kind is dict else b"dp"
+            return framed(tag, *[self._item(key, part) for key, part in value.items()])
+        if isinstance(value, (set, frozenset)):
+            return self._set(value, kind)
         if isinstance(value, Expression):
             return self._expression(value)
         if is_array(value) or is_frame(value):
-            return self._array(value)
+            return self._array(value, kind)
         if isinstance(value, enum.Enum):
-            return _framed(b"e", self._code(kind), value.name.encode())
+            number = b"%d" % value.value if isinstance(value, enum.Flag) else b""
+            return framed(b"e", self._code(kind), str(value.name).encode(), number)
         if kind is types.ModuleType:
-            return _framed(b"m", library_content(value.__name__, ""))
-        return self._callable(value, kind) or self._special(value, kind) or self._reduced(value, kind)
+            name = value.__name__
+            return self._label(value, name) if is_users(name) else framed(b"m", library_content(name, ""))
+        for describe in (special_content, callable_content):
+            content = describe(value, kind, self._inside)
+            if content is not None:
+                return content
+        return self._reduced(value, kind)
 
     def _sequence(self, name: str, values: Any) -> bytes:
         if PLAIN.issuperset(map(type, values)):
-            return _framed(name[:1].encode(), repr(values).encode("utf-8", "surrogatepass"))
+            with suppress(ValueError):  # repr refuses the longest integers
+                return framed(name[:1].encode(), repr(values).encode("utf-8", "surrogatepass"))
         parts = [self._inside(f"[{i}]", part) for i, part in enumerate(values)]
-        return _framed(name[:1].upper().encode(), *parts)
+        return framed(name[:1].upper().encode(), *parts)
 
     def _item(self, key: Any, value: Any) -> bytes:
-        return _framed(b"i", self._inside("{key}", key), self._inside(f"[{short_text(key)}]", value))
+        where = "" if type(value) in PLAIN else f"[{short_text(key)}]"
+        return framed(b"i", self._inside("{key}", key), self._inside(where, value))
+
+    def _set(self, values: Any, kind: type) -> bytes:
+        tags = [kind.__name__[:1].encode() + b"s"]
+        if kind is not set and kind is not frozenset:
+            tags += [self._code(kind), self._inside("", values.__reduce_ex__(4)[2:])]
+        if self._draft_depth:
+            return framed(*tags, *sorted(map(self._draft, values)))
+        if not PLAIN.issuperset(map(type, values)):
+            values = sorted(values, key=self._draft)  # labels and distances must not depend on the order
+        return framed(*tags, *sorted([self._inside("{...}", one) for one in values]))
+
+    def _draft(self, value: Any) -> bytes:
+        """Return what orders the values of a set, from a look at them that does not go deep into further sets."""
+        if self._draft_depth > _DRAFT_DEPTH and type(value) not in PLAIN:
+            return type(value).__qualname__.encode()
+        try:
+            return _Listing(self._arrays, draft_depth=self._draft_depth + 1).content(value)
+        except HashError:
+            return b""
 
     def _inside(self, where: str, value: Any) -> bytes:
         if type(value) in PLAIN:
-            return _framed(b"p", repr(value).encode("utf-8", "surrogatepass"))
+            return plain_content(value)
         try:
             return self.content(value)
         except HashError as error:
@@ -211,200 +270,136 @@ class _Listing:
 
     def _expression(self, value: Expression) -> bytes:
         name = getattr(value, "_name", None) if isinstance(value, (O, E)) else None
+        self._n_links += 1
         if name is not None and self._names is not None:
             number = self._names.setdefault(name, len(self._names))
-            return _framed(b"x", type(value).__name__.encode(), b"%d" % number)
-        slots = [self._inside("", getattr(value, slot)) for slot in type(value).__slots__]
-        return _framed(b"x", type(value).__name__.encode(), *slots)
+            return framed(b"x", type(value).__name__.encode(), b"%d" % number)
+        slots: tuple[str, ...] = type(value).__slots__
+        return framed(b"x", type(value).__name__.encode(), *[self._inside("", getattr(value, slot)) for slot in slots])
 
-    def _array(self, value: Any) -> bytes:
-        digest = self._fingerprints.remembered(value)
+    def _array(self, value: Any, kind: type) -> bytes:
+        self.has_arrays = True
+        digest = self._arrays.get(value)
         if digest is None:
+            n_links = self._n_links
             digest = (array_content if is_array(value) else frame_content)(value, self.content)
-            self._fingerprints.remember(value, digest)
-        return _framed(b"a", digest)
-
-    def _callable(self, value: Any, kind: type) -> bytes | None:
-        """Return the content of what is called but is no function of Python's, else None."""
-        if kind is types.MethodType:
-            return _framed(b"b", self.content(value.__func__), self._inside(".__self__", value.__self__))
-        if kind is functools.partial:
-            return _framed(b"P", *[self._inside(f".{n}", getattr(value, n)) for n in ("func", "args", "keywords")])
-        if isinstance(value, (types.BuiltinFunctionType, types.MethodWrapperType)):
-            owner = value.__self__
-            if owner is None or isinstance(owner, types.ModuleType):
-                return _framed(b"B", library_content(getattr(value, "__module__", "") or "", value.__qualname__))
-            return _framed(b"B", value.__name__.encode(), self._inside(".__self__", owner))
-        wrapped = getattr(value, "__wrapped__", None)
-        if isinstance(wrapped, types.FunctionType) and not is_users_code(kind):
-            return _framed(b"W", library_content(kind.__module__, kind.__qualname__), self.content(wrapped))
-        if not hasattr(kind, "__call__") or not hasattr(value, "__name__") or is_users_code(kind):
-            return None
-        if kind.__module__ == "numpy" or isinstance(value, (types.MethodDescriptorType, types.WrapperDescriptorType)):
-            return _framed(b"B", library_content(kind.__module__, getattr(value, "__qualname__", value.__name__)))
-        return None
-
-    def _special(self, value: Any, kind: type) -> bytes | None:
-        """Return the content of values whose pickled state says too much or too little, else None."""
-        collection_keys = getattr(kind, "__dask_keys__", None)
-        if collection_keys is not None and hasattr(kind, "__dask_graph__"):
-            return _framed(b"k", kind.__qualname__.encode(), repr(value.__dask_keys__()).encode())
-        if hasattr(value, "dist") and hasattr(value, "args") and hasattr(value, "kwds"):  # scipy's frozen ones
-            own = {name: part for name, part in vars(value.dist).items() if type(part) in PLAIN}
-            return _framed(
-                b"D",
-                self.content(type(value.dist)),
-                self.content(own),
-                self.content(value.args),
-                self.content(value.kwds),
-            )
-        if kind.__module__.startswith("scipy.stats") and hasattr(value, "_dist"):
-            state = {name: part for name, part in vars(value).items() if name not in ("_dist", "_random_state")}
-            return _framed(b"D", self.content(kind), self.content(state))
-        if kind.__module__.partition(".")[0] in _ARRAY_PACKAGES and hasattr(value, "__array__"):
-            import numpy as np
-
-            detached = value.detach() if hasattr(value, "detach") else value
-            return _framed(b"T", self.content(kind), array_content(np.asarray(detached), self.content))
-        if isinstance(value, (property, functools.cached_property, staticmethod, classmethod)):
-            names = ("fget", "fset", "fdel", "func", "__func__")
-            return _framed(b"M", *[self.content(getattr(value, name)) for name in names if hasattr(value, name)])
-        return None
+            if n_links == self._n_links:  # it holds nothing that is described elsewhere
+                self._arrays.keep(value, digest, is_small=False)
+        own = attributes_of(value)
+        return framed(b"a", digest, self._code(kind), self._state(own, kind) if own else b"")
 
     def _reduced(self, value: Any, kind: type) -> bytes:
         """Return the content of an object as pickle would describe it: how it is made, and its state."""
-        if kind is object and not self._in_code:
-            raise HashError("object", "it has no content to compare")
-        try:
-            reduce = copyreg.dispatch_table.get(kind)
-            reduced: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
-        except Exception as error:
-            raise HashError(f"{kind.__module__}.{kind.__qualname__}", str(error)) from None
+        reduced = taken_apart(value, kind, may_be_empty=self._in_code)
         if isinstance(reduced, str):
-            return _framed(b"g", library_content(getattr(value, "__module__", None) or kind.__module__, reduced))
+            home = getattr(value, "__module__", None) or kind.__module__
+            return framed(b"g", self._code(kind), library_content(str(home), reduced))
         function, args, *rest = reduced
         pieces = [self.content(function), *[self._inside("", arg) for arg in args]]
-        state = rest[0] if rest else None
-        pieces.append(self._state(state))
+        pieces.append(self._state(rest[0] if rest else None, kind))
         for items in rest[1:3]:
             listed = [] if items is None else list(items)
-            pieces.append(_framed(b"I", *[self._inside(f"[{i}]", item) for i, item in enumerate(listed)]))
-        return _framed(b"o", self._code(kind), *pieces)
+            pieces.append(framed(b"I", *[self._inside(f"[{i}]", item) for i, item in enumerate(listed)]))
+        return framed(b"o", self._code(kind), *pieces, *[self._inside("", setter) for setter in rest[3:]])
 
-    def _state(self, state: Any) -> bytes:
+    def _state(self, state: Any, kind: type) -> bytes:
         if isinstance(state, dict) and all([type(name) is str for name in state]):
-            return _framed(b"S", *[self._attribute(name, state[name]) for name in sorted(state)])
+            told = without_caches(kind, state)
+            return framed(b"S", *[self._attribute(name, told[name]) for name in sorted(told)])
         if type(state) is tuple and len(state) == 2 and isinstance(state[1], dict):
-            return _framed(b"U", self._state(state[0]), self._state(state[1]))
+            return framed(b"U", self._state(state[0], kind), self._state(state[1], kind))
         return self.content(state)
 
     def _attribute(self, name: str, value: Any) -> bytes:
-        return _framed(b"=", name.encode("utf-8", "surrogatepass"), self._inside(f".{name}", value))
+        return framed(b"=", encoded(name), self._inside(f".{name}", value))
 
     def _code(self, value: Any) -> bytes:
         """Return what stands for a function or class: its label, or its name if a library defines it."""
         if not is_users_code(value):
-            return _framed(b"l", library_content(value.__module__ or "", value.__qualname__))
+            return framed(b"l", library_content(value.__module__ or "", value.__qualname__))
+        return self._label(value, value.__qualname__)
+
+    def _label(self, value: Any, name: str) -> bytes:
+        self._n_links += 1
+        if self._draft_depth:
+            return framed(b"f", encoded(name), draft_of(value))
         label = self._labels.get(id(value))
         if label is None:
-            name = value.__qualname__
-            self._n_labelled[name] = self._n_labelled.get(name, 0) + 1
-            label = name if self._n_labelled[name] == 1 else f"{name} #{self._n_labelled[name]}"
-            self._labels[id(value)] = label
+            label = self._labels[id(value)] = self._numbered(name)
             self._alive.append(value)
             self._queue.append((label, value))
-        return _framed(b"f", label.encode())
+        return framed(b"f", encoded(label))
+
+    def _numbered(self, name: str) -> str:
+        self._n_labelled[name] = self._n_labelled.get(name, 0) + 1
+        return name if self._n_labelled[name] == 1 else f"{name} #{self._n_labelled[name]}"
 
     def _describe_function(self, label: str, function: types.FunctionType) -> None:
-        code = function.__code__
-        pieces = [code_content(code, function.__doc__)]
-        place = len(self._parts)
+        code, scope = function.__code__, function.__globals__
+        pieces = [_FORMAT, code_content(code)]
+        place = len(self.parts)
         if function.__defaults__ or function.__kwdefaults__:
-            self._describe_data("default", label, _defaults(function))
-        if function.__closure__:
-            cells = zip(code.co_freevars, function.__closure__, strict=True)
-            closure = {name: cell.cell_contents for name, cell in cells if not _is_empty(cell)}
+            self._describe("default", label, defaults_of(function))
+        own = {name: part for name, part in vars(function).items() if name[:2] != "__"}
+        if own and scope is vars(functools) and "registry" in own:  # singledispatch caches in its closure
+            own = {"registry": {**own["registry"]}}
+        elif function.__closure__:
+            closure = closure_of(function)
             pieces += self._behind(label, closure, closure, code, "closure")
-        if is_users_module(function.__globals__.get("__name__")):
-            scope = function.__globals__
-            read = {name: scope[name] for name in names_read(code) if name in scope} | modules_imported(code, scope)
+        if is_users(scope.get("__name__")):
+            reads = reads_of(code)
+            read = {name: scope[name] for name in reads.globals if name in scope}
+            if reads.imports:
+                modules, libraries = modules_imported(code, scope)
+                read |= modules
+                pieces += [framed(b"N", name.encode(), library_content(name, "")) for name in libraries]
             pieces += self._behind(label, read, scope, code, "global")
-        if function.__dict__:
-            own = {name: part for name, part in vars(function).items() if not name.startswith("__")}
-            self._describe_data("attribute", label, own)
-        self._parts.insert(place, Part("code", label, location_of(code), _digest(_FORMAT.encode(), *pieces)))
+        else:
+            pieces.append(library_content(scope["__name__"], ""))
+        self._describe("attribute", label, own)
+        self.parts.insert(place, Part("code", label, location_of(code), digest_of(*pieces)))
 
     def _behind(
         self, label: str, values: Mapping[str, Any], scope: Mapping[str, Any], code: types.CodeType, kind: str
-    ) -> list[bytes]:
-        """Return what stands for the code behind names; data behind names becomes parts of their own."""
-        pieces, data = [], {}
+    ) -> Iterator[bytes]:
+        """Yield what stands for names in code; data behind names become parts of their own."""
         for name, value in values.items():
             if isinstance(value, types.ModuleType):
-                pieces.append(_framed(b"N", name.encode(), library_content(value.__name__, "")))
-                if (id(value), label) not in self._followed and is_users_module(value.__name__):
+                yield framed(b"N", name.encode(), library_content(value.__name__, ""))
+                if is_users(value.__name__) and (id(value), label) not in self._followed:
                     self._followed.add((id(value), label))
-                    attributes = attributes_read(value, code)
-                    pieces += self._behind(label, attributes, vars(value), code, "global")
+                    if not reads_of(code).bare.isdisjoint({name, name.rpartition(".")[2]}):
+                        yield self.content(value)
+                    yield from self._behind(label, attributes_read(value, code), vars(value), code, "global")
             elif isinstance(value, (types.FunctionType, type)):
-                pieces.append(_framed(b"N", name.encode(), self._code(value)))
-            elif kind == "closure" or (id(scope), name) not in self._globals:
-                self._globals.add((id(scope), name))
-                data[name] = value
-        self._describe_data(kind, label, data)
-        return pieces
+                yield framed(b"N", name.encode(), self._code(value))
+            elif kind == "closure":
+                self._describe(kind, label, {name: value})
+            else:
+                shown = self._globals.get((id(scope), name))
+                if shown is None:
+                    shown = self._globals[id(scope), name] = self._numbered(f"global {name}")[7:]
+                    self._describe(kind, label, {name: value}, shown)
+                yield framed(b"G", name.encode(), shown.encode())
 
-    def _describe_data(self, kind: str, label: str, values: Mapping[str, Any]) -> None:
+    def _describe(self, kind: str, label: str, values: Mapping[str, Any], shown: str = "") -> None:
         for name, value in values.items():
             try:
                 content = self.content(value)
             except HashError as error:
                 raise error.inside(f"{kind} {name!r} of {label}: ") from None
-            shown = name if kind == "global" else f"{label}: {name}"
-            self._parts.append(Part(kind, shown, short_text(value), _digest(name.encode(), content)))
+            digest = digest_of(encoded(name), content)
+            self.parts.append(Part(kind, shown or f"{label}: {name}", short_text(value), digest))
 
-    def _describe_class(self, label: str, value: type) -> None:
-        pieces = [label.encode(), *[self._code(base) for base in value.__bases__]]
-        if type(value) is not type:
-            pieces.append(self._code(type(value)))
+    def _describe_members(self, label: str, value: Any) -> None:
+        """Add a class or a module, with all that it has."""
+        kind, pieces, text = "module", [], ""
+        if isinstance(value, type):
+            kind, text = "class", str(value.__module__)
+            pieces = [self._code(base) for base in (*value.__bases__, type(value))]
         for name, member in members_of(value):
             try:
-                pieces += [name.encode(), self.content(member)]
+                pieces += [encoded(name), self.content(member)]
             except HashError as error:
-                raise error.inside(f"class {label}.{name}: ") from None
-        self._parts.append(Part("class", label, value.__module__, _digest(_FORMAT.encode(), *pieces)))
-
-
-def _defaults(function: types.FunctionType) -> dict[str, Any]:
-    code = function.__code__
-    values = function.__defaults__ or ()
-    names = code.co_varnames[code.co_argcount - len(values) : code.co_argcount]
-    return dict(zip(names, values, strict=True)) | (function.__kwdefaults__ or {})
-
-
-def _is_empty(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018  (raises when there is nothing)
-    except ValueError:
-        return True
-    return False
-
-
-def _framed(*pieces: bytes) -> bytes:
-    return marshal.dumps(pieces, 2)  # an old version of its format, which only ever wrote lengths and bytes
-
-
-def _digest(*pieces: bytes) -> bytes:
-    return hashlib.blake2b(marshal.dumps(pieces, 2), digest_size=16).digest()
-
-
-def short_text(value: Any) -> str:
-    """Return a short text of a value, without asking users' code for it."""
-    if type(value) in PLAIN or (type(value) in (list, tuple) and PLAIN.issuperset(map(type, value[:20]))):
-        text = repr(value[:20] if type(value) in (list, tuple, str, bytes) else value)
-        return text if len(text) <= 80 else f"{text[:79]}…"
-    if isinstance(value, (types.FunctionType, type, types.BuiltinFunctionType)):
-        return value.__qualname__
-    shape = getattr(value, "shape", None) if type(value).__module__.split(".")[0] in sys.modules else None
-    kind = type(value).__qualname__
-    return f"{kind} {getattr(value, 'dtype', '')} {shape}".replace("  ", " ") if isinstance(shape, tuple) else kind
+                raise error.inside(f"{kind} {label}.{name}: ") from None
+        self.parts.append(Part(kind, label, text, digest_of(_FORMAT, *pieces)))

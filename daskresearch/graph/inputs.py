@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, final
 
-from daskresearch.plan import Kind, O, Plan, Unit, replaced
+from daskresearch.plan import E, Kind, O, Plan, Unit, replaced
 
 
 @final
@@ -56,16 +57,44 @@ def with_inputs(plan: Plan) -> Plan:
         inputs.setdefault(name, Unit(name, Kind.INPUT, Given(value), is_root=True))
         return O(name)
 
-    units = [
-        replace(
-            unit,
-            args=replaced(unit.args, as_input),
-            kwargs=replaced(dict(unit.kwargs), as_input),
-            spread=replaced(unit.spread, as_input),
-        )
-        for unit in plan.units
-    ]
+    units = [with_arguments(unit, as_input) for unit in plan.units]
     return Plan((*inputs.values(), *units)) if inputs else plan
+
+
+def with_arguments(unit: Unit, change: Callable[[Any], Any]) -> Unit:
+    """Return a unit with each part of its arguments changed; see `daskresearch.plan.replaced`."""
+    return replace(
+        unit,
+        args=replaced(unit.args, change),
+        kwargs=replaced(dict(unit.kwargs), change),
+        spread=replaced(unit.spread, change),
+    )
+
+
+def alone(unit: Unit, upstream: Sequence[str]) -> Unit:
+    """Return a steady root as it is called apart from its plan: its inputs are called ``0``, ``1`` and so on.
+
+    Parameters
+    ----------
+    unit : Unit
+    upstream : sequence of str
+        The units whose outputs it takes.
+
+    Examples
+    --------
+    >>> from daskresearch import O, Research
+    >>> plan = Research().add_callable("load", len, args=["a"]).add_callable("use", print, args=[O("load")]).plan
+    >>> alone(plan.units[1], ["load"]).args
+    (O('0'),)
+    """
+    numbers = {name: str(i) for i, name in enumerate(upstream)}
+
+    def numbered(value: Any) -> Any:
+        if isinstance(value, (O, E)) and value._name in numbers:
+            return type(value)(numbers[value._name])
+        return value
+
+    return with_arguments(unit, numbered)
 
 
 def _is_collection(value: Any) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, final
 from daskresearch.domain import AUXILIARY
 from daskresearch.errors import HashError
 from daskresearch.graph.fingerprint import PLAIN, Fingerprints, combined, short_text
-from daskresearch.plan import WHOLE_CONFIG, Expression, Kind, Plan, Root, Unit
+from daskresearch.plan import WHOLE_CONFIG, Expression, Kind, Plan, Root, Unit, name_of
 from daskresearch.store import Part, UnitKey
 from daskresearch.worker import Experiment, RootKey
 
@@ -86,6 +86,7 @@ class PlanKeys:
         self._firsts = self._first_names()
         self._all_reads = tuple(sorted({name for root in roots.values() for name in root.reads}))
         self._sets: dict[str, dict[str, RootKey]] = {}
+        self._texts: dict[int, str] = {}
         self._known: dict[tuple[str, str], RootKey] = {}
         self._known_of_group: dict[tuple[str, str], RootKey] = {}
         self._group_key = b""
@@ -142,13 +143,16 @@ class PlanKeys:
             self._group_key = experiment.group_key
             self._known_of_group.clear()
             self._sets.clear()
+            self._texts.clear()
         full = experiment.full()
         content = self.content(full, self._all_reads, self._order[0])
         keys = self._sets.get(content)
         if keys is None:
             if len(self._sets) > _REMEMBERED:
                 self._sets.clear()
+                self._texts.clear()
             keys = self._sets[content] = self._keys_of_roots(experiment, full)
+            self._texts[id(keys)] = _text_of(keys)
         return keys
 
     def _keys_of_roots(self, experiment: Experiment, full: Mapping[str, Any]) -> dict[str, RootKey]:
@@ -181,6 +185,19 @@ class PlanKeys:
         key = self._named.setdefault(digest, f"{name}-{digest.hex()}")
         return RootKey(key, group_key if root.is_of_group or not root.is_steady else b"")
 
+    def standing(self, name: str) -> Standing:
+        """Return what the key of a unit is made of in all experiments."""
+        return self._standing[name]
+
+    def code(self, name: str) -> str:
+        """Return the hash of what a root unit does, apart from its inputs."""
+        own = _encoded(name) if self._roots[name].unit.reads_experiment("random") else b""
+        return _digest(self._standing[name].digest, own).hex()
+
+    def value(self, name: str, value: Any) -> str:
+        """Return the hash of a value of a parameter."""
+        return _digest(_encoded(self.content_of(name, value))).hex()
+
     def first_of(self, name: str) -> str:
         """Return the name of the first steady root that always has the same key as this one: itself, if none before."""
         return self._firsts[name]
@@ -199,7 +216,9 @@ class PlanKeys:
             content: Any = sorted(values.items())
         else:
             content = self.content(values, tuple(sorted(values)), "")
-        roots = list(experiment.roots.values()) if experiment.roots else None
+        roots = ""
+        if experiment.roots:
+            roots = self._texts.get(id(experiment.roots)) or _text_of(experiment.roots)
         text = repr((experiment.id, experiment.key, content, roots))
         return hashlib.blake2b(_encoded(text), digest_size=_SIZE, key=context).hexdigest()
 
@@ -256,6 +275,10 @@ class PlanKeys:
             raise error.inside(who) from None
 
 
+def _text_of(roots: Mapping[str, RootKey]) -> str:
+    return repr([tuple(key) for key in roots.values()])
+
+
 def _owner_text(owner: bytes, unit: Unit) -> str:
     """Return whose random stream a unit draws from."""
     if not unit.is_root:
@@ -290,7 +313,9 @@ def _standing_of(unit: Unit, fingerprints: Fingerprints) -> Standing:
 
 def _code_parts(unit: Unit, fingerprints: Fingerprints) -> Iterator[Part]:
     if unit.version is not None:
-        digest = _digest(_encoded(unit.name), _encoded(unit.version))
+        # it stands for the code of this function, not for that of any
+        owner = (unit.name, getattr(unit.function, "__module__", ""), name_of(unit.function) if unit.function else "")
+        digest = _digest(_encoded(repr(owner)), _encoded(unit.version))
         yield Part("version", unit.name, unit.version, digest)
     elif unit.kind is Kind.INPUT:
         yield Part("input", unit.name, "a Dask collection", _digest(_encoded(unit.name)))

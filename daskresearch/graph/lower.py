@@ -7,19 +7,29 @@ Dask collections that units were given. Users' code travels in a node of its own
 from __future__ import annotations
 
 import hashlib
-import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daskresearch.graph.inputs import alone
+from daskresearch.graph.keys import PlanKeys
 from daskresearch.graph.trace import Node, NodeKind
 from daskresearch.plan import Expression, Plan
-from daskresearch.worker import Blob, Carried, Program, RootKey, departing, given, run_node, run_root
+from daskresearch.worker import (
+    Blob,
+    Carried,
+    Elsewhere,
+    Program,
+    RootKey,
+    departing,
+    given,
+    run_node,
+    run_root_alone,
+)
+from daskresearch.worker.travel import pickle_unit
 
 if TYPE_CHECKING:
     from dask.highlevelgraph import HighLevelGraph
-
-logger = logging.getLogger(__name__)
 
 LARGE_BYTES = 1_000_000
 """From this size on an argument is worth a warning."""
@@ -43,38 +53,42 @@ class Lowered(NamedTuple):
     sizes: list[int]
 
 
-def lower(nodes: Iterable[Node], program: Program, blob: Blob) -> Lowered:
+def lower(nodes: Iterable[Node], program: Program, keys: PlanKeys, blob: Blob) -> Lowered:
     """Return the Dask graph of traced nodes.
+
+    Nodes of equal keys have equal tasks, of whichever research: a scheduler that knows a key never looks at the task
+    again.
 
     Parameters
     ----------
     nodes : iterable of Node
         Each behind those whose outputs it takes.
     program : Program
+    keys : PlanKeys
     blob : Blob
-        The plan and context.
+        The plan and context; its token stands for both.
 
     Examples
     --------
     >>> from daskresearch import Research
     >>> research = Research().add_callable("load", len, args=["abc"], root=True).add_callable("show", print)
     >>> sorted(layer.partition("-")[0] for layer in research.__dask_graph__().layers)
-    ['load', 'plan', 'show']
+    ['code', 'load', 'plan', 'show']
     """
-    return _Lowering(program, blob).lowered(nodes)
+    return _Lowering(program, keys, blob).lowered(nodes)
 
 
 class _Lowering:
     """A graph while it is made."""
 
-    def __init__(self, program: Program, blob: Blob) -> None:
+    def __init__(self, program: Program, keys: PlanKeys, blob: Blob) -> None:
         from dask.task_spec import DataNode, Task, TaskRef
 
         self._task, self._data, self._ref = Task, DataNode, TaskRef
         self._program = program
-        self._plan_key = f"plan-{hashlib.blake2b(blob.token.encode(), digest_size=16).hexdigest()}"
-        self._plan = TaskRef(self._plan_key)
-        self._layers: dict[str, dict[Any, Any]] = {"plan": {self._plan_key: DataNode(self._plan_key, blob)}}
+        self._keys = keys
+        self._layers: dict[str, dict[Any, Any]] = {}
+        self._plan = self._shared("plan", blob.token, blob)
         self._collections: list[Any] = []
         self._known: dict[tuple[str, ...], tuple[tuple[RootKey, ...], tuple[Any, ...]]] = {}
         self._carried: dict[int, tuple[Any, Any]] = {}
@@ -96,6 +110,14 @@ class _Lowering:
                 sizes.append(len(node.experiments))
         return Lowered(self._graph(), keys, sizes)
 
+    def _shared(self, name: str, digest: str, content: Any) -> Any:
+        """Return a reference to a node that holds something, which is made if it is not there."""
+        key = f"{name}-{digest}"
+        layer = self._layers.setdefault(name, {})
+        if key not in layer:
+            layer[key] = self._data(key, content)
+        return self._ref(key)
+
     def _input(self, node: Node) -> Any:
         from dask.delayed import delayed
 
@@ -105,10 +127,11 @@ class _Lowering:
         return self._task(node.key, given, self._ref(collection.key))
 
     def _root(self, node: Node) -> Any:
-        names = sorted(self._program.roots[node.name].unit.upstream)
-        refs = [self._ref(key) for key in node.upstream]
-        fields = departing(node.experiments[0], self._carry)
-        return self._task(node.key, run_root, self._plan, node.name, fields, names, *refs)
+        unit = alone(self._program.roots[node.name].unit, self._keys.standing(node.name).upstream)
+        code = self._shared("code", self._keys.code(node.name), Carried(unit, pickle_unit))
+        (fields,), elsewhere = self._fields(node)
+        refs = [self._ref(key) for key in (*node.upstream, *elsewhere)]
+        return self._task(node.key, run_root_alone, code, fields, elsewhere, *refs)
 
     def _experiments(self, node: Node) -> Any:
         known = self._known.get(node.upstream)
@@ -118,14 +141,34 @@ class _Lowering:
             known = tuple([asked[key] for key in node.upstream]), tuple([self._ref(key) for key in node.upstream])
             self._known[node.upstream] = known
         root_keys, refs = known
-        group = tuple([departing(experiment, self._carry) for experiment in node.experiments])
-        return self._task(node.key, run_node, self._plan, group, root_keys, *refs)
+        group, elsewhere = self._fields(node)
+        values = [self._ref(key) for key in elsewhere]
+        return self._task(node.key, run_node, self._plan, group, root_keys, elsewhere, *refs, *values)
 
-    def _carry(self, value: Any) -> Any:
-        """Return what stands for a value of the user's in tasks, the same for all that have it."""
+    def _fields(self, node: Node) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
+        """Return the fields of the experiments of a node, and the keys of the values that are nodes of their own."""
+        elsewhere: dict[str, None] = {}
+
+        def carry(name: str, value: Any) -> Any:
+            standin = self._standin(name, value)
+            if type(standin) is Elsewhere:
+                elsewhere[standin.key] = None
+            return standin
+
+        return tuple([departing(experiment, carry) for experiment in node.experiments]), tuple(elsewhere)
+
+    def _standin(self, name: str, value: Any) -> Any:
+        """Return what stands for a value of a parameter in tasks, the same for all that have it."""
+        if type(value) in (str, bytes) and len(value) < _SHARED_BYTES:
+            return value
         known = self._carried.get(id(value))
         if known is None:
-            known = self._carried[id(value)] = (value, Carried(value))
+            from dask.sizeof import sizeof
+
+            standin: Any = Carried(value)
+            if sizeof(value) > _SHARED_BYTES:
+                standin = Elsewhere(self._shared("value", self._keys.value(name, value), standin).key)
+            known = self._carried[id(value)] = (value, standin)
         return known[1]
 
     def _graph(self) -> HighLevelGraph:

@@ -7,12 +7,13 @@ one node; experiments that are bound together by stateful roots are one node in 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from daskresearch.graph.keys import PlanKeys
-from daskresearch.plan import WHOLE_CONFIG, Kind
+from daskresearch.plan import Kind
 from daskresearch.worker import Experiment, Group, Program, RootKey
 
 
@@ -81,22 +82,26 @@ def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: by
     plan = _digest(keys.digest, context)
     name = name_of_chain(program)
     traced: set[str] = set()
+    known: tuple[Any, tuple[str, ...]] = (None, ())
     for group in groups:
-        upstream: dict[str, None] = {}
+        upstream: list[tuple[str, ...]] = []
         for experiment in group:
-            for root in program.calls_reached:
-                key = experiment.root_key(root)
-                if key.key not in traced:
-                    traced.add(key.key)
-                    yield _root_node(program, root, key, experiment)
-                upstream[key.key] = None
+            if program.calls_reached and experiment.roots is not known[0]:
+                shared = [experiment.root_key(root) for root in program.calls_reached]
+                known = experiment.roots, tuple(dict.fromkeys([key.key for key in shared]))
+                for root, key in zip(program.calls_reached, shared, strict=True):
+                    if key.key not in traced:
+                        traced.add(key.key)
+                        yield _root_node(program, keys, root, key, experiment)
+            upstream.append(known[1])
         if program.is_lockstep:
-            key_text = _digest(plan, *[keys.experiment(one, plan).encode() for one in group]).hex()
-            yield Node(f"{name}-{key_text}", name, NodeKind.GROUP, tuple(upstream), group)
+            digest = _digest(plan, *[keys.experiment(one, plan).encode() for one in group])
+            together = tuple(dict.fromkeys(itertools.chain.from_iterable(upstream)))
+            yield Node(f"{name}-{digest.hex()}", name, NodeKind.GROUP, together, group)
         else:
-            for experiment in group:
-                key_text = keys.experiment(experiment, plan)
-                yield Node(f"{name}-{key_text}", name, NodeKind.EXPERIMENT, tuple(upstream), (experiment,))
+            for experiment, own in zip(group, upstream, strict=True):
+                key_text = f"{name}-{keys.experiment(experiment, plan)}"
+                yield Node(key_text, name, NodeKind.EXPERIMENT, own, (experiment,))
 
 
 def name_of_chain(program: Program) -> str:
@@ -105,13 +110,11 @@ def name_of_chain(program: Program) -> str:
     return "+".join([name for name in names if not name.startswith("save_")] or names) or "experiment"
 
 
-def _root_node(program: Program, name: str, key: RootKey, experiment: Experiment) -> Node:
+def _root_node(program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment) -> Node:
     root = program.roots[name]
     is_input = root.unit.kind is Kind.INPUT
-    upstream = [experiment.root_key(one).key for one in sorted(root.unit.upstream)]
-    values = experiment.values
-    if WHOLE_CONFIG not in root.reads:
-        values = {one: value for one, value in values.items() if one in root.reads}
+    upstream = [experiment.root_key(one).key for one in keys.standing(name).upstream]
+    values = root.values_read(experiment.values)
     kind = NodeKind.INPUT if is_input else NodeKind.ROOT
     return Node(key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),))
 

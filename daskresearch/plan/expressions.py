@@ -248,17 +248,17 @@ def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
     Examples
     --------
     >>> from daskresearch import O
-    >>> replaced([O("load")["x"], {"y": 5}], lambda part: 6 if part == 5 else part)
+    >>> replaced([O("load")["x"], {"y": 5}], lambda part: 6 if type(part) is int else part)
     [O('load')['x'], {'y': 6}]
     """
+    new = replace(value)
+    if new is not value:
+        return new
     if isinstance(value, Expression):
         names: tuple[str, ...] = type(value).__slots__
         slots = [getattr(value, name) for name in names]
         parts = [replaced(part, replace) for part in slots]
         return value if _are_same(parts, slots) else _expression_of(type(value), parts)
-    new = replace(value)
-    if new is not value:
-        return new
     if type(value) in (list, tuple):
         parts = [replaced(part, replace) for part in value]
         return value if _are_same(parts, value) else type(value)(parts)

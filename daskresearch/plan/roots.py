@@ -10,10 +10,10 @@ experiments of their group.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from daskresearch.plan.plan import Plan
-from daskresearch.plan.unit import Kind, Unit
+from daskresearch.plan.unit import WHOLE_CONFIG, Kind, Unit
 
 
 @final
@@ -35,6 +35,12 @@ class Root:
     reads: tuple[str, ...]
     is_steady: bool
     is_of_group: bool
+
+    def values_read(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values of a config that the root and its upstream roots read."""
+        if WHOLE_CONFIG in self.reads:
+            return values
+        return {name: value for name, value in values.items() if name in self.reads}
 
 
 def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:

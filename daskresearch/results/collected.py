@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,9 +41,11 @@ def frame_of(finished: Iterable[Finished], columns: Columns) -> pd.DataFrame:
     """
     store = MemoryStore(columns.variables)
     is_home = columns.home == process_token()
+    position = itertools.count()
     for node in finished if is_home else [node.portable() for node in finished]:
         for experiment, record in zip(node.experiments, node.records_in_order(), strict=True):
-            store.append(record, experiment.id, _config_of(experiment))
+            # a node that was known already may have another place in the domain of its research
+            store.append(record._replace(position=next(position)), experiment.id, _config_of(experiment))
     results = ResearchResults(store, columns.parameters)
     frame = results.df
     failures = results.failures

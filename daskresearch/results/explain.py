@@ -41,7 +41,8 @@ def difference(keys: Sequence[UnitKey], others: Sequence[UnitKey]) -> pd.DataFra
 
     here, there = _parts(keys), _parts(others)
     rows = []
-    for place in dict.fromkeys([*here, *there]):
+    units = list(dict.fromkeys([one.unit for one in (*keys, *others)]))
+    for place in sorted(dict.fromkeys([*here, *there]), key=lambda place: units.index(place[0])):
         one, other = here.get(place), there.get(place)
         if one is None or other is None or one.digest != other.digest:
             rows.append((*place[:3], one and one.text, other and other.text))

@@ -6,6 +6,7 @@ from daskresearch.worker.program import Program
 from daskresearch.worker.shared import Outcome, RootOutputs, RootTable
 from daskresearch.worker.task import (
     Blob,
+    Elsewhere,
     Group,
     Receipt,
     departing,
@@ -14,6 +15,7 @@ from daskresearch.worker.task import (
     run_groups,
     run_node,
     run_root,
+    run_root_alone,
 )
 from daskresearch.worker.travel import Carried
 
@@ -21,6 +23,7 @@ __all__ = [
     "Blob",
     "Carried",
     "Context",
+    "Elsewhere",
     "Experiment",
     "Finished",
     "Group",
@@ -37,4 +40,5 @@ __all__ = [
     "run_groups",
     "run_node",
     "run_root",
+    "run_root_alone",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from daskresearch.store.record import Record
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
-from daskresearch.worker.failure import failure_of
+from daskresearch.worker.failure import SharedFailure, failure_of
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 
 
@@ -74,7 +74,7 @@ def end(run: Running) -> None:
 def fail(step: Step, run: Running, exception: BaseException) -> None:
     """Mark the experiment failed in a step; raise at once when debugging."""
     if run.context.debug:
-        raise exception
+        raise exception.failure.exception if isinstance(exception, SharedFailure) else exception
     run.failures.append(failure_of(step.name, run.iteration, exception))
     run.broken.add(step.name)
     end(run)

@@ -107,7 +107,7 @@ class Program:
             plan.variables,
             frozenset(unit.name for unit in plan.units if unit.kind is Kind.INSTANCE),
             roots,
-            {name: _call_of(root.unit) for name, root in roots.items() if root.is_steady},
+            {name: call_of(root.unit) for name, root in roots.items() if root.is_steady},
             any(not root.is_steady for root in roots.values()),
             _reached([root for root in roots.values() if root.is_steady], n_iters),
         )
@@ -125,7 +125,7 @@ def _step(unit: Unit, root: Root | None) -> Step:
     is_steady = root is not None and root.is_steady
     return Step(
         name=unit.name,
-        call=_shared_call(unit) if is_steady else _call_of(unit),
+        call=_shared_call(unit) if is_steady else call_of(unit),
         record=_recorder(unit),
         schedule=None if unit.schedule.is_always else unit.schedule,
         upstream=unit.upstream,
@@ -147,7 +147,8 @@ def _shared_call(unit: Unit) -> Call:
     return call
 
 
-def _call_of(unit: Unit) -> Call:
+def call_of(unit: Unit) -> Call:
+    """Return the function that runs a unit in a running experiment and returns its output."""
     if unit.kind is Kind.SAVE:
         evaluate = evaluator(unit.kwargs["source"], unit.name)
         return (lambda run: copy.deepcopy(evaluate(run))) if unit.copies else evaluate

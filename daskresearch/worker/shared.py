@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, final
 from daskresearch.store.record import Failure
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
-from daskresearch.worker.program import Program
+from daskresearch.worker.program import Call, Program
 from daskresearch.worker.travel import can_travel
 
 
@@ -119,7 +119,8 @@ class RootOutputs:
         try:
             upstream = self._program.roots[name].unit.upstream
             inputs = {root: self.output(root, experiment) for root in upstream}
-            future.set_result(call_root(self._program, self._context, name, experiment, inputs))
+            call = self._program.root_calls[name]
+            future.set_result(call_root(name, call, self._context, experiment, inputs))
         except SharedFailure as shared:
             future.set_result(Outcome(failure=shared.failure))
         except BaseException as exception:
@@ -129,11 +130,11 @@ class RootOutputs:
             raise
 
 
-def call_root(program: Program, context: Context, name: str, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
+def call_root(name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
     """Return what comes of one call of a steady root with the outputs of its upstream roots."""
-    scope = Running(experiment, context, _NO_ROOTS, program.instances, (), key=experiment.group_key)
+    scope = Running(experiment, context, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
     scope.outputs.update(inputs)
-    return attempt(name, scope, program.root_calls[name])
+    return attempt(name, scope, call)
 
 
 def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcome:

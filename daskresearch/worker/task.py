@@ -6,7 +6,7 @@ A `Blob` carries the plan and context of a run. A process makes its program once
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, final
@@ -18,7 +18,7 @@ from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedR
 from daskresearch.worker.group import run_group
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.parcel import Finished, dump_records
-from daskresearch.worker.program import Program
+from daskresearch.worker.program import Call, Program, call_of
 from daskresearch.worker.shared import Outcome, RootOutputs, call_root, read_only
 from daskresearch.worker.travel import Carried
 
@@ -92,27 +92,32 @@ def run_batch(blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKe
     return Receipt(time.perf_counter() - start, n_groups, content)
 
 
-def run_node(blob: Blob, group: Sequence[Sequence[Any]], known: Sequence[RootKey], *outcomes: Outcome) -> Finished:
+def run_node(
+    blob: Blob, group: Sequence[Sequence[Any]], known: Sequence[RootKey], elsewhere: Sequence[str], *inputs: Any
+) -> Finished:
     """Run the experiments of one node of a graph: one, or a group in lock-step.
 
     Parameters
     ----------
     blob : Blob
     group : sequence of sequence
-        The fields of each `Experiment`, with values that may be `Carried`.
+        The fields of each `Experiment`, as `departing` makes them.
     known : sequence of RootKey
-        The roots whose outcomes follow.
-    *outcomes : Outcome
+        The roots whose outcomes are the first inputs.
+    elsewhere : sequence of str
+        The keys of the values that are the other inputs.
+    *inputs : Outcome or Carried
     """
     program, context, shared = _workplace(blob)
-    experiments = tuple([arrived(fields) for fields in group])
-    roots = _NodeRoots(dict(zip(known, outcomes, strict=True)), shared)
+    values = dict(zip(elsewhere, inputs[len(known) :], strict=True))
+    experiments = tuple([arrived(fields, values) for fields in group])
+    roots = _NodeRoots(dict(zip(known, inputs, strict=False)), shared)
     records = list(run_groups(program, [experiments], context, roots))
     return Finished(tuple([experiment._replace(roots=None) for experiment in experiments]), tuple(records))
 
 
 def run_root(blob: Blob, name: str, fields: Sequence[Any], names: Sequence[str], *inputs: Outcome) -> Outcome:
-    """Call a steady root with the outcomes of its upstream roots.
+    """Call a steady root of a plan with the outcomes of its upstream roots.
 
     Parameters
     ----------
@@ -120,17 +125,44 @@ def run_root(blob: Blob, name: str, fields: Sequence[Any], names: Sequence[str],
     name : str
         Of the unit.
     fields : sequence
-        Those of an `Experiment` that shares the call, with values that may be `Carried`.
+        Those of an `Experiment` that shares the call, as `departing` makes them.
     names : sequence of str
         The upstream roots, whose outcomes follow.
     *inputs : Outcome
     """
-    for outcome in inputs:
+    program, context, _ = _workplace(blob)
+    return _outcome_of(name, program.root_calls[name], context, arrived(fields), dict(zip(names, inputs, strict=True)))
+
+
+def run_root_alone(code: Carried, fields: Sequence[Any], elsewhere: Sequence[str], *inputs: Any) -> Outcome:
+    """Call a steady root that knows its upstream roots by number; equal keys are equal calls, of whichever plan.
+
+    Parameters
+    ----------
+    code : Carried
+        The unit.
+    fields : sequence
+        Those of an `Experiment` that shares the call, as `departing` makes them.
+    elsewhere : sequence of str
+        The keys of the values that are the last inputs.
+    *inputs : Outcome or Carried
+    """
+    unit = code.get()
+    if code.made is None:
+        code.made = call_of(unit)
+    n_outcomes = len(inputs) - len(elsewhere)
+    values = dict(zip(elsewhere, inputs[n_outcomes:], strict=True))
+    outcomes = {str(i): outcome for i, outcome in enumerate(inputs[:n_outcomes])}
+    return _outcome_of(unit.name, code.made, Context(), arrived(fields, values), outcomes)
+
+
+def _outcome_of(
+    name: str, call: Call, context: Context, experiment: Experiment, inputs: Mapping[str, Outcome]
+) -> Outcome:
+    for outcome in inputs.values():
         if outcome.failure is not None or not outcome.can_travel:
             return outcome
-    program, context, _ = _workplace(blob)
-    outputs = {upstream: outcome.output for upstream, outcome in zip(names, inputs, strict=True)}
-    return call_root(program, context, name, arrived(fields), outputs)
+    return call_root(name, call, context, experiment, {upstream: one.output for upstream, one in inputs.items()})
 
 
 def given(value: Any) -> Outcome:
@@ -138,23 +170,50 @@ def given(value: Any) -> Outcome:
     return Outcome(read_only(value))
 
 
-def departing(experiment: Experiment, carry: Any = Carried) -> tuple[Any, ...]:
-    """Return the fields of an experiment, with values carried that a scheduler could not unpickle."""
+@final
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A value that a task is handed by another node."""
+
+    key: str
+
+
+def departing(experiment: Experiment, carry: Callable[[str, Any], Any] | None = None) -> tuple[Any, ...]:
+    """Return the fields of an experiment, with values carried that a scheduler could not unpickle.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    carry : callable, optional
+        Gives what stands for a value of a parameter: a `Carried` or an `Elsewhere`. Default: the former.
+    """
     values = experiment.values
-    if not _PLAIN.issuperset(map(type, values.values())):
-        values = {name: value if type(value) in _PLAIN else carry(value) for name, value in values.items()}
-    return (*experiment[:4], values, *experiment[5:])
+    if (_PLAIN if carry is None else _SMALL).issuperset(map(type, values.values())):
+        return tuple(experiment)
+    carried = {
+        name: value if type(value) in _SMALL else Carried(value) if carry is None else carry(name, value)
+        for name, value in values.items()
+    }
+    return (*experiment[:4], carried, *experiment[5:])
 
 
-def arrived(fields: Sequence[Any]) -> Experiment:
-    """Return the experiment of fields that have travelled."""
+def arrived(fields: Sequence[Any], elsewhere: Mapping[str, Carried] | None = None) -> Experiment:
+    """Return the experiment of fields that have travelled, with the values that came apart from it."""
     experiment = Experiment._make(fields)
-    if Carried in set(map(type, experiment.values.values())):
-        values = {name: one.get() if type(one) is Carried else one for name, one in experiment.values.items()}
-        return experiment._replace(values=values)
-    return experiment
+    values = experiment.values
+    if _PLAIN.issuperset(map(type, values.values())):
+        return experiment
+    whole = {name: _value_of(value, elsewhere or {}) for name, value in values.items()}
+    return experiment._replace(values=whole)
 
 
+def _value_of(value: Any, elsewhere: Mapping[str, Carried]) -> Any:
+    if type(value) is Elsewhere:
+        value = elsewhere[value.key]
+    return value.get() if type(value) is Carried else value
+
+
+_SMALL = frozenset({bool, int, float, complex, type(None)})
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 

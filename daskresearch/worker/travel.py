@@ -41,6 +41,21 @@ def pickle_plan(plan_and_context: tuple[Plan, Any]) -> bytes:
         raise PickleError(f"the plan cannot be pickled for worker processes: {error}; use workers=1") from error
 
 
+def pickle_unit(unit: Unit) -> bytes:
+    """Return a pickled unit.
+
+    Raises
+    ------
+    PickleError
+        If it cannot be pickled; names it and the argument at fault.
+    """
+    try:
+        return dumps(unit)
+    except Exception:
+        _check_unit(unit)
+        raise
+
+
 def dumps(value: Any) -> bytes:
     """Pickle a value with the user's modules by value, or by name where that is impossible."""
     content: bytes

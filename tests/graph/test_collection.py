@@ -13,9 +13,10 @@ from typing import Any
 import dask
 import pandas as pd
 import pytest
+import scipy.stats
 from dask.utils import key_split
 
-from daskresearch import EC, EP, Domain, E, NumpySampler, O, Option, R, Research, S
+from daskresearch import EC, EP, Domain, E, Experiment, NumpySampler, O, Option, R, Research, S
 from daskresearch.errors import DomainError, HashError, OptionError, PlanError
 from tests.running import noted, saying
 
@@ -259,10 +260,10 @@ def test_layers_and_keys_carry_the_names_of_units():
     )
     graph = research.__dask_graph__()
     names = [key_split(key) for key in graph]
-    assert {name: names.count(name) for name in names} == {"plan": 1, "load": 2, "train+score": 4}
-    assert sorted(layer.partition("-")[0] for layer in graph.layers) == ["load", "plan", "train+score"]
+    assert {name: names.count(name) for name in names} == {"plan": 1, "code": 1, "load": 2, "train+score": 4}
+    assert sorted(layer.partition("-")[0] for layer in graph.layers) == ["code", "load", "plan", "train+score"]
     assert [key_split(key) for key in research.__dask_keys__()] == ["train+score"] * 4
-    assert len(research.__dask_graph__()) == research.preview().attrs["nodes"]
+    assert research.preview().attrs == {"experiments": 4, "nodes": 6}
 
 
 def test_a_graph_follows_the_values_that_units_read():
@@ -304,6 +305,37 @@ def test_values_beside_save_to_are_recorded_in_a_graph(scheduler):
 
     (frame,) = dask.compute(Research(domain=Option("x", [1, 2])).measure(S(), EC("x")), scheduler=scheduler)
     assert list(frame.loss) == [0.5, 1.0]
+
+
+# how it shows itself
+
+
+def test_a_research_shows_its_plan_and_what_it_saves_in_a_notebook():
+    research = Research("sweep", domain=Domain(a=[1, 2], b=[3, 4]))
+    research = research.add_callable("load", square, args=[EC("a")], root=True)
+    html = research.add_callable("train", pow, args=[O("load"), EC("b")], save_to="loss")._repr_html_()
+    for text in ("<svg", "sweep", "load", "train", "loss", "4 experiments", "2 of 8 calls saved"):
+        assert text in html
+    assert "square" in Experiment().square(2)._repr_html_()
+
+
+def test_what_cannot_run_yet_shows_itself_as_far_as_it_is_described():
+    endless = Research("open", domain=Option("x", NumpySampler("uniform"))).square(EC("x"), save_to="y")
+    wrong = Research("wrong").square(O("nowhere"), save_to="y")
+    large = Research("large", domain=Option("x", scipy.stats.norm()), n_configs=10**6).square(EC("x"), root=True)
+    for research in (endless, wrong, large, Research("empty")):
+        assert research.name in research._repr_html_()
+
+
+def test_a_picture_is_drawn_of_the_plan_or_of_tasks(tmp_path):
+    research = Research(domain=Option("x", range(100))).add_callable("load", square, args=[2], root=True)
+    research = research.add_callable("train", pow, args=[O("load"), EC("x")], save_to="loss")
+    assert "100" in research.visualize().svg
+    tasks = research.visualize(detail="tasks", most=5, filename=tmp_path / "tasks.svg").svg
+    assert "and 96 more nodes" in tasks
+    assert (tmp_path / "tasks.svg").read_text().startswith("<?xml")
+    with pytest.raises(OptionError, match="'units' or 'tasks'"):
+        research.visualize(detail="all")
 
 
 # refusals

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import dask
@@ -16,7 +18,10 @@ from tests.running import noted, saying
 
 Compute = Callable[[Research], pd.DataFrame]
 
-PLACES = ["in process", "threads", "two workers", "client", "graph", "graph in threads", "graph on client"]
+PLACES = [
+    "in process", "threads", "two workers", "client",
+    "graph", "graph in threads", "graph in processes", "graph on client",
+]  # fmt: skip
 
 
 def append(path: Any, text: Any) -> None:
@@ -29,6 +34,9 @@ def append(path: Any, text: Any) -> None:
 def compute(request: pytest.FixtureRequest) -> Compute:
     """Give what computes a research in each of the places where it can run."""
     place = request.param
+    if place == "graph in processes":
+        pool = request.getfixturevalue("pool")
+        return lambda research: dask.compute(research.options(seed=7), scheduler="processes", pool=pool)[0]
     if place.startswith("graph"):
         scheduler: Any = {"graph": "synchronous", "graph in threads": "threads"}.get(place)
         scheduler = scheduler or request.getfixturevalue("client")
@@ -39,6 +47,13 @@ def compute(request: pytest.FixtureRequest) -> Compute:
     if place == "client":
         options = {"scheduler": request.getfixturevalue("client")}
     return lambda research: research.run(bar=False, seed=7, **options).results.df
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Give two processes that stay."""
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -57,6 +72,11 @@ def draw(calls: str, random: np.random.Generator) -> float:
     """Note the call, and return a number."""
     append(calls, "draw")
     return float(random.random())
+
+
+def add_up(array: np.ndarray, *more: int) -> int:
+    """Return the sum of all."""
+    return int(array.sum()) + sum(more)
 
 
 def use(value: Any, *more: Any) -> str:
@@ -258,3 +278,37 @@ def test_a_large_argument_is_one_node_and_its_warning_names_it():
         graph = research.__dask_graph__()
     sizes = {key: len(pickle.dumps(task)) for key, task in dict(graph).items()}
     assert [key.partition("-")[0] for key, size in sizes.items() if size > 10_000] == ["plan"]
+
+
+def test_a_large_value_of_a_parameter_is_one_node():
+    arrays = [np.full(20_000, i) for i in range(2)]
+    research = Research(domain=Option("a", arrays) * Option("b", range(20)))
+    research = research.add_callable("first", lambda a: int(a[0]), args=[EC("a")], root=True)
+    research = research.add_callable("total", add_up, args=[EC("a"), EC("b"), O("first")], save_to="t")
+    sizes = {key: len(pickle.dumps(task)) for key, task in dict(research.__dask_graph__()).items()}
+    assert sorted([key.partition("-")[0] for key, size in sizes.items() if size > 10_000]) == ["value"] * 2
+    expected = [20_000 * a + b + a for a in range(2) for b in range(20)]
+    for scheduler in ("synchronous", "threads"):
+        assert list(dask.compute(research, scheduler=scheduler)[0].t) == expected
+
+
+def test_large_values_reach_a_cluster(client):
+    arrays = [np.full(20_000, i) for i in range(2)]
+    research = Research(domain=Option("a", arrays) * Option("b", [1, 2]))
+    research = research.add_callable("first", lambda a: int(a[0]), args=[EC("a")], root=True)
+    research = research.add_callable("total", add_up, args=[EC("a"), EC("b"), O("first")], save_to="t")
+    assert list(dask.compute(research, scheduler=client)[0].t) == [1, 2, 20_002, 20_003]
+    assert list(research.compute(scheduler=client).t) == [1, 2, 20_002, 20_003]
+
+
+def test_researches_that_share_a_root_do_not_disturb_each_other_on_a_cluster(calls, client):
+    base = Research(domain=Option("a", [1, 2])).add_callable(load, args=[calls, "x"], root=True)
+    again = Research(domain=Option("c", [1])).add_callable("get", load, args=[calls, "x"], root=True)
+    one = base.add_callable("use", load, args=[calls, O("load")], root=True).use(O("use"), EC("a"), save_to="used")
+    two = again.add_callable("use", load, args=[calls, O("get")], root=True).use(O("use"), EC("c"), save_to="used")
+    futures = [client.compute(research) for research in (one, two)]
+    frames = [future.result() for future in futures]
+    assert list(frames[0].used) == ["('x', 1)", "('x', 2)"]
+    assert list(frames[1].used) == ["('x', 1)"]
+    keys = [set(dict(research.__dask_graph__())) for research in (one, two)]
+    assert sorted(key.partition("-")[0] for key in keys[0] & keys[1]) == ["code", "code", "use"]
