@@ -135,7 +135,8 @@ class Collection(ABC):
         pandas.DataFrame
             One row a unit: ``unit``, ``calls_plain``, ``calls`` and ``saved``, the share of calls that need not be
             made; items count as the calls of generators. NA where only a generator's end tells. The numbers of
-            ``experiments`` and of ``nodes`` of the graph (without those that only hold the plan) are in its ``attrs``.
+            ``experiments`` and of ``nodes`` of the graph are in its ``attrs``; nodes that only hold the plan, and those
+            of Dask collections that units were given, are left out.
 
         Raises
         ------
@@ -225,6 +226,9 @@ class Collection(ABC):
 
     def to_delayed(self) -> list[Delayed]:
         """Return one Delayed an experiment, in domain order, whose value is the table of its rows.
+
+        Computed together with the research they share its experiments, where the research itself as an argument of
+        `dask.delayed` would be computed again.
 
         Examples
         --------

@@ -126,7 +126,8 @@ def build(prepared: Preparation, owner: Any) -> LazyGraph:
     warn_of_large_arguments(prepared.job.plan)
     folder = temporary_folder(owner) if prepared.uses_folder else ""
     token = token_of(prepared)
-    carried = Carried((prepared.plan, prepared.context(folder)), pickle_plan)
+    apart = frozenset(prepared.program.calls_reached)
+    carried = Carried((prepared.plan, replace(prepared.context(folder), apart=apart)), pickle_plan)
     context = _context_of(prepared, folder)
     blob = Blob(hashlib.blake2b(prepared.keys.digest + context, digest_size=16).hexdigest(), carried)
     lowered = lower(_traced(prepared, context), prepared.program, prepared.keys, blob)

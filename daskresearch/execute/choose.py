@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -122,10 +123,11 @@ def distributed_executor(
         If the processes cannot be started.
     """
     from daskresearch.execute.clusters import end_tasks, private_client, replace_dead_workers
-    from daskresearch.execute.distributed import DistributedExecutor
+    from daskresearch.execute.distributed import DistributedExecutor, roots_apart
     from daskresearch.worker.travel import pickle_plan
 
-    content = pickle_plan((plan, context))
+    apart = frozenset(roots_apart(program, whole_groups=whole_groups))
+    content = pickle_plan((plan, replace(context, apart=apart)))
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
         return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups)

@@ -85,9 +85,7 @@ class DistributedExecutor:
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._slots = workers or max(1, sum(client.nthreads().values()))
-        self._shared_roots = [
-            name for name in program.calls_reached if not (whole_groups and program.roots[name].is_of_group)
-        ]
+        self._shared_roots = roots_apart(program, whole_groups=whole_groups)
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
         self._roots: RootTable[Future[Any] | Outcome] = RootTable()
 
@@ -176,7 +174,8 @@ class DistributedExecutor:
                 outcome = self._call(name, experiment, outcomes)
                 self._roots.put(key, outcome)
             outcomes[key] = outcome
-        return outcomes
+        needed = {experiment.root_key(name) for name in self._program.calls_needed if name in self._shared_roots}
+        return {key: outcome for key, outcome in outcomes.items() if key in needed}
 
     def _call(
         self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
@@ -185,23 +184,25 @@ class DistributedExecutor:
         root = self._program.roots[name]
         unit = root.unit
         if unit.kind is Kind.INPUT:
-            return self._computed(unit)
+            return self._computed(unit, experiment.root_key(name).key)
         upstream = sorted(unit.upstream)
         inputs = [outcomes[experiment.root_key(one)] for one in upstream]
-        needed = experiment._replace(values=root.values_read(experiment.values), roots=None)
+        own = {name: experiment.root_key(name)}
+        needed = experiment._replace(values=root.values_read(experiment.values), roots=own)
         return self._client.submit(
             run_root, self._blob, name, departing(needed), upstream, *inputs,
             key=self._key(name), pure=False, priority=10,
         )  # fmt: skip
 
-    def _computed(self, unit: Unit) -> Future[Any] | Outcome:
+    def _computed(self, unit: Unit, key: str) -> Future[Any] | Outcome:
         """Return the value of a Dask collection that units were given, or its failure."""
         function: Any = unit.function
         future = self._client.compute(function.collection)
         error = future.exception()  # waits for the end
         if error is None:
             return self._client.submit(given, future, key=self._key("given"), pure=False)
-        return Outcome(failure=Failure(unit.name, 0, error, "".join(traceback.format_exception(error))))
+        failure = Failure(unit.name, 0, error, "".join(traceback.format_exception(error)))
+        return Outcome(failure=failure, origin=key)
 
     def _receipt(self, future: Future[Any]) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
@@ -220,10 +221,22 @@ class DistributedExecutor:
         for key, future in self._roots.items():
             if not isinstance(future, Outcome) and future.status == "error":
                 failure = Failure(key.key.rpartition("-")[0], 0, ClusterError(text), f"{text}\n{death}")
-                self._roots.put(key, Outcome(failure=failure))
+                self._roots.put(key, Outcome(failure=failure, origin=key.key))
 
     def _key(self, name: str) -> str:
         return f"{name}-{uuid.uuid4().hex}"
+
+
+def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
+    """Return the steady roots that are tasks of their own: all but those that a group draws where it runs.
+
+    Parameters
+    ----------
+    program : Program
+    whole_groups : bool
+        Whether groups come whole.
+    """
+    return [name for name in program.calls_reached if not (whole_groups and program.roots[name].is_of_group)]
 
 
 def _same(blob: Blob) -> Blob:

@@ -86,6 +86,12 @@ def is_users(module: str | None) -> bool:
     return getattr(loaded, "__spec__", None) is None or any([is_users_path(module, folder) for folder in folders])
 
 
+def is_users_scope(scope: Mapping[str, Any]) -> bool:
+    """Return whether these globals are of a module of the user's, or of text that was run."""
+    name = scope.get("__name__")
+    return is_users(name) or vars(sys.modules[str(name)]) is not scope
+
+
 def is_users_code(value: Any) -> bool:
     """Return whether a function or class counts by its content: the user's, or one that a library made while running.
 
@@ -97,11 +103,9 @@ def is_users_code(value: Any) -> bool:
     """
     module = value.__module__
     if isinstance(value, types.FunctionType):
-        if is_users(value.__globals__.get("__name__")):
+        if is_users_scope(value.__globals__):
             return True
-        if value.__closure__ is None and "<" not in value.__qualname__:
-            return not isinstance(module, str) or is_users(module)
-    elif isinstance(module, str) and not value.__flags__ & _HEAP_TYPE:
+    elif not value.__flags__ & _HEAP_TYPE:
         return False
     return not isinstance(module, str) or is_users(module) or not _is_found(value, module)
 
@@ -111,7 +115,7 @@ def _is_found(value: Any, module: str) -> bool:
     for name in value.__qualname__.split("."):
         found = getattr(found, "__dict__", {}).get(name)
         found = getattr(found, "__func__", found)
-    return found is value
+    return found is value or getattr(found, "fget", None) is value
 
 
 def home_of(value: Any, name: str | None) -> str | None:
@@ -187,7 +191,7 @@ def code_content(code: types.CodeType) -> bytes:
             steps.append((one.opcode, one.argval if one.opcode in _NAMES else one.arg))
     flags = code.co_flags & 0xFFFF  # those above are of the file: its imports from __future__
     numbers = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags, sys.version_info[:2])
-    names = (code.co_varnames, code.co_freevars, code.co_cellvars)
+    names = (code.co_varnames, code.co_freevars, code.co_cellvars, sorted({*code.co_names} - _PLACES))
     texts = [repr(steps), repr(code.co_exceptiontable), repr(numbers), repr(names)]
     if "__doc__" in code.co_names:
         texts += map(_constant, code.co_consts[:1])

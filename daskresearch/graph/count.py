@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 from daskresearch.domain import AUXILIARY, Config, Entry, IterParams, Node, iterate
 from daskresearch.graph.cells import n_distinct
@@ -93,7 +93,8 @@ class Counts:
     n_groups : int, optional
         How many groups run in lock-step; 0 if there is no need for any.
     n_nodes : int, optional
-        Nodes of the unbatched graph that compute something; those that hold the plan are left out.
+        Nodes of the unbatched graph that compute something: without those that hold the plan, and what the Dask
+        collections that units were given are made of.
     n_iters : int, optional
         Iterations of each experiment.
     calls_plain, calls : Mapping of str to int
@@ -142,7 +143,8 @@ def count(
             calls[name] = counter.n_cells(root)
     n_groups = experiments.n_groups if program.is_lockstep else 0
     chains = n_groups if program.is_lockstep else size
-    nodes = [chains, *[calls[name] for name in reached if name in calls], *_inputs(program)]
+    # a collection that units were given is one node, whatever it is made of
+    nodes = [chains, *[calls.get(name, 1) for name in reached]]
     n_nodes = None if None in nodes else sum([n for n in nodes if n is not None])
     return Counts(size, n_groups, n_nodes, n_iters, plain, calls)
 
@@ -151,14 +153,6 @@ def _times(number: int | None, times: int | None) -> int | None:
     if number == 0 or times == 0:
         return 0
     return None if number is None or times is None else number * times
-
-
-def _inputs(program: Program) -> Iterator[int]:
-    """Yield the number of nodes of each Dask collection that units were given, with the one that hands it over."""
-    for root in program.roots.values():
-        if root.unit.kind is Kind.INPUT:
-            function: Any = root.unit.function
-            yield 1 + function.n_nodes
 
 
 class _Counter:

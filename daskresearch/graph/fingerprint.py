@@ -48,6 +48,7 @@ from daskresearch.graph.code import (
     framed,
     is_users,
     is_users_code,
+    is_users_scope,
     library_content,
     location_of,
     members_of,
@@ -62,7 +63,6 @@ __all__ = ["PLAIN", "Fingerprints", "combined", "short_text"]
 
 _FORMAT = b"2"
 _SHORT = 1_024
-_DRAFT_DEPTH = 1
 
 
 @final
@@ -124,12 +124,12 @@ class Fingerprints:
 class _Listing:
     """The parts that are reached from one start."""
 
-    def __init__(self, arrays: Memory, names: dict[str, int] | None = None, *, draft_depth: int = 0) -> None:
+    def __init__(self, arrays: Memory, names: dict[str, int] | None = None, *, is_draft: bool = False) -> None:
         self.parts: list[Part] = []
         self.has_arrays = False
         self._arrays = arrays
         self._names = names
-        self._draft_depth = draft_depth
+        self._is_draft = is_draft
         self._in_code = False
         self._labels: dict[int, str] = {}
         self._n_labelled: dict[str, int] = {}
@@ -150,10 +150,8 @@ class _Listing:
             self._in_code = True
             while self._queue:
                 label, reached = self._queue.popleft()
-                if isinstance(reached, types.FunctionType):
-                    self._describe_function(label, reached)
-                else:
-                    self._describe_members(label, reached)
+                is_function = isinstance(reached, types.FunctionType)
+                (self._describe_function if is_function else self._describe_members)(label, reached)
         except RecursionError:
             raise HashError(type(value).__qualname__, "it is nested too deep") from None
         return content
@@ -183,8 +181,10 @@ class _Listing:
             content = framed(b"#", hashlib.sha256(content).digest())
         self._alive.append(value)
         if self._reach == depth:
-            self._forget(n_members)
             self._closed[address] = content
+            while len(self._members) > n_members:
+                member, (number, _) = self._members.popitem()
+                self._closed[member] = framed(b"&", content, b"%d" % (number - n_members))
         else:
             self._members[address] = len(self._members), self._reach
         self._reach = min(outer, self._reach) if depth else 0
@@ -202,10 +202,6 @@ class _Listing:
         self._reach = min(self._reach, reach)
         return framed(b"^", b"%d" % distance)
 
-    def _forget(self, n_members: int) -> None:
-        while len(self._members) > n_members:
-            self._members.popitem()
-
     def _content_of_kind(self, value: Any, kind: type) -> bytes:
         if kind is list or kind is tuple:
             return self._sequence(kind.__name__, value)
@@ -219,7 +215,7 @@ class _Listing:
         if is_array(value) or is_frame(value):
             return self._array(value, kind)
         if isinstance(value, enum.Enum):
-            number = b"%d" % value.value if isinstance(value, enum.Flag) else b""
+            number = b"%d" % value._value_ if isinstance(value, enum.Flag) else b""
             return framed(b"e", self._code(kind), str(value.name).encode(), number)
         if kind is types.ModuleType:
             name = value.__name__
@@ -245,18 +241,16 @@ class _Listing:
         tags = [kind.__name__[:1].encode() + b"s"]
         if kind is not set and kind is not frozenset:
             tags += [self._code(kind), self._inside("", values.__reduce_ex__(4)[2:])]
-        if self._draft_depth:
-            return framed(*tags, *sorted(map(self._draft, values)))
-        if not PLAIN.issuperset(map(type, values)):
+        if self._is_draft:
+            values = [one if type(one) in PLAIN else type(one) for one in values]
+        elif not PLAIN.issuperset(map(type, values)):
             values = sorted(values, key=self._draft)  # labels and distances must not depend on the order
         return framed(*tags, *sorted([self._inside("{...}", one) for one in values]))
 
     def _draft(self, value: Any) -> bytes:
-        """Return what orders the values of a set, from a look at them that does not go deep into further sets."""
-        if self._draft_depth > _DRAFT_DEPTH and type(value) not in PLAIN:
-            return type(value).__qualname__.encode()
+        """Return what orders the values of a set, from a look at it that does not go into further sets."""
         try:
-            return _Listing(self._arrays, draft_depth=self._draft_depth + 1).content(value)
+            return _Listing(self._arrays, is_draft=True).content(value)
         except HashError:
             return b""
 
@@ -321,7 +315,7 @@ class _Listing:
 
     def _label(self, value: Any, name: str) -> bytes:
         self._n_links += 1
-        if self._draft_depth:
+        if self._is_draft:
             return framed(b"f", encoded(name), draft_of(value))
         label = self._labels.get(id(value))
         if label is None:
@@ -346,7 +340,7 @@ class _Listing:
         elif function.__closure__:
             closure = closure_of(function)
             pieces += self._behind(label, closure, closure, code, "closure")
-        if is_users(scope.get("__name__")):
+        if is_users_scope(scope):
             reads = reads_of(code)
             read = {name: scope[name] for name in reads.globals if name in scope}
             if reads.imports:

@@ -24,13 +24,6 @@ class Given:
         """Return the value of the collection."""
         return self.collection.compute()
 
-    @property
-    def n_nodes(self) -> int:
-        """How many nodes the graph of the collection, and what puts its parts together, have."""
-        from dask.delayed import delayed
-
-        return len(delayed(self.collection).__dask_graph__())
-
     def __reduce__(self) -> tuple[Any, ...]:
         return Given, ()
 
@@ -44,7 +37,7 @@ def with_inputs(plan: Plan) -> Plan:
     >>> from daskresearch import Research
     >>> research = Research().add_callable("total", sum, args=[dask.delayed([1, 2], name="numbers")], save_to="total")
     >>> [unit.name for unit in with_inputs(research.plan).units]
-    ['numbers', 'total']
+    ['numbers-...', 'total']
     """
     if "dask" not in sys.modules:
         return plan
@@ -106,8 +99,9 @@ def _is_collection(value: Any) -> bool:
 
 
 def _name_of(collection: Any) -> str:
-    key = getattr(collection, "key", None)
-    if isinstance(key, str):
-        return key
-    keys = repr(collection.__dask_keys__()).encode()
-    return f"{type(collection).__name__.lower()}-{hashlib.blake2b(keys, digest_size=16).hexdigest()}"
+    """Return the name of the unit of a collection: what it is, and a short hash of its keys."""
+    from dask.utils import key_split
+
+    keys = collection.__dask_keys__()
+    name = key_split(keys[0]) if len(keys) == 1 and isinstance(keys[0], str) else type(collection).__name__.lower()
+    return f"{name}-{hashlib.blake2b(repr(keys).encode(), digest_size=4).hexdigest()}"

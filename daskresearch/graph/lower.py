@@ -131,7 +131,7 @@ class _Lowering:
         code = self._shared("code", self._keys.code(node.name), Carried(unit, pickle_unit))
         (fields,), elsewhere = self._fields(node)
         refs = [self._ref(key) for key in (*node.upstream, *elsewhere)]
-        return self._task(node.key, run_root_alone, code, fields, elsewhere, *refs)
+        return self._task(node.key, run_root_alone, node.key, code, fields, elsewhere, *refs)
 
     def _experiments(self, node: Node) -> Any:
         known = self._known.get(node.upstream)

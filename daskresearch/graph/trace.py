@@ -87,9 +87,10 @@ def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: by
         upstream: list[tuple[str, ...]] = []
         for experiment in group:
             if program.calls_reached and experiment.roots is not known[0]:
-                shared = [experiment.root_key(root) for root in program.calls_reached]
-                known = experiment.roots, tuple(dict.fromkeys([key.key for key in shared]))
-                for root, key in zip(program.calls_reached, shared, strict=True):
+                needed = [experiment.root_key(root).key for root in program.calls_needed]
+                known = experiment.roots, tuple(dict.fromkeys(needed))
+                for root in program.calls_reached:
+                    key = experiment.root_key(root)
                     if key.key not in traced:
                         traced.add(key.key)
                         yield _root_node(program, keys, root, key, experiment)

@@ -5,7 +5,7 @@ from daskresearch.plan.named import EC, EP, E, O, R, S
 from daskresearch.plan.plan import Plan, check_complete, plan_of
 from daskresearch.plan.roots import Root, roots_of
 from daskresearch.plan.schedule import Schedule
-from daskresearch.plan.unit import RESERVED_VARIABLES, WHOLE_CONFIG, Kind, Unit, name_of, variables_of
+from daskresearch.plan.unit import RESERVED_VARIABLES, WHOLE_CONFIG, Kind, Unit, name_of, variables_of, whole_experiments
 
 __all__ = [
     "EC",
@@ -31,4 +31,5 @@ __all__ = [
     "replaced",
     "roots_of",
     "variables_of",
+    "whole_experiments",
 ]

@@ -11,7 +11,7 @@ from daskresearch.errors import PlanError, near_miss
 from daskresearch.plan.display import plan_html
 from daskresearch.plan.expressions import expressions_in
 from daskresearch.plan.named import EC, EP, E, O, R, S
-from daskresearch.plan.unit import Kind, Unit, reads_of_experiment
+from daskresearch.plan.unit import Kind, Unit, whole_experiments
 
 _ROOT_READS = ("random", "iteration", "config")
 
@@ -130,17 +130,12 @@ def _check_parameter(unit: Unit, name: str, parameters: Collection[str]) -> None
 
 
 def _check_root_arguments(unit: Unit) -> None:
-    inside: set[int] = set()
-    for part in expressions_in(unit.arguments):
-        what = reads_of_experiment(part)
-        if what in _ROOT_READS:
-            inside.add(id(part._children()[0]))
-        bare = isinstance(part, E) and part._name is None and id(part) not in inside
-        if bare or isinstance(part, (EP, S, R)):
-            raise PlanError(
-                f"root unit {unit.name!r} uses {part!r}, which belongs to one experiment; a root may use the "
-                f"config, other roots, E().random, E().iteration and E().config"
-            )
+    own = [part for part in expressions_in(unit.arguments) if isinstance(part, (EP, S, R))]
+    for part in (*whole_experiments(unit, *_ROOT_READS), *own):
+        raise PlanError(
+            f"root unit {unit.name!r} uses {part!r}, which belongs to one experiment; a root may use the "
+            f"config, other roots, E().random, E().iteration and E().config"
+        )
 
 
 def _check_root_upstream(unit: Unit, plan: Plan) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -108,6 +108,16 @@ def reads_of_experiment(part: Expression) -> str | None:
     if isinstance(part, Attribute) and isinstance(part._owner, E) and part._owner._name is None:
         return part._name
     return None
+
+
+def whole_experiments(unit: Unit, *attributes: str) -> Iterator[E]:
+    """Yield each ``E()`` among a unit's arguments of which more is asked than these attributes."""
+    inside: set[int] = set()
+    for part in expressions_in(unit.arguments):
+        if reads_of_experiment(part) in attributes:
+            inside.add(id(part._children()[0]))
+        if isinstance(part, E) and part._name is None and id(part) not in inside:
+            yield part
 
 
 def variables_of(unit: str, save_to: Any, save_output_dict: bool) -> str | tuple[str, ...] | None:

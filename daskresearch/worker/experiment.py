@@ -73,6 +73,9 @@ class SharedRoots(Protocol):
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that the experiment shares, or raise what the call raised."""
 
+    def check(self, name: str, experiment: Experiment) -> None:
+        """Raise what the call raised whose output the experiment shares."""
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class Context:
         Columns of the table that no variable may be named like.
     folder : str
         Where the folders of experiments are made.
+    apart : frozenset of str
+        The steady roots that are called apart from the experiments, of which only those outputs come that are needed.
     tick : callable, optional
         Called after each iteration.
     results : callable, optional
@@ -105,6 +110,7 @@ class Context:
     in_threads: bool = True
     parameters: frozenset[str] = frozenset()
     folder: str = ""
+    apart: frozenset[str] = frozenset()
     tick: Callable[[], object] | None = None
     results: Callable[[], Any] | None = None
 

@@ -18,10 +18,13 @@ from daskresearch.plan import (
     expressions_in,
     holds_containers,
     roots_of,
+    whole_experiments,
 )
 from daskresearch.worker.experiment import Running, check_variable
 
 EXHAUSTED = object()
+
+_OF_EXPERIMENT = ("random", "iteration", "config", "id", "last")
 
 Call = Callable[[Running], Any]
 Recorder = Callable[[Running, Any], None]
@@ -80,6 +83,9 @@ class Program:
         Whether groups of experiments must run together.
     calls_reached : tuple of str
         The steady roots that experiments may come to in this number of iterations, each behind those it uses.
+    calls_needed : tuple of str
+        Those of them whose outputs experiments need; the others only feed roots, and experiments need to know no more
+        than whether they failed.
     """
 
     steps: tuple[Step, ...]
@@ -90,12 +96,16 @@ class Program:
     root_calls: dict[str, Call]
     is_lockstep: bool
     calls_reached: tuple[str, ...]
+    calls_needed: tuple[str, ...]
 
     @classmethod
     def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
         """Return the program of a complete plan for a number of iterations, if that is known."""
         roots = roots_of(plan, n_iters)
-        steps = tuple(_step(unit, roots.get(unit.name)) for unit in plan.units if unit.kind is not Kind.DUMP)
+        reached = _reached([root for root in roots.values() if root.is_steady], n_iters)
+        needed = _needed(plan, roots, reached)
+        units = [unit for unit in plan.units if unit.kind is not Kind.DUMP]
+        steps = tuple(_step(unit, roots.get(unit.name), is_needed=unit.name in needed) for unit in units)
         segments: list[list[Step]] = []
         for step in steps:
             if not segments or (step.root is None) != (segments[-1][0].root is None):
@@ -109,7 +119,8 @@ class Program:
             roots,
             {name: call_of(root.unit) for name, root in roots.items() if root.is_steady},
             any(not root.is_steady for root in roots.values()),
-            _reached([root for root in roots.values() if root.is_steady], n_iters),
+            reached,
+            needed,
         )
 
 
@@ -121,16 +132,27 @@ def _reached(roots: Sequence[Root], n_iters: int | None) -> tuple[str, ...]:
     return tuple(root.unit.name for root in roots if root.unit.name in wanted)
 
 
-def _step(unit: Unit, root: Root | None) -> Step:
+def _needed(plan: Plan, roots: Mapping[str, Root], reached: Sequence[str]) -> tuple[str, ...]:
+    others = [unit for unit in plan.units if unit.name not in roots or not roots[unit.name].is_steady]
+    if any(list(whole_experiments(unit, *_OF_EXPERIMENT)) for unit in others):
+        return tuple(reached)  # E().outputs has them all
+    used = {name for unit in others for name in unit.upstream}
+    fed = {name for root in reached for name in roots[root].unit.upstream}
+    saved = {name for name in reached if roots[name].unit.saves or roots[name].unit.saves_dict}
+    return tuple(name for name in reached if name in used or name in saved or name not in fed)
+
+
+def _step(unit: Unit, root: Root | None, *, is_needed: bool) -> Step:
     is_steady = root is not None and root.is_steady
+    shared = _shared_call(unit) if is_needed else _shared_check(unit)
     return Step(
         name=unit.name,
-        call=_shared_call(unit) if is_steady else call_of(unit),
+        call=shared if is_steady else call_of(unit),
         record=_recorder(unit),
         schedule=None if unit.schedule.is_always else unit.schedule,
         upstream=unit.upstream,
         root=None if is_steady else root,
-        keeps_output=unit.kind is not Kind.SAVE,
+        keeps_output=unit.kind is not Kind.SAVE and (is_needed or not is_steady),
         copies=unit.copies and unit.is_root,
     )
 
@@ -145,6 +167,11 @@ def _shared_call(unit: Unit) -> Call:
         return copy.deepcopy(output) if unit.copies else output
 
     return call
+
+
+def _shared_check(unit: Unit) -> Call:
+    name = unit.name
+    return lambda run: run.shared.check(name, run.experiment)
 
 
 def call_of(unit: Unit) -> Call:

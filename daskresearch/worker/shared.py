@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
@@ -22,15 +22,24 @@ class Outcome:
     """What came of a root's call: its output, its failure, or the word that it could not leave its process.
 
     The arrays of the output are read-only wherever it arrives; see `read_only`.
+
+    Attributes
+    ----------
+    output : object
+    failure : Failure, optional
+    can_travel : bool
+    origin : str
+        The key of the call that failed, which may be one upstream.
     """
 
     output: Any = None
     failure: Failure | None = None
     can_travel: bool = True
+    origin: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.failure is not None:
-            return Outcome, (None, portable(self.failure), True)
+            return Outcome, (None, portable(self.failure), True, self.origin)
         return (_arrived, (self.output,)) if can_travel(self.output) else (Outcome, (None, None, False))
 
     def get(self) -> Any:
@@ -91,9 +100,11 @@ class RootOutputs:
         self._context = context
         self._lock = threading.Lock()
         self._outcomes: RootTable[Future[Outcome]] = RootTable()
+        self._failed: dict[str, Failure] = {}
 
     def learn(self, known: dict[RootKey, Outcome]) -> None:
         """Take over outcomes that were computed elsewhere; what cannot travel is computed here when it is asked for."""
+        self._failed |= failures_by_origin(known.values())
         for key, outcome in known.items():
             if outcome.can_travel and self._outcomes.get(key) is None:
                 future: Future[Outcome] = Future()
@@ -115,6 +126,13 @@ class RootOutputs:
                 self._compute(name, experiment, future)
         return future.result().get()
 
+    def check(self, name: str, experiment: Experiment) -> None:
+        """Raise `SharedFailure` if the call that an experiment shares has failed."""
+        if name not in self._context.apart:
+            self.output(name, experiment)
+        elif (failure := self._failed.get(experiment.root_key(name).key)) is not None:
+            raise SharedFailure(failure)
+
     def _compute(self, name: str, experiment: Experiment, future: Future[Outcome]) -> None:
         try:
             upstream = self._program.roots[name].unit.upstream
@@ -128,6 +146,11 @@ class RootOutputs:
                 self._outcomes.drop(experiment.root_key(name))
             future.set_exception(exception)
             raise
+
+
+def failures_by_origin(outcomes: Iterable[Outcome]) -> dict[str, Failure]:
+    """Return the failures among outcomes, each by the key of the call that failed."""
+    return {outcome.origin: outcome.failure for outcome in outcomes if outcome.failure is not None}
 
 
 def call_root(name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
@@ -152,6 +175,8 @@ def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcom
 class _NoRoots:
     def output(self, name: str, experiment: Experiment) -> Any:
         raise LookupError(f"root {name!r} is not among the inputs of another root")
+
+    check = output
 
 
 _NO_ROOTS = _NoRoots()

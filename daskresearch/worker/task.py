@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, final
 
@@ -15,11 +15,12 @@ import cloudpickle
 
 from daskresearch.store.record import Record
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
+from daskresearch.worker.failure import SharedFailure
 from daskresearch.worker.group import run_group
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.parcel import Finished, dump_records
 from daskresearch.worker.program import Call, Program, call_of
-from daskresearch.worker.shared import Outcome, RootOutputs, call_root, read_only
+from daskresearch.worker.shared import Outcome, RootOutputs, call_root, failures_by_origin, read_only
 from daskresearch.worker.travel import Carried
 
 Group = tuple[Experiment, ...]
@@ -131,14 +132,18 @@ def run_root(blob: Blob, name: str, fields: Sequence[Any], names: Sequence[str],
     *inputs : Outcome
     """
     program, context, _ = _workplace(blob)
-    return _outcome_of(name, program.root_calls[name], context, arrived(fields), dict(zip(names, inputs, strict=True)))
+    experiment = arrived(fields)
+    outcomes = dict(zip(names, inputs, strict=True))
+    return _outcome_of(name, experiment.root_key(name).key, program.root_calls[name], context, experiment, outcomes)
 
 
-def run_root_alone(code: Carried, fields: Sequence[Any], elsewhere: Sequence[str], *inputs: Any) -> Outcome:
+def run_root_alone(key: str, code: Carried, fields: Sequence[Any], elsewhere: Sequence[str], *inputs: Any) -> Outcome:
     """Call a steady root that knows its upstream roots by number; equal keys are equal calls, of whichever plan.
 
     Parameters
     ----------
+    key : str
+        Of the call.
     code : Carried
         The unit.
     fields : sequence
@@ -153,16 +158,18 @@ def run_root_alone(code: Carried, fields: Sequence[Any], elsewhere: Sequence[str
     n_outcomes = len(inputs) - len(elsewhere)
     values = dict(zip(elsewhere, inputs[n_outcomes:], strict=True))
     outcomes = {str(i): outcome for i, outcome in enumerate(inputs[:n_outcomes])}
-    return _outcome_of(unit.name, code.made, Context(), arrived(fields, values), outcomes)
+    return _outcome_of(unit.name, key, code.made, Context(), arrived(fields, values), outcomes)
 
 
 def _outcome_of(
-    name: str, call: Call, context: Context, experiment: Experiment, inputs: Mapping[str, Outcome]
+    name: str, key: str, call: Call, context: Context, experiment: Experiment, inputs: Mapping[str, Outcome]
 ) -> Outcome:
     for outcome in inputs.values():
         if outcome.failure is not None or not outcome.can_travel:
             return outcome
-    return call_root(name, call, context, experiment, {upstream: one.output for upstream, one in inputs.items()})
+    outputs = {upstream: one.output for upstream, one in inputs.items()}
+    outcome = call_root(name, call, context, experiment, outputs)
+    return outcome if outcome.failure is None else replace(outcome, origin=key)
 
 
 def given(value: Any) -> Outcome:
@@ -223,6 +230,7 @@ class _NodeRoots:
 
     def __init__(self, known: Mapping[RootKey, Outcome], shared: RootOutputs) -> None:
         self._known = {key: outcome for key, outcome in known.items() if outcome.can_travel}
+        self._failed = failures_by_origin(self._known.values())
         self._shared = shared
 
     def output(self, name: str, experiment: Experiment) -> Any:
@@ -233,6 +241,12 @@ class _NodeRoots:
             self._shared.learn(self._known)
             return self._shared.output(name, experiment)
         return outcome.get()
+
+    def check(self, name: str, experiment: Experiment) -> None:
+        """Raise `SharedFailure` if the call that an experiment shares has failed."""
+        failure = self._failed.get(experiment.root_key(name).key)
+        if failure is not None:
+            raise SharedFailure(failure)
 
 
 Workplace = tuple[Program, Context, RootOutputs]

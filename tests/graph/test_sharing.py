@@ -312,3 +312,47 @@ def test_researches_that_share_a_root_do_not_disturb_each_other_on_a_cluster(cal
     assert list(frames[1].used) == ["('x', 1)"]
     keys = [set(dict(research.__dask_graph__())) for research in (one, two)]
     assert sorted(key.partition("-")[0] for key in keys[0] & keys[1]) == ["code", "code", "use"]
+
+
+def test_experiments_take_only_the_root_outputs_that_their_units_use():
+    research = (
+        Research(domain=Option("a", [1, 2]))
+        .add_callable("load", use, args=[1], root=True)
+        .add_callable("split", use, args=[O("load")], root=True)
+        .add_callable("encode", use, args=[O("split")], root=True)
+        .add_callable("train", use, args=[O("encode"), EC("a")], save_to="y")
+    )
+    graph = dict(research.__dask_graph__())
+    (encode,) = [key for key in graph if key.startswith("encode-")]
+    for key in research.__dask_keys__():
+        assert [one for one in graph[key].dependencies if not one.startswith("plan-")] == [encode]
+    saved = research.save(O("split"), "split")
+    graph = dict(saved.__dask_graph__())
+    names = {one.partition("-")[0] for key in saved.__dask_keys__() for one in graph[key].dependencies}
+    assert names == {"plan", "split", "encode"}
+
+
+def test_the_root_that_failed_is_named_although_others_stand_between(compute):
+    research = (
+        Research(domain=Option("a", [1, 2]))
+        .add_callable("load", use, args=[1], root=True)
+        .add_callable("split", divmod, args=[1, 0], root=True, x=1)
+        .add_callable("clean", use, args=[O("split"), O("load")], root=True)
+        .add_callable("encode", use, args=[O("clean")], root=True)
+        .add_callable("train", use, args=[O("encode"), EC("a")], save_to="y")
+        .add_callable("other", use, args=[EC("a")], save_to="other")
+    )
+    frame = compute(research)
+    assert list(frame.other) == ["(1,)", "(2,)"]
+    failures = frame.attrs.get("failures")
+    units = [one["unit"] for one in failures] if failures else list(research.results.failures.unit)
+    assert units == ["split"] * 2
+
+
+def test_the_experiment_as_a_whole_has_the_outputs_of_all_roots(compute):
+    def see(experiment: Any) -> str:
+        return "+".join(experiment.outputs)
+
+    research = Research(domain=Option("a", [1, 2])).add_callable("load", use, args=[1], root=True)
+    research = research.add_callable("split", use, args=[O("load")], root=True).see(E(), save_to="seen")
+    assert list(compute(research).seen) == ["load+split"] * 2
