@@ -17,6 +17,17 @@ How to read the table:
 - *target* bounds ours if it has a unit, else the ratio; or it says how much more than the floor ours may be. *met* is
   empty where there is no target.
 - *growth* is how many times longer the most experiments take than the number before, here and in a plain loop.
+- *fingerprint*: what stands for a function or an array in keys. Code that was seen before is known by its code object;
+  *never seen* is a function that was written just now. 2 ms a MB are 500 MB/s. The floor digests the code, the defaults
+  and the one global that it is told of, or the bytes of the array.
+- *graph*: from a research to its Dask graph, of functions written in a notebook, for two parameters and a shared root.
+  *As it is sent* goes on to the bytes that a Client makes of the graph, and *sent* counts these bytes. The floor has a
+  task for each config with a number for a name: no ids, no keys by content, no table.
+- *load* and its branches are so much work as takes one core about so long; how much is found out once, so that ours and
+  the floor do the same. The floor loads once and forks, so that its branches find the loaded in their memory and need
+  no scheduler. More than one load in a run breaks the workload.
+- *sweep*: folds, then principal components, then classifiers, with one thread a process. Both ratios are to loops on
+  one core that split and reduce no more often than ours.
 - *kB beyond results* are no times, but the most memory that is held at any moment of a run, less that of its results
   (see the module `memory`). The floor is our own run over fewer experiments, or over a smaller domain.
 

@@ -26,13 +26,19 @@ from benchmarks.floors_shared import (
 from benchmarks.measure import Row, Sizes, Target, WrongRowsError, in_turn
 from benchmarks.workloads import check_table
 from daskresearch import EC, Domain, O, Research
+from daskresearch.graph import lower, trace
 from daskresearch.graph.fingerprint import Fingerprints, combined
+from daskresearch.lazy import uncollected
+from daskresearch.options import RunOptions
+from daskresearch.preparation import Job, Preparation
+from daskresearch.worker import Blob, Carried
 
 if TYPE_CHECKING:
     from dask._expr import Expr
     from dask.highlevelgraph import HighLevelGraph
 
 _BY_HAND, _DELAYED, _SET = "tasks by hand", "dask.delayed", "loop and set"
+_MOST_OTHERS = 5
 _CODE, _SHA = "digest of its code by hand", "hashlib.sha256"
 
 
@@ -66,6 +72,7 @@ def graph(sizes: Sizes) -> list[Row]:
     _check_graphs(min(n, 1_000), n)
     functions: dict[str, Callable[[], object]] = {
         "ours": lambda: _research(n).__dask_graph__(),
+        "traced": _traced_and_lowered(n),
         _BY_HAND: partial(graph_by_hand, n),
         _DELAYED: partial(graph_of_delayed, n_delayed),
     }
@@ -76,8 +83,9 @@ def graph(sizes: Sizes) -> list[Row]:
     to_send = in_turn({"ours": partial(_sent, n), _BY_HAND: partial(_sent_by_hand, n)}, sizes.n_long_rounds)
     text = f"graph of {n:,} experiments"
     return [
-        Row(text, a_node["ours"], a_node[_BY_HAND], "µs a node", _BY_HAND, Target(15)),
-        Row(text, a_node["ours"], a_node[_DELAYED], "µs a node", f"{_DELAYED}, {n_delayed:,} nodes"),
+        Row(f"{text}, traced and lowered", a_node["traced"], a_node[_BY_HAND], "µs a node", _BY_HAND, Target(15)),
+        Row(f"{text}, from the domain on", times_s["ours"], times_s[_BY_HAND], "s", _BY_HAND, Target(4)),
+        Row(f"{text}, from the domain on", a_node["ours"], a_node[_DELAYED], "µs a node", f"{_DELAYED}, {n_delayed:,}"),
         Row(f"{text}, as it is sent", to_send["ours"], to_send[_BY_HAND], "s", _BY_HAND, Target(4)),
         Row(f"{text}, sent", _sent(n) / n, _sent_by_hand(n) / n, "bytes a task", _BY_HAND, Target(500)),
     ]
@@ -119,6 +127,20 @@ def _research(n_experiments: int) -> Research:
     root, branch = [_copy(function, notebook) for function in (shared, combine)]
     research = Research(domain=Domain(a=a, b=b)).add_callable("shared", root, root=True)
     return research.add_callable("combine", branch, args=[O("shared"), EC("a"), EC("b")], save_to="output")
+
+
+def _traced_and_lowered(n_experiments: int) -> Callable[[], object]:
+    """Return what makes a graph of experiments that are there, with their configs, ids and seeds."""
+    research = _research(n_experiments)
+    prepared = Preparation(Job(research.plan, research.domain), RunOptions(seed=1))
+    groups = list(prepared.groups(research.domain, remembers=False))
+
+    def make() -> object:
+        with uncollected():  # as where a research makes its graph
+            nodes = trace(prepared.program, prepared.keys, groups)
+            return lower(nodes, prepared.program, prepared.keys, Blob("plan", Carried(prepared.plan)))
+
+    return make
 
 
 def _with_loads(n_experiments: int) -> Research:
@@ -187,7 +209,7 @@ def _check_other(what: str, digest: bytes, others: Sequence[bytes]) -> None:
 
 
 def _check_graphs(n_run: int, n_nodes: int) -> None:
-    """See that graphs give the same outputs, and that ours has as many tasks, and one more for the plan."""
+    """See that graphs give the same outputs, and that ours has as many tasks and few beside them, as for the plan."""
     import dask
     from dask.local import get_sync
 
@@ -196,11 +218,14 @@ def _check_graphs(n_run: int, n_nodes: int) -> None:
     expected = [(a, b, output) for (a, b), output in zip(itertools.product(*small_values(n_run)), outputs, strict=True)]
     (frame,) = dask.compute(_research(n_run), scheduler="sync")
     check_table(frame.drop(columns="iteration"), ["a", "b", "output"], expected, n_run)
-    n_ours, n_by_hand, n_delayed = [
-        len(made) for made in (_research(n_nodes).__dask_graph__(), graph_by_hand(n_nodes), graph_of_delayed(n_run))
-    ]
-    if (n_ours - 1, n_by_hand, n_delayed) != (n_nodes + 1, n_nodes + 1, n_run + 1):
-        raise WrongRowsError(f"graphs of {n_ours}, {n_by_hand} and {n_delayed} tasks, not of one for each experiment")
+    layers = _research(n_nodes).__dask_graph__().layers
+    sizes = {name.rpartition("-")[0]: len(layer) for name, layer in layers.items()}
+    own = {name: sizes[name] for name in ("shared", "combine")}
+    if own != {"shared": 1, "combine": n_nodes} or sum(sizes.values()) > n_nodes + _MOST_OTHERS:
+        raise WrongRowsError(f"a graph of {sizes} tasks, not of one for each experiment and one that they share")
+    n_tasks = [len(made) - 1 for made in (graph_by_hand(n_nodes), graph_of_delayed(n_run))]
+    if n_tasks != [n_nodes, n_run]:
+        raise WrongRowsError(f"floors of {n_tasks} tasks, not of {[n_nodes, n_run]}")
 
 
 def _check_preview(n_configs: int) -> None:

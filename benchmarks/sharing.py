@@ -74,7 +74,7 @@ def sweep(sizes: Sizes) -> list[Row]:
         _LOOP: partial(sweep_loop, n_samples),
     }
     try:
-        with threadpool_limits(1):  # the workers of ours have this limit too, and other numbers of threads round otherwise
+        with threadpool_limits(1):  # as in the workers of ours: more threads would round in another way
             expected = sweep_loop(n_samples)
             for name in (_ALONE, _IN_TWO):
                 check_table(functions[name]().drop(columns="iteration"), [*SWEEP, "accuracy"], expected, len(expected))

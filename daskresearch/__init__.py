@@ -3,8 +3,9 @@
 from daskresearch.domain import Alias, Domain, NumpySampler, Option
 from daskresearch.execute.clusters import shutdown
 from daskresearch.plan import EC, EP, E, O, R, S
-from daskresearch.research import Experiment, Research
+from daskresearch.research import Research
 from daskresearch.results import ResearchResults
+from daskresearch.vocabulary import Experiment
 
 __version__ = "0.1.0"
 

@@ -19,7 +19,7 @@ from daskresearch.graph.count import as_frame
 from daskresearch.lazy import LazyGraph, build, counts_of, first_nodes, token_of
 from daskresearch.options import UNSET
 from daskresearch.preparation import Preparation
-from daskresearch.results.collected import Columns, frame_of
+from daskresearch.collected import Columns, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

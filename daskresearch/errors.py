@@ -84,6 +84,21 @@ class PictureError(ResearchError, RuntimeError):
     """A picture that cannot be written as asked."""
 
 
+class FailedExperimentsWarning(UserWarning):
+    """Some experiments of a computed research have failed, so that rows are missing from its table."""
+
+
+def failed_text(n_failed: int, n_experiments: int, unit: str, exception: BaseException, where: str) -> str:
+    """Return the text of the warning that experiments have failed.
+
+    Examples
+    --------
+    >>> failed_text(1, 3, "train", ValueError("no"), "results.failures")
+    "1 of 3 experiments failed, the first in unit 'train' by ValueError('no'); see results.failures"
+    """
+    return f"{n_failed} of {n_experiments} experiments failed, the first in unit {unit!r} by {exception!r}; see {where}"
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty text.
 

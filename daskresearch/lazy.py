@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import PlanError
 from daskresearch.graph import Counts, Experiments, Node, count, lower, lower_rows, trace, warn_of_large_arguments
 from daskresearch.preparation import Preparation
-from daskresearch.results.collected import Columns, rows_of
+from daskresearch.collected import Columns, rows_of
 from daskresearch.session import refuse_live_results, temporary_folder
 from daskresearch.worker import Blob, Carried
 from daskresearch.worker.travel import pickle_plan, process_token
@@ -66,6 +68,18 @@ def token_of(prepared: Preparation) -> bytes:
     iterated = (prepared.seed, prepared.options.branches, prepared.iter_params(prepared.job.domain))
     pieces = prepared.keys.digest + _context_of(prepared) + repr(iterated).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(pieces, digest_size=16).digest()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from going through a growing graph again and again, of which nothing is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _context_of(prepared: Preparation, folder: str = "") -> bytes:
@@ -130,6 +144,7 @@ def build(prepared: Preparation, owner: Any) -> LazyGraph:
     carried = Carried((prepared.plan, replace(prepared.context(folder), apart=apart)), pickle_plan)
     context = _context_of(prepared, folder)
     blob = Blob(hashlib.blake2b(prepared.keys.digest + context, digest_size=16).hexdigest(), carried)
-    lowered = lower(_traced(prepared, context), prepared.program, prepared.keys, blob)
+    with uncollected():
+        lowered = lower(_traced(prepared, context), prepared.program, prepared.keys, blob)
     columns = Columns(prepared.parameters, prepared.job.plan.variables, process_token())
     return LazyGraph(lowered.graph, tuple(lowered.keys), tuple(lowered.sizes), columns, token)

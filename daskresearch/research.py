@@ -1,24 +1,25 @@
-"""The user's face: `Research`, a domain and a plan that can be run, and `Experiment`, a plan alone."""
+"""The user's face: `Research`, a domain and a plan that can be run, or computed as a Dask collection."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, final
 
 from daskresearch.collection import Collection, takes_whole_graph
 from daskresearch.counts import as_count
 from daskresearch.domain import Domain, draw_seed
-from daskresearch.errors import OptionError, PlanError, ResearchError
+from daskresearch.errors import FailedExperimentsWarning, OptionError, PlanError, ResearchError, failed_text
 from daskresearch.graph import Counts
 from daskresearch.lazy import LazyGraph, counts_of
 from daskresearch.options import UNSET, RunOptions
-from daskresearch.plan import Kind, Plan, R, Schedule, expressions_in, plan_of
+from daskresearch.plan import Plan, R, Schedule, expressions_in, with_all_roots
 from daskresearch.preparation import DomainUpdate, Job, Preparation
 from daskresearch.results import ResearchResults
-from daskresearch.session import Session
-from daskresearch.vocabulary import Vocabulary
+from daskresearch.session import Monitor, Session
+from daskresearch.vocabulary import Experiment, Vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,58 +27,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10_000
 """The most configs that are gone through for a repr."""
-
-
-@final
-class Experiment(Vocabulary):
-    """A plan by itself, for several researches to share.
-
-    Examples
-    --------
-    >>> from daskresearch import EC, Experiment, Option, Research
-    >>> experiment = Experiment().pow(EC("x"), 2, save_to="square")
-    >>> research = Research(domain=Option("x", [3]), experiment=experiment)
-    >>> list(research.run(bar=False).results.df.square)
-    [9]
-    """
-
-    def __init__(self) -> None:
-        self._plan = Plan()
-        self._namespaces: tuple[Any, ...] = ()
-
-    def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
-        new = copy(self)
-        new._plan, new._namespaces = plan, namespaces
-        return new
-
-    def _repr_html_(self) -> str:
-        return self._plan._repr_html_()
-
-    def __repr__(self) -> str:
-        return f"<Experiment: {' -> '.join(unit.name for unit in self._plan.units)}>"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Monitor:
-    """What can be seen of a run, at any time."""
-
-    _session: Session
-
-    @property
-    def n_finished(self) -> int:
-        """How many experiments have ended, failed ones too."""
-        return len(self._session.results)
-
-    @property
-    def n_failed(self) -> int:
-        """How many experiments have failed."""
-        return self._session.n_failed
-
-    @property
-    def exceptions(self) -> pd.DataFrame:
-        """The failures so far; see `ResearchResults.failures`."""
-        return self._session.results.failures
 
 
 @final
@@ -331,7 +280,12 @@ class Research(Vocabulary, Collection):
         Returns
         -------
         pandas.DataFrame
-            As ``results.df``; failures are in `results`, too.
+            As ``results.df``.
+
+        Warns
+        -----
+        FailedExperimentsWarning
+            If experiments have failed, so that rows are missing; ``results.failures`` tells why.
 
         Raises
         ------
@@ -356,11 +310,16 @@ class Research(Vocabulary, Collection):
         chosen = RunOptions.of({"bar": False, "seed": self._lazy_seed}, self._defaults, options)
         self._session = session = Session(self._checked_job(), chosen)
         session.run()
-        return session.results.df
+        results = session.results
+        if session.n_failed:
+            first = results.failures.iloc[0]
+            text = failed_text(session.n_failed, len(results), first["unit"], first["exception"], "results.failures")
+            warnings.warn(text, FailedExperimentsWarning, stacklevel=2)
+        return results.df
 
     def _checked_job(self) -> Job:
         """Return what is to run, if there is anything."""
-        plan = _all_roots(self._plan) if self._pure else self._plan
+        plan = with_all_roots(self._plan) if self._pure else self._plan
         if not plan.units:
             raise PlanError("the research has no units; add one, as by add_callable")
         return replace(self._job, plan=plan)
@@ -437,21 +396,3 @@ class Research(Vocabulary, Collection):
         size = self._job.size
         n_experiments = "endless" if size is None else str(size)
         return f"<Research {self._name!r}: {n_experiments} experiments of {units or 'no units'}>"
-
-
-def _all_roots(plan: Plan) -> Plan:
-    """Return the plan with every callable a root whose arguments allow it."""
-    units = []
-    known: set[str] = set()
-    for unit in plan.units:
-        promoted = replace(unit, is_root=True)
-        can = unit.kind is Kind.CALLABLE and unit.upstream <= known
-        if can and not unit.is_root:
-            try:
-                plan_of([promoted])
-            except PlanError:
-                can = False
-        units.append(promoted if can else unit)
-        if units[-1].is_root:
-            known.add(unit.name)
-    return Plan(tuple(units))

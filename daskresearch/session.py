@@ -10,8 +10,8 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError
@@ -24,6 +24,9 @@ from daskresearch.progress import Bar, Progress, Silent
 from daskresearch.results import ResearchResults
 from daskresearch.store import MemoryStore
 from daskresearch.worker import Context, Group
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +195,29 @@ class Session:
             raise DomainError(f"parameters {sorted(recorded)} of the new domain are variables already; rename them")
         self._prepared.check_end(domain)
         return domain
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """What can be seen of a run, at any time."""
+
+    _session: Session
+
+    @property
+    def n_finished(self) -> int:
+        """How many experiments have ended, failed ones too."""
+        return len(self._session.results)
+
+    @property
+    def n_failed(self) -> int:
+        """How many experiments have failed."""
+        return self._session.n_failed
+
+    @property
+    def exceptions(self) -> pd.DataFrame:
+        """The failures so far; see `ResearchResults.failures`."""
+        return self._session.results.failures
 
 
 @final

@@ -6,8 +6,9 @@ import builtins
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from types import FrameType, ModuleType
-from typing import Any, Self
+from typing import Any, Self, final
 
 from daskresearch.errors import PlanError, near_miss
 from daskresearch.plan import Expression, Kind, O, Plan, Schedule, Unit, expressions_in, name_of, variables_of
@@ -58,6 +59,8 @@ class Vocabulary(ABC):
             without `func` is the method of an instance that was added before. A name that is taken gets ``_1``,
             ``_2``, ...
         func : callable, optional
+            A bound method stays bound to its one object for all experiments of a process; `add_instance` makes an
+            object for each.
         args : sequence or Expression, optional
             Positional arguments; named expressions in them are evaluated at each call, and lists, dicts and sets
             are handed out as new ones.
@@ -265,6 +268,35 @@ class Vocabulary(ABC):
             return method(name, function, **kwargs)
 
         return add
+
+
+@final
+class Experiment(Vocabulary):
+    """A plan by itself, for several researches to share.
+
+    Examples
+    --------
+    >>> from daskresearch import EC, Experiment, Option, Research
+    >>> experiment = Experiment().pow(EC("x"), 2, save_to="square")
+    >>> research = Research(domain=Option("x", [3]), experiment=experiment)
+    >>> list(research.run(bar=False).results.df.square)
+    [9]
+    """
+
+    def __init__(self) -> None:
+        self._plan = Plan()
+        self._namespaces: tuple[Any, ...] = ()
+
+    def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
+        new = copy(self)
+        new._plan, new._namespaces = plan, namespaces
+        return new
+
+    def _repr_html_(self) -> str:
+        return self._plan._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"<Experiment: {' -> '.join(unit.name for unit in self._plan.units)}>"
 
 
 def _find(name: str, frame: FrameType, namespaces: tuple[Any, ...], words: Sequence[str]) -> Callable[..., Any]:

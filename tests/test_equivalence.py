@@ -95,6 +95,7 @@ def test_random_plans_give_the_rows_of_the_plain_loop(place: str, spec: RunSpec)
     assert rows_of(spec, PLACES[place]) == as_reference(spec)
 
 
+@pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 @settings(FAST, max_examples=60)
 @given(spec=runs())
 def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:
@@ -102,6 +103,7 @@ def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, sp
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 @settings(THOROUGH)
 @given(spec=runs())
 def test_many_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:

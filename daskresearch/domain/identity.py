@@ -51,4 +51,4 @@ def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
 def _joined(texts: list[tuple[str, str]], config: Config) -> str:
     """Return the texts ``key_value``, sorted by key as in BatchFlow, joined by ``-``, with repetition and updates."""
     items = sorted([*texts, ("repetition", str(config.repetition)), ("updates", str(config.updates))])
-    return "-".join([f"{name}_{text}" for name, text in items])
+    return "-".join(["_".join(item) for item in items])

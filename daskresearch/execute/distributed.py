@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import queue
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES = 64_000
 _TEND_EACH_S = 3
+_LOOK_EACH_S = 1
 
 
 @final
@@ -88,6 +90,9 @@ class DistributedExecutor:
         self._shared_roots = roots_apart(program, whole_groups=whole_groups)
         self._name = "+".join(step.name for step in self._program.steps) or "experiment"
         self._roots: RootTable[Future[Any] | Outcome] = RootTable()
+        self._n_out: dict[str, int] = {}
+        self._places: dict[str, str] = {}
+        self._seen_until = 0.0
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
         """Yield the records batch by batch, those of suspects at the end."""
@@ -159,10 +164,24 @@ class DistributedExecutor:
                 for name, value in experiment.values.items():
                     check_values(name, [value])
             raise
-        return self._client.submit(
+        # inputs would draw all batches to the worker that has these already
+        address = self._least_busy() if known else None
+        future = self._client.submit(
             run_batch, self._blob, groups, BUDGET_S, list(known), *known.values(),
-            key=self._key(self._name), pure=False,
+            key=self._key(self._name), pure=False, workers=address, allow_other_workers=address is not None,
         )  # fmt: skip
+        if address is not None:
+            self._n_out[address] += 1
+            self._places[str(future.key)] = address
+        return future
+
+    def _least_busy(self) -> str | None:
+        """Return the worker that has the fewest batches of this run."""
+        now = time.monotonic()
+        if now > self._seen_until:
+            self._seen_until = now + _LOOK_EACH_S
+            self._n_out = {address: self._n_out.get(address, 0) for address in self._client.nthreads()}
+        return min(self._n_out, key=self._n_out.__getitem__, default=None)
 
     def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future[Any] | Outcome]:
         """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
@@ -208,6 +227,9 @@ class DistributedExecutor:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
+        address = self._places.pop(str(future.key), None)
+        if address in self._n_out:
+            self._n_out[address] -= 1
         try:
             receipt: Receipt = future.result()
             return receipt

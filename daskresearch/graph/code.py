@@ -198,6 +198,7 @@ def code_content(code: types.CodeType) -> bytes:
     return "\n".join(texts).encode("utf-8", "surrogatepass")
 
 
+@functools.lru_cache(maxsize=64)  # content and names are asked for one after the other
 def _instructions(code: types.CodeType) -> list[dis.Instruction]:
     return [one for one in dis.get_instructions(code) if one.opname not in {"EXTENDED_ARG", "CACHE"}]
 

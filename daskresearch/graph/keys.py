@@ -22,6 +22,7 @@ from daskresearch.worker import Experiment, RootKey
 
 _SIZE = 16
 _REMEMBERED = 10_000
+_ABSENT = object()
 
 Reads = tuple[str, ...]
 
@@ -86,7 +87,7 @@ class PlanKeys:
         self._firsts = self._first_names()
         self._all_reads = tuple(sorted({name for root in roots.values() for name in root.reads}))
         self._sets: dict[str, dict[str, RootKey]] = {}
-        self._texts: dict[int, str] = {}
+        self._begun: dict[tuple[int, bytes], Any] = {}
         self._known: dict[tuple[str, str], RootKey] = {}
         self._known_of_group: dict[tuple[str, str], RootKey] = {}
         self._group_key = b""
@@ -143,16 +144,14 @@ class PlanKeys:
             self._group_key = experiment.group_key
             self._known_of_group.clear()
             self._sets.clear()
-            self._texts.clear()
-        full = experiment.full()
-        content = self.content(full, self._all_reads, self._order[0])
+            self._begun.clear()
+        content = self.content(experiment.full(), self._all_reads, self._order[0])
         keys = self._sets.get(content)
         if keys is None:
             if len(self._sets) > _REMEMBERED:
                 self._sets.clear()
-                self._texts.clear()
-            keys = self._sets[content] = self._keys_of_roots(experiment, full)
-            self._texts[id(keys)] = _text_of(keys)
+                self._begun.clear()
+            keys = self._sets[content] = self._keys_of_roots(experiment, experiment.full())
         return keys
 
     def _keys_of_roots(self, experiment: Experiment, full: Mapping[str, Any]) -> dict[str, RootKey]:
@@ -216,11 +215,14 @@ class PlanKeys:
             content: Any = sorted(values.items())
         else:
             content = self.content(values, tuple(sorted(values)), "")
-        roots = ""
-        if experiment.roots:
-            roots = self._texts.get(id(experiment.roots)) or _text_of(experiment.roots)
-        text = repr((experiment.id, experiment.key, content, roots))
-        return hashlib.blake2b(_encoded(text), digest_size=_SIZE, key=context).hexdigest()
+        # experiments that share all roots share the beginning of the hash
+        begun = self._begun.get((id(experiment.roots), context))
+        if begun is None:
+            begun = hashlib.blake2b(_encoded(_text_of(experiment.roots)), digest_size=_SIZE, key=context)
+            self._begun[id(experiment.roots), context] = begun
+        digest = begun.copy()
+        digest.update(_encoded(repr((experiment.id, experiment.key, content))))
+        return digest.hexdigest()
 
     def units(self, experiment: Experiment) -> Iterator[UnitKey]:
         """Yield the key of each unit in an experiment, with all that it is made of."""
@@ -256,6 +258,9 @@ class PlanKeys:
 
     def content(self, full: Mapping[str, Any], reads: Reads, reader: str) -> str:
         """Return a text that is the same for configs with the same content under these names, and for no others."""
+        plain = [full.get(name, _ABSENT) for name in reads]
+        if PLAIN.issuperset(map(type, plain)):
+            return repr(plain)  # the names go without saying: they are those of the reader
         names = _names_in(full, reads)
         return repr(
             [(name, self._value_content(name, full[name], reader)) if name in full else (name,) for name in names]
@@ -275,8 +280,8 @@ class PlanKeys:
             raise error.inside(who) from None
 
 
-def _text_of(roots: Mapping[str, RootKey]) -> str:
-    return repr([tuple(key) for key in roots.values()])
+def _text_of(roots: Mapping[str, RootKey] | None) -> str:
+    return repr([tuple(key) for key in (roots or {}).values()])
 
 
 def _owner_text(owner: bytes, unit: Unit) -> str:

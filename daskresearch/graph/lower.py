@@ -23,6 +23,7 @@ from daskresearch.worker import (
     RootKey,
     departing,
     given,
+    is_small,
     run_node,
     run_root_alone,
 )
@@ -147,6 +148,8 @@ class _Lowering:
 
     def _fields(self, node: Node) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
         """Return the fields of the experiments of a node, and the keys of the values that are nodes of their own."""
+        if all([is_small(one.values) for one in node.experiments]):  # noqa: PD011  (no frame)
+            return tuple([tuple(one) for one in node.experiments]), ()
         elsewhere: dict[str, None] = {}
 
         def carry(name: str, value: Any) -> Any:

@@ -3,9 +3,17 @@
 from daskresearch.plan.expressions import Expression, evaluator, expressions_in, holds_containers, replaced
 from daskresearch.plan.named import EC, EP, E, O, R, S
 from daskresearch.plan.plan import Plan, check_complete, plan_of
-from daskresearch.plan.roots import Root, roots_of
+from daskresearch.plan.roots import Root, roots_of, with_all_roots
 from daskresearch.plan.schedule import Schedule
-from daskresearch.plan.unit import RESERVED_VARIABLES, WHOLE_CONFIG, Kind, Unit, name_of, variables_of, whole_experiments
+from daskresearch.plan.unit import (
+    RESERVED_VARIABLES,
+    WHOLE_CONFIG,
+    Kind,
+    Unit,
+    name_of,
+    variables_of,
+    whole_experiments,
+)
 
 __all__ = [
     "EC",
@@ -32,4 +40,5 @@ __all__ = [
     "roots_of",
     "variables_of",
     "whole_experiments",
+    "with_all_roots",
 ]

@@ -9,10 +9,11 @@ experiments of their group.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
-from daskresearch.plan.plan import Plan
+from daskresearch.errors import PlanError
+from daskresearch.plan.plan import Plan, plan_of
 from daskresearch.plan.unit import WHOLE_CONFIG, Kind, Unit
 
 
@@ -82,3 +83,21 @@ def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
             is_steady = is_steady and before is not None and before.unit.schedule.runs_at(0, is_last=n_iters == 1)
         roots[unit.name] = Root(unit, tuple(sorted(reads[unit.name])), is_steady, draws[unit.name])
     return roots
+
+
+def with_all_roots(plan: Plan) -> Plan:
+    """Return the plan with every callable a root whose arguments allow it."""
+    units = []
+    known: set[str] = set()
+    for unit in plan.units:
+        promoted = replace(unit, is_root=True)
+        can = unit.kind is Kind.CALLABLE and unit.upstream <= known
+        if can and not unit.is_root:
+            try:
+                plan_of([promoted])
+            except PlanError:
+                can = False
+        units.append(promoted if can else unit)
+        if units[-1].is_root:
+            known.add(unit.name)
+    return Plan(tuple(units))

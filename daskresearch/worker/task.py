@@ -195,13 +195,18 @@ def departing(experiment: Experiment, carry: Callable[[str, Any], Any] | None = 
         Gives what stands for a value of a parameter: a `Carried` or an `Elsewhere`. Default: the former.
     """
     values = experiment.values
-    if (_PLAIN if carry is None else _SMALL).issuperset(map(type, values.values())):
+    if is_small(values) or (carry is None and _PLAIN.issuperset(map(type, values.values()))):
         return tuple(experiment)
     carried = {
         name: value if type(value) in _SMALL else Carried(value) if carry is None else carry(name, value)
         for name, value in values.items()
     }
     return (*experiment[:4], carried, *experiment[5:])
+
+
+def is_small(values: Mapping[str, Any]) -> bool:
+    """Return whether all values of a config are numbers and the like, which travel as they are."""
+    return _SMALL.issuperset(map(type, values.values()))
 
 
 def arrived(fields: Sequence[Any], elsewhere: Mapping[str, Carried] | None = None) -> Experiment:

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import threading
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -122,7 +123,7 @@ class Carried:
     def of_bytes(cls, content: bytes) -> Carried:
         """Return what arrives: a value that is still bytes."""
         arrived = cls(None)
-        arrived._content, arrived._has_value, arrived.has_arrived = content, False, True
+        arrived._content, arrived._has_value, arrived.has_arrived = _opened(content), False, True
         return arrived
 
     def get(self) -> Any:
@@ -140,7 +141,19 @@ class Carried:
         return self._content
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Carried.of_bytes, (self.content,)
+        return Carried.of_bytes, (_sealed(self.content),)
+
+
+def _sealed(content: bytes) -> bytes:
+    """Return pickled bytes in which distributed does not see the name of the main module.
+
+    Where it does, it takes the whole message for one that needs cloudpickle, and pickles it a second time.
+    """
+    return _SEAL + zlib.compress(content, 1) if b"__main__" in content else content
+
+
+def _opened(content: bytes) -> bytes:
+    return zlib.decompress(content[len(_SEAL) :]) if content.startswith(_SEAL) else content
 
 
 def _check_unit(unit: Unit) -> None:
@@ -231,6 +244,7 @@ def _installed_folders() -> tuple[str, ...]:
     return tuple(sorted({variant for folder in folders if folder for variant in (folder, str(Path(folder).resolve()))}))
 
 
+_SEAL = b"zlib"  # no pickle begins like this
 _TOKEN = uuid.uuid4().hex
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _INSTALLED = _installed_folders()

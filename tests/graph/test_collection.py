@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -17,8 +18,8 @@ import scipy.stats
 from dask.utils import key_split
 
 from daskresearch import EC, EP, Domain, E, Experiment, NumpySampler, O, Option, R, Research, S
-from daskresearch.errors import DomainError, HashError, OptionError, PlanError
-from tests.running import noted, saying
+from daskresearch.errors import DomainError, FailedExperimentsWarning, HashError, OptionError, PlanError
+from tests.running import noted, saying, wait_for
 
 SCHEDULERS = ["synchronous", "threads", "client"]
 
@@ -34,6 +35,13 @@ def note(path: str, text: Any = "call") -> str:
     with open(path, "a") as file:
         file.write(f"{text}\n")
     return str(text)
+
+
+def computed(research: Research, scheduler: Any, warned: Iterable[Any]) -> pd.DataFrame:
+    """Return the table, once a warning has come, if need be from a worker."""
+    (frame,) = dask.compute(research, scheduler=scheduler)
+    wait_for(lambda: any(True for _ in warned))
+    return frame
 
 
 def square(x: int) -> int:
@@ -94,10 +102,13 @@ def test_computing_leaves_results_and_failures(scheduler):
     research = Research(domain=Option("x", [1, 0])).add_callable(
         "inverse", lambda x: 1 // x, args=[EC("x")], save_to="y"
     )
-    frame = research.compute(scheduler=scheduler)
+    said = saying("1 of 2 experiments", "'inverse'", "ZeroDivisionError", "failures")
+    with pytest.warns(FailedExperimentsWarning, match=said):
+        frame = research.compute(scheduler=scheduler)
     assert list(frame.y) == [1]
     assert list(research.results.failures.unit) == ["inverse"]
-    (frame,) = dask.compute(research, scheduler=scheduler)
+    with pytest.warns(FailedExperimentsWarning, match=said) as warned:
+        frame = computed(research, scheduler, warned)
     (failure,) = frame.attrs["failures"]
     assert (failure["unit"], failure["iteration"]) == ("inverse", 0)
     assert "ZeroDivisionError" in failure["exception"]
@@ -409,7 +420,8 @@ def test_outputs_that_cannot_be_pickled_fail_their_experiment_alone_and_stay_who
     research = Research(domain=Option("x", [0, 1])).make(EC("x"), save_to="y")
     (frame,) = dask.compute(research, scheduler="threads")
     assert type(frame.y[1]) is type(threading.Lock())
-    (frame,) = dask.compute(research, scheduler=client)
+    with pytest.warns(FailedExperimentsWarning, match="cannot be pickled") as warned:
+        frame = computed(research, client, warned)
     assert list(frame.y) == [5]
     assert "cannot be pickled" in frame.attrs["failures"][0]["exception"]
 

@@ -18,7 +18,7 @@ from tests.running import noted, wait_for
 
 pytestmark = pytest.mark.slow
 
-MODULE = '''
+MODULE = """
 import enum
 from dataclasses import dataclass
 
@@ -64,7 +64,7 @@ class Walk:
     def step(self):
         self.at = scaled(self.at)
         return self.at
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,11 @@ def lone_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         for process in reversed(processes):
             process.terminate()
         for process in processes:
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @pytest.fixture

@@ -175,6 +175,7 @@ def test_a_root_that_no_iteration_reaches_is_not_called(compute, calls):
     assert noted(calls) == []
 
 
+@pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 def test_a_branch_cannot_spoil_the_input_of_its_siblings(compute):
     def load_array() -> dict[str, np.ndarray]:
         return {"x": np.zeros(3)}
@@ -206,6 +207,7 @@ def test_with_copy_each_branch_has_an_input_of_its_own(compute):
     assert list(compute(research).used) == ["([0, 1],)", "([0, 2],)", "([0, 3],)"]
 
 
+@pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 def test_a_failed_root_is_called_once_and_fails_what_uses_it(compute, calls):
     def break_down(calls: str) -> None:
         append(calls, "call")
@@ -332,6 +334,7 @@ def test_experiments_take_only_the_root_outputs_that_their_units_use():
     assert names == {"plan", "split", "encode"}
 
 
+@pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 def test_the_root_that_failed_is_named_although_others_stand_between(compute):
     research = (
         Research(domain=Option("a", [1, 2]))

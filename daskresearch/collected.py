@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from daskresearch.domain import Config, Entry
+from daskresearch.errors import FailedExperimentsWarning, failed_text
 from daskresearch.results.results import ResearchResults
 from daskresearch.store import MemoryStore
 from daskresearch.worker import Experiment, Finished
@@ -50,9 +53,24 @@ def frame_of(finished: Iterable[Finished], columns: Columns) -> pd.DataFrame:
     frame = results.df
     failures = results.failures
     if len(failures):
+        first = failures.iloc[0]
+        text = failed_text(
+            failures["id"].nunique(), len(results), first["unit"], first["exception"], "attrs['failures'] of the table"
+        )
+        _warn(text, is_home=is_home)
         failures["exception"] = failures["exception"].map(repr)
         frame.attrs["failures"] = failures.to_dict("records")
     return frame
+
+
+def _warn(text: str, *, is_home: bool) -> None:
+    """Warn where the table is read."""
+    if not is_home and "distributed" in sys.modules:
+        from distributed import warn
+
+        warn(text, FailedExperimentsWarning)
+    else:
+        warnings.warn(text, FailedExperimentsWarning, stacklevel=3)
 
 
 def rows_of(node: Finished, place: int, columns: Columns) -> pd.DataFrame:
