@@ -13,13 +13,13 @@ from concurrent.futures import Executor
 from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
+from daskresearch.collected import Columns, frame_of
 from daskresearch.counts import as_count
 from daskresearch.errors import OptionError
 from daskresearch.graph.count import as_frame
 from daskresearch.lazy import LazyGraph, build, counts_of, first_nodes, token_of
 from daskresearch.options import UNSET
 from daskresearch.preparation import Preparation
-from daskresearch.collected import Columns, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -127,9 +127,11 @@ def research_of(spec: RunSpec, wrap: Callable[[str, Any], Any] = lambda name, fu
         elif unit.save is not None:
             options["save_to"] = list(unit.save) if isinstance(unit.save, tuple) else unit.save
         if unit.kind == "callable":
-            research = research.add_callable(unit.name, wrap(unit.name, Function(unit)), args=args, root=unit.root, **options)
+            function: Any = wrap(unit.name, Function(unit))
+            research = research.add_callable(unit.name, function, args=args, root=unit.root, **options)
         elif unit.kind == "generator":
-            research = research.add_generator(unit.name, wrap(unit.name, Generating(unit)), args=args, root=unit.root, **options)
+            function = wrap(unit.name, Generating(unit))
+            research = research.add_generator(unit.name, function, args=args, root=unit.root, **options)
         elif unit.kind == "instance":
             research = research.add_instance(unit.name, wrap(unit.name, create), root=unit.root, args=[unit, *args])
         elif unit.kind == "method":

@@ -30,6 +30,12 @@ Put the guard there, or use workers=1. (Notebooks and modules that are imported 
 
 logger = logging.getLogger(__name__)
 
+# nobody looks at what these servers note of themselves, which takes time from units on machines with few cores
+_QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 _CLOSE_S = 10
 _RESTART_S = 2
 _lock = threading.Lock()
@@ -69,17 +75,19 @@ def _start(workers: int) -> Client:
     # whenever a worker is replaced, so it stays set
     dask.config.set({"distributed.worker.daemon": False})
     try:
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            # a batch whose worker dies is tried again by us, group by group
-            scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+        with dask.config.set(_QUIET):
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                # a batch whose worker dies is tried again by us, group by group
+                scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
+                worker_dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+                config=_QUIET,
+            )
     except RuntimeError as error:
         raise ClusterError(_GUARD) from error
     client = Client(cluster, set_as_default=False)

@@ -88,7 +88,6 @@ class DistributedExecutor:
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._slots = workers or max(1, sum(client.nthreads().values()))
         self._shared_roots = roots_apart(program, whole_groups=whole_groups)
-        self._name = "+".join(step.name for step in self._program.steps) or "experiment"
         self._roots: RootTable[Future[Any] | Outcome] = RootTable()
         self._n_out: dict[str, int] = {}
         self._places: dict[str, str] = {}
@@ -168,7 +167,7 @@ class DistributedExecutor:
         address = self._least_busy() if known else None
         future = self._client.submit(
             run_batch, self._blob, groups, BUDGET_S, list(known), *known.values(),
-            key=self._key(self._name), pure=False, workers=address, allow_other_workers=address is not None,
+            key=self._key(self._program.name), pure=False, workers=address, allow_other_workers=address is not None,
         )  # fmt: skip
         if address is not None:
             self._n_out[address] += 1

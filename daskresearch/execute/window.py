@@ -11,6 +11,7 @@ from daskresearch.worker import Group
 BUDGET_S = 0.25
 """Seconds of work in a batch: much more than a message costs, little enough to lose."""
 _LEAST_S = 0.01
+_LONG_S = 1.0  # a hundred times what the way of a batch takes
 _FIRST = 128
 
 
@@ -51,7 +52,7 @@ class Window:
     def most_out(self) -> int:
         """How many batches may be out: twice the slots, so that none waits for the next, unless groups are long."""
         each = self._seconds_each
-        is_long = each is not None and each > BUDGET_S
+        is_long = each is not None and each > _LONG_S
         is_short_of_work = self._remaining is not None and self._remaining < 4 * self._slots
         return self._slots if is_long or (each is None and is_short_of_work) else 2 * self._slots
 

@@ -86,6 +86,7 @@ class PlanKeys:
         self._order += [name for name, root in roots.items() if not root.is_steady]
         self._firsts = self._first_names()
         self._all_reads = tuple(sorted({name for root in roots.values() for name in root.reads}))
+        self._reads_auxiliary = not {*AUXILIARY}.isdisjoint(self._all_reads)
         self._sets: dict[str, dict[str, RootKey]] = {}
         self._begun: dict[tuple[int, bytes], Any] = {}
         self._known: dict[tuple[str, str], RootKey] = {}
@@ -145,7 +146,8 @@ class PlanKeys:
             self._known_of_group.clear()
             self._sets.clear()
             self._begun.clear()
-        content = self.content(experiment.full(), self._all_reads, self._order[0])
+        full = experiment.full() if self._reads_auxiliary else experiment.values
+        content = self.content(full, self._all_reads, self._order[0])
         keys = self._sets.get(content)
         if keys is None:
             if len(self._sets) > _REMEMBERED:

@@ -148,7 +148,7 @@ class _Lowering:
 
     def _fields(self, node: Node) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
         """Return the fields of the experiments of a node, and the keys of the values that are nodes of their own."""
-        if all([is_small(one.values) for one in node.experiments]):  # noqa: PD011  (no frame)
+        if all([is_small(one.values) for one in node.experiments]):
             return tuple([tuple(one) for one in node.experiments]), ()
         elsewhere: dict[str, None] = {}
 

@@ -80,7 +80,7 @@ def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: by
     [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('one',)), ('show', 'EXPERIMENT', ('other',))]
     """
     plan = _digest(keys.digest, context)
-    name = name_of_chain(program)
+    name = program.name
     traced: set[str] = set()
     known: tuple[Any, tuple[str, ...]] = (None, ())
     for group in groups:
@@ -103,12 +103,6 @@ def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: by
             for experiment, own in zip(group, upstream, strict=True):
                 key_text = f"{name}-{keys.experiment(experiment, plan)}"
                 yield Node(key_text, name, NodeKind.EXPERIMENT, own, (experiment,))
-
-
-def name_of_chain(program: Program) -> str:
-    """Return the name of the node of an experiment: its units that are no nodes of their own, joined by ``+``."""
-    names = [step.name for step in program.steps if step.name not in program.root_calls]
-    return "+".join([name for name in names if not name.startswith("save_")] or names) or "experiment"
 
 
 def _root_node(program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment) -> Node:

@@ -98,6 +98,12 @@ class Program:
     calls_reached: tuple[str, ...]
     calls_needed: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """What experiments run by themselves: the units that are not called apart from them, joined by ``+``."""
+        names = [step.name for step in self.steps if step.name not in self.root_calls]
+        return "+".join([name for name in names if not name.startswith("save_")] or names) or "experiment"
+
     @classmethod
     def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
         """Return the program of a complete plan for a number of iterations, if that is known."""
