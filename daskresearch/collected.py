@@ -46,7 +46,7 @@ def frame_of(finished: Iterable[Finished], columns: Columns) -> pd.DataFrame:
     is_home = columns.home == process_token()
     position = itertools.count()
     for node in finished if is_home else [node.portable() for node in finished]:
-        for experiment, record in zip(node.experiments, node.records_in_order(), strict=True):
+        for experiment, record in zip(node.experiments, node.records, strict=True):
             # a node that was known already may have another place in the domain of its research
             store.append(record._replace(position=next(position)), experiment.id, _config_of(experiment))
     results = ResearchResults(store, columns.parameters)
@@ -83,7 +83,7 @@ def rows_of(node: Finished, place: int, columns: Columns) -> pd.DataFrame:
         Of the experiment within the node.
     columns : Columns
     """
-    return frame_of([Finished(node.experiments[place : place + 1], (node.records_in_order()[place],))], columns)
+    return frame_of([Finished(node.experiments[place : place + 1], node.records[place : place + 1])], columns)
 
 
 def _config_of(experiment: Experiment) -> Config:

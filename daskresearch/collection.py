@@ -1,7 +1,9 @@
 """A research as a Dask collection: the protocol of Dask over a lazy graph, and the pictures of what it will do.
 
 Nothing runs before it is computed. The graph has one output an experiment, or a group in lock-step; what experiments
-share is in it once, also when several researches are computed together.
+share is in it once, also when several researches are computed together, where units of equal names have equal keys.
+What a graph calls is known before it runs: also roots that an experiment may not come to, since it has failed before.
+An error of a Delayed that is an argument of a unit raises, as anywhere in Dask; with `run` it fails the experiments.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ class Collection(ABC):
         return self._graph().graph
 
     def __dask_keys__(self) -> list[str]:
-        return list((self._lazy or self._graph()).keys)
+        return list(self._graph().keys)
 
     def __dask_layers__(self) -> tuple[str, ...]:
         return tuple(getattr(self.__dask_graph__(), "layers", ()))
@@ -85,7 +87,7 @@ class Collection(ABC):
         return type(self).__name__, self._graph().token
 
     def __dask_postcompute__(self) -> tuple[Callable[..., pd.DataFrame], tuple[Columns]]:
-        return frame_of, ((self._lazy or self._graph()).columns,)
+        return frame_of, (self._graph().columns,)
 
     def __dask_postpersist__(self) -> tuple[Callable[..., Self], tuple[()]]:
         return self._holding, ()
@@ -94,7 +96,7 @@ class Collection(ABC):
         if rename:
             raise NotImplementedError("the keys of a research follow its content and cannot be renamed")
         new = copy(self)
-        new._lazy = (self._lazy or self._graph()).persisted(graph)
+        new._lazy = self._graph().persisted(graph)
         return new
 
     def persist(self, **options: Any) -> Self:

@@ -97,7 +97,7 @@ class Research(Vocabulary, Collection):
             as_count("n_reps", n_reps, OptionError) or 1,
             as_count("repeat_each", repeat_each, OptionError),
         )
-        self._pure = pure
+        self._is_pure = pure
         self._defaults: Mapping[str, Any] = {}
         self._session: Session | None = None
         self._lazy: LazyGraph | None = None
@@ -238,7 +238,8 @@ class Research(Vocabulary, Collection):
     def options(self, **options: Any) -> Self:
         """Return a research with other defaults for options of `run`; the original is unchanged.
 
-        `compute`, `preview`, `visualize`, `to_delayed` and all of Dask's functions use them, too.
+        `compute`, `preview`, `visualize`, `to_delayed` and Dask's functions use them, too; but what says where and how
+        to run (`scheduler`, `workers`, `parallel`, `bar`, `detach`) is for `run` and `compute` alone.
 
         Parameters
         ----------
@@ -319,7 +320,7 @@ class Research(Vocabulary, Collection):
 
     def _checked_job(self) -> Job:
         """Return what is to run, if there is anything."""
-        plan = with_all_roots(self._plan) if self._pure else self._plan
+        plan = with_all_roots(self._plan) if self._is_pure else self._plan
         if not plan.units:
             raise PlanError("the research has no units; add one, as by add_callable")
         return replace(self._job, plan=plan)

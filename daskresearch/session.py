@@ -62,6 +62,7 @@ class Session:
         self._done = threading.Event()
         self._error: BaseException | None = None
         self._n_failed = 0
+        self._executor: Executor | None
         self._executor, self._progress = self._open(self._prepared.context(self._make_folder()))
 
     def _open(self, context: Context) -> tuple[Executor, Progress]:
@@ -100,6 +101,9 @@ class Session:
             raise
         finally:
             self._progress.close()
+            if self._executor is not None:
+                self._executor.close()
+            self._executor = None
             self._done.set()
 
     def start(self) -> None:
@@ -171,6 +175,7 @@ class Session:
                 if is_due:
                     return
 
+        assert self._executor is not None
         with contextlib.closing(self._executor.run(stage(), n_groups, self._stop)) as records:
             for record in records:
                 self._store.append(record, *self._prepared.grouping.ended(record.position))

@@ -22,6 +22,7 @@ class Vocabulary(ABC):
 
     _plan: Plan
     _namespaces: tuple[Any, ...]
+    _is_pure = False
 
     @abstractmethod
     def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
@@ -96,7 +97,7 @@ class Vocabulary(ABC):
         >>> list(research.run(bar=False).results.df.cube)
         [1, 8]
         """
-        if copy and not root:
+        if copy and not (root or self._is_pure):
             raise PlanError("copy=True is for root units; use kwargs={'copy': True} to hand it to the function")
         return self._adding(
             _unit(
@@ -138,7 +139,7 @@ class Vocabulary(ABC):
         >>> list(research.run(bar=False).results.df.i)
         [0, 1, 1]
         """
-        if copy and not root:
+        if copy and not (root or self._is_pure):
             raise PlanError("copy=True is for root units; use kwargs={'copy': True} to hand it to the function")
         return self._adding(
             _unit(

@@ -104,7 +104,7 @@ def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, sp
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
-@settings(THOROUGH)
+@settings(THOROUGH, max_examples=100)
 @given(spec=runs())
 def test_many_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:
     assert rows_of_graph(spec, compute) == as_reference(spec)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
+from daskresearch.errors import DomainTypeError
+
 
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False)
@@ -36,4 +38,13 @@ class Alias:
         if alias is None:
             alias = getattr(value, "__name__", None)
         object.__setattr__(self, "value", value)
-        object.__setattr__(self, "alias", str(value) if alias is None else str(alias))
+        object.__setattr__(self, "alias", _text_of(value) if alias is None else str(alias))
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        raise DomainTypeError(
+            f"a value of type {type(value).__qualname__} has no text ({error}); wrap it in Alias(value, 'text')"
+        ) from error

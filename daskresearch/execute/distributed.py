@@ -127,6 +127,10 @@ class DistributedExecutor:
                 self._client.cancel(list(out), force=True)
             raise
 
+    def close(self) -> None:
+        """Let go of the outputs of roots, so that the cluster can forget them."""
+        self._roots = RootTable()
+
     def _run_suspect(self, group: Group) -> Iterator[Record]:
         future = self._submit([group])
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()

@@ -29,6 +29,9 @@ class Executor(Protocol):
             Once it is set, no further group begins.
         """
 
+    def close(self) -> None:
+        """Let go of the outputs of roots; nothing runs afterwards."""
+
 
 @final
 class SerialExecutor:
@@ -45,6 +48,10 @@ class SerialExecutor:
             if stop.is_set():
                 return
             yield from run_groups(self._program, [group], self._context, self._shared)
+
+    def close(self) -> None:
+        """Let go of the outputs of roots."""
+        self._shared = RootOutputs(self._program, self._context)
 
 
 @final
@@ -97,3 +104,7 @@ class ThreadsExecutor:
             finally:
                 aborted.set()
                 pool.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        """Let go of the outputs of roots."""
+        self._shared = RootOutputs(self._program, self._context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
-from daskresearch.domain import Empty, Node, Product, Sum, Values, Zip
+from daskresearch.domain import Alias, Empty, Node, Product, Sum, Values, Zip
 
 Content = Callable[[str, object], str]
 Projection = tuple[tuple[str, str], ...]
@@ -88,7 +88,7 @@ def _projections(node: Node, names: frozenset[str] | None, content: Content) -> 
         return {()}
     if isinstance(node, Values):
         _check_size(len(node.values))
-        return {((node.name, content(node.name, entry.value)),) for (entry,) in node.entries()}
+        return {((node.name, content(node.name, value)),) for value in _true_values(node)}
     if isinstance(node, Product):
         left, right = _projections(node.left, names, content), _projections(node.right, names, content)
         _check_size(len(left) * len(right))
@@ -107,8 +107,8 @@ def _sequence(node: Node, names: frozenset[str] | None, content: Content) -> Ite
     _check_size(node.size)
     if isinstance(node, Values):
         is_named = names is None or node.name in names
-        for (entry,) in node.entries():
-            yield ((node.name, content(node.name, entry.value)),) if is_named else ()
+        for value in _true_values(node):
+            yield ((node.name, content(node.name, value)),) if is_named else ()
     elif isinstance(node, (Product, Zip)):
         join = itertools.product if isinstance(node, Product) else zip
         for one, other in join(_sequence(node.left, names, content), _sequence(node.right, names, content)):
@@ -120,6 +120,11 @@ def _sequence(node: Node, names: frozenset[str] | None, content: Content) -> Ite
         yield ()
     else:
         raise _Unknown
+
+
+def _true_values(node: Values) -> Iterator[object]:
+    """Yield the values without their texts, which may take long to make."""
+    return (value.value if type(value) is Alias else value for value in node.values)
 
 
 def _joined(one: Projection, other: Projection) -> Projection:

@@ -311,7 +311,9 @@ def _is_users_package(package: str) -> bool:
 
 def location_of(code: types.CodeType) -> str:
     """Return where code stands, for people."""
-    return f"line {code.co_firstlineno} of {code.co_filename.rpartition(os.sep)[2]}"
+    # ipykernel writes each cell to a file whose name says nothing
+    file = "a notebook cell" if "ipykernel_" in code.co_filename else code.co_filename.rpartition(os.sep)[2]
+    return f"line {code.co_firstlineno} of {file}"
 
 
 def defaults_of(function: types.FunctionType) -> dict[str, Any]:

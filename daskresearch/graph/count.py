@@ -48,16 +48,27 @@ class Experiments:
         return self.params.size(self.node)
 
     @property
-    def n_groups(self) -> int | None:
-        """How many groups they make."""
-        if self.length is None:
-            return None if self.size is None else min(self.params.n_reps, self.size)
+    def n_runs(self) -> int | None:
+        """In how many runs the experiments of one repetition come."""
+        runs = self._runs()
+        return None if runs is None else runs[0] + bool(runs[2])
+
+    @property
+    def n_parts(self) -> int | None:
+        """How many parts they make that go in lock-step: consecutive experiments of a repetition, at most `length`."""
         runs = self._runs()
         if runs is None:
             return None
         n_whole, length, rest = runs
-        per_run = -(-length // self.length)
-        return (n_whole * per_run + -(-rest // self.length)) * self.params.n_reps
+        most = self.length or max(length, 1)
+        return (n_whole * -(-length // most) + -(-rest // most)) * self.params.n_reps
+
+    @property
+    def n_groups(self) -> int | None:
+        """How many groups have a random stream of their own for their roots."""
+        if self.length is not None:
+            return self.n_parts
+        return None if self.size is None else min(self.params.n_reps, self.size)
 
     def _runs(self) -> tuple[int, int, int] | None:
         """Return in how many runs of which length a repetition comes, and what is left for a last one."""
@@ -68,7 +79,7 @@ class Experiments:
         return n_items // length, length, n_items % length
 
     def configs(self) -> Iterator[tuple[int, Config]]:
-        """Yield the configs, each with the number of its group among all groups."""
+        """Yield the configs, each with the number of its part among all parts."""
         number = 0
         for _, run in itertools.groupby(iterate(self.node, self.params, self.seed), lambda config: config.repetition):
             members = enumerate(run)
@@ -141,7 +152,7 @@ def count(
             calls[name] = 0
         else:
             calls[name] = counter.n_cells(root)
-    n_groups = experiments.n_groups if program.is_lockstep else 0
+    n_groups = experiments.n_parts if program.is_lockstep else 0
     chains = n_groups if program.is_lockstep else size
     # a collection that units were given is one node, whatever it is made of
     nodes = [chains, *[calls.get(name, 1) for name in reached]]
@@ -171,9 +182,10 @@ class _Counter:
         is_of_group = root.is_of_group or not root.is_steady
         names = frozenset(root.reads)
         if not names:
-            return experiments.n_groups if is_of_group else 1
+            return (experiments.n_groups if root.is_steady else experiments.n_parts) if is_of_group else 1
         n_reps = experiments.params.n_reps if is_of_group or "repetition" in names else 1
-        if experiments.length is None or not is_of_group:
+        is_one_run = root.is_steady or experiments.n_runs == 1
+        if (experiments.length is None and is_one_run) or not is_of_group:
             distinct = self._n_distinct(names - {*AUXILIARY})
             if distinct is not None:
                 return distinct * n_reps
@@ -193,7 +205,10 @@ class _Counter:
 
     def _n_counted(self, root: Root, *, is_of_group: bool) -> int:
         seen: set[tuple[int, str]] = set()
-        for number, config in self._experiments.configs():
+        # without a length the parts of a repetition share its stream, but not the pass through stateful roots
+        is_of_repetition = root.is_steady and self._experiments.length is None
+        for part, config in self._experiments.configs():
+            number = config.repetition if is_of_repetition else part
             full = {**config.values(), **config.auxiliary()}
             seen.add((number if is_of_group else 0, self._keys.content(full, root.reads, root.unit.name)))
         return len(seen)

@@ -24,6 +24,9 @@ class Given:
         """Return the value of the collection."""
         return self.collection.compute()
 
+    def __repr__(self) -> str:
+        return f"Given({self.collection.__dask_keys__()!r})" if self.collection is not None else "Given()"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Given, ()
 

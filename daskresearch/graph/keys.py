@@ -178,6 +178,7 @@ class PlanKeys:
         if root.is_steady:
             pieces.append(_encoded(self.content(full, self._reads[name], name)))
             pieces += [keys[one].key.rpartition("-")[2].encode() for one in standing.upstream]
+            pieces.append(self._copied(name))
             if root.unit.reads_experiment("random"):
                 pieces += [group_key, _encoded(name)]
         else:  # it goes through the iterations with its group, so that all it could ever read counts
@@ -193,7 +194,11 @@ class PlanKeys:
     def code(self, name: str) -> str:
         """Return the hash of what a root unit does, apart from its inputs."""
         own = _encoded(name) if self._roots[name].unit.reads_experiment("random") else b""
-        return _digest(self._standing[name].digest, own).hex()
+        return _digest(self._standing[name].digest, own, self._copied(name)).hex()
+
+    def _copied(self, name: str) -> bytes:
+        """Return which inputs a root gets a copy of."""
+        return bytes([self._roots[one].unit.copies for one in self._standing[name].upstream])
 
     def value(self, name: str, value: Any) -> str:
         """Return the hash of a value of a parameter."""
@@ -223,7 +228,7 @@ class PlanKeys:
             begun = hashlib.blake2b(_encoded(_text_of(experiment.roots)), digest_size=_SIZE, key=context)
             self._begun[id(experiment.roots), context] = begun
         digest = begun.copy()
-        digest.update(_encoded(repr((experiment.id, experiment.key, content))))
+        digest.update(_encoded(_repr((experiment.id, experiment.key, content))))
         return digest.hexdigest()
 
     def units(self, experiment: Experiment) -> Iterator[UnitKey]:
@@ -262,15 +267,15 @@ class PlanKeys:
         """Return a text that is the same for configs with the same content under these names, and for no others."""
         plain = [full.get(name, _ABSENT) for name in reads]
         if PLAIN.issuperset(map(type, plain)):
-            return repr(plain)  # the names go without saying: they are those of the reader
+            return _repr(plain)  # the names go without saying: they are those of the reader
         names = _names_in(full, reads)
-        return repr(
+        return _repr(
             [(name, self._value_content(name, full[name], reader)) if name in full else (name,) for name in names]
         )
 
     def content_of(self, name: str, value: Any) -> str:
         """Return a text that is the same for equal values of a parameter, and for no others."""
-        return repr(self._value_content(name, value, ""))
+        return _repr(self._value_content(name, value, ""))
 
     def _value_content(self, name: str, value: Any, reader: str) -> Any:
         if type(value) in PLAIN:
@@ -284,6 +289,15 @@ class PlanKeys:
 
 def _text_of(roots: Mapping[str, RootKey] | None) -> str:
     return repr([tuple(key) for key in (roots or {}).values()])
+
+
+def _repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        if isinstance(value, (list, tuple)):
+            return f"({', '.join(map(_repr, value))},)"
+        return hex(value) if type(value) is int else repr(value)
 
 
 def _owner_text(owner: bytes, unit: Unit) -> str:
@@ -325,7 +339,7 @@ def _code_parts(unit: Unit, fingerprints: Fingerprints) -> Iterator[Part]:
         digest = _digest(_encoded(repr(owner)), _encoded(unit.version))
         yield Part("version", unit.name, unit.version, digest)
     elif unit.kind is Kind.INPUT:
-        yield Part("input", unit.name, "a Dask collection", _digest(_encoded(unit.name)))
+        yield Part("input", unit.name, "a Dask collection", _digest(_encoded(repr(unit.function))))
     elif unit.function is not None:
         yield Part("python", "version", "{}.{}".format(*sys.version_info), _digest(repr(sys.version_info[:2]).encode()))
         try:

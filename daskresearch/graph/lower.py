@@ -88,7 +88,8 @@ class _Lowering:
         self._task, self._data, self._ref = Task, DataNode, TaskRef
         self._program = program
         self._keys = keys
-        self._layers: dict[str, dict[Any, Any]] = {}
+        self._layers: dict[tuple[str, NodeKind | None], dict[Any, Any]] = {}
+        self._codes: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self._plan = self._shared("plan", blob.token, blob)
         self._collections: list[Any] = []
         self._known: dict[tuple[str, ...], tuple[tuple[RootKey, ...], tuple[Any, ...]]] = {}
@@ -98,9 +99,9 @@ class _Lowering:
         """Return the graph of the nodes."""
         keys, sizes = [], []
         for node in nodes:
-            layer = self._layers.get(node.name)
+            layer = self._layers.get((node.name, node.kind))
             if layer is None:
-                layer = self._layers[node.name] = {}
+                layer = self._layers[node.name, node.kind] = {}
             if node.kind is NodeKind.INPUT:
                 layer[node.key] = self._input(node)
             elif node.kind is NodeKind.ROOT:
@@ -114,7 +115,7 @@ class _Lowering:
     def _shared(self, name: str, digest: str, content: Any) -> Any:
         """Return a reference to a node that holds something, which is made if it is not there."""
         key = f"{name}-{digest}"
-        layer = self._layers.setdefault(name, {})
+        layer = self._layers.setdefault((name, None), {})  # apart from units of that name
         if key not in layer:
             layer[key] = self._data(key, content)
         return self._ref(key)
@@ -128,11 +129,17 @@ class _Lowering:
         return self._task(node.key, given, self._ref(collection.key))
 
     def _root(self, node: Node) -> Any:
-        unit = alone(self._program.roots[node.name].unit, self._keys.standing(node.name).upstream)
-        code = self._shared("code", self._keys.code(node.name), Carried(unit, pickle_unit))
+        known = self._codes.get(node.name)
+        if known is None:
+            upstream = self._keys.standing(node.name).upstream
+            unit = alone(self._program.roots[node.name].unit, upstream)
+            code = self._shared("code", self._keys.code(node.name), Carried(unit, pickle_unit))
+            copied = [str(i) for i, name in enumerate(upstream) if self._program.roots[name].unit.copies]
+            known = self._codes[node.name] = code, tuple(copied)
+        code, copied_names = known
         (fields,), elsewhere = self._fields(node)
         refs = [self._ref(key) for key in (*node.upstream, *elsewhere)]
-        return self._task(node.key, run_root_alone, node.key, code, fields, elsewhere, *refs)
+        return self._task(node.key, run_root_alone, node.key, code, fields, copied_names, elsewhere, *refs)
 
     def _experiments(self, node: Node) -> Any:
         known = self._known.get(node.upstream)
@@ -183,7 +190,7 @@ class _Lowering:
             graph = collection.__dask_graph__()
             layers |= graph.layers
             dependencies |= graph.dependencies
-        own = {_layer_name(name, tasks): tasks for name, tasks in self._layers.items()}
+        own = {_layer_name(name, tasks): tasks for (name, _), tasks in self._layers.items()}
         layers |= {name: MaterializedLayer(tasks) for name, tasks in own.items()}
         owners = {key: name for name, layer in layers.items() for key in layer.get_output_keys()}
         for name, tasks in own.items():

@@ -46,7 +46,7 @@ class Scope(Protocol):
 
 Evaluator = Callable[[Scope], Any]
 
-_CONTAINERS = (list, tuple, dict, set)
+CONTAINERS = (list, tuple, dict, set)
 
 
 class Expression(ABC):
@@ -332,7 +332,7 @@ def rebuilt(value: Any) -> Any:
     """
     kind = type(value)
     if kind in (list, tuple, set):
-        return kind([rebuilt(part) if type(part) in _CONTAINERS else part for part in value])
+        return kind([rebuilt(part) if type(part) in CONTAINERS else part for part in value])
     if kind is dict:
-        return {key: rebuilt(part) if type(part) in _CONTAINERS else part for key, part in value.items()}
+        return {key: rebuilt(part) if type(part) in CONTAINERS else part for key, part in value.items()}
     return value

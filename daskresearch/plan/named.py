@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from daskresearch.errors import PlanError
-from daskresearch.plan.expressions import Evaluator, Expression
+from daskresearch.plan.expressions import CONTAINERS, Evaluator, Expression, rebuilt
 
 
 @final
@@ -81,7 +81,8 @@ class EC(Expression):
         name = self._name
         if name is not None:
             return lambda scope: _value_of(scope.full, name)
-        return (lambda scope: dict(scope.full)) if self._full else (lambda scope: dict(scope.values))
+        # each call has containers of its own, as with literal arguments
+        return (lambda scope: rebuilt(scope.full)) if self._full else (lambda scope: rebuilt(scope.values))
 
     def __repr__(self) -> str:
         return f"EC({'' if self._name is None else repr(self._name)}{'full=True' if self._full else ''})"
@@ -178,6 +179,7 @@ def _checked_name(word: str, name: Any) -> Any:
 
 def _value_of(config: Mapping[str, Any], name: str) -> Any:
     try:
-        return config[name]
+        value = config[name]
+        return rebuilt(value) if type(value) in CONTAINERS else value
     except KeyError:
         raise KeyError(f"this config has no parameter {name!r}, only {sorted(config)}") from None

@@ -178,9 +178,7 @@ class ResearchResults:
             }
         )
 
-    def explain(
-        self, experiment_id: str, against: str | ResearchResults | None = None, against_id: str | None = None
-    ) -> pd.DataFrame:
+    def explain(self, experiment_id: str, against: Any = None, against_id: str | None = None) -> pd.DataFrame:
         """Return what the key of each unit of an experiment was made of, or what differs from another experiment.
 
         A unit whose key is the same in two experiments, or in two runs, computes the same in both.
@@ -188,7 +186,7 @@ class ResearchResults:
         Parameters
         ----------
         experiment_id : str
-        against : str or ResearchResults, optional
+        against : str, ResearchResults or Research, optional
             Another experiment of these results, or the results of another run.
         against_id : str, optional
             The experiment of the other run. Default: the one with the same config.
@@ -219,7 +217,9 @@ class ResearchResults:
             return explanation(keys)
         if isinstance(against, str):
             return difference(keys, self._keys_of(against))
-        others = self if against is None else against
+        others = self if against is None else getattr(against, "results", against)
+        if not isinstance(others, ResearchResults):
+            raise OptionError(f"against must be an experiment's id, or the results of another run, not {against!r}")
         return difference(keys, others._keys_of(against_id or others._counterpart(experiment_id)))
 
     def _keys_of(self, experiment_id: str) -> list[UnitKey]:

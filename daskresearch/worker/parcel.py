@@ -21,14 +21,10 @@ _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISS
 @final
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The experiments of a node and their records, as they are within a process, pickled with care elsewhere."""
+    """The experiments of a node and their records, in the same order, pickled with care when they leave the process."""
 
     experiments: tuple[Experiment, ...]
     records: tuple[Record, ...]
-
-    def records_in_order(self) -> list[Record]:
-        """Return the records in the order of the experiments."""
-        return sorted(self.records, key=lambda record: record.position)
 
     def portable(self) -> Finished:
         """Return the same as it would arrive elsewhere: without values that cannot be pickled."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
@@ -40,6 +41,8 @@ class Outcome:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.failure is not None:
             return Outcome, (None, portable(self.failure), True, self.origin)
+        if not self.can_travel:  # it has come some way already
+            return Outcome, (None, None, False)
         return (_arrived, (self.output,)) if can_travel(self.output) else (Outcome, (None, None, False))
 
     def get(self) -> Any:
@@ -100,16 +103,6 @@ class RootOutputs:
         self._context = context
         self._lock = threading.Lock()
         self._outcomes: RootTable[Future[Outcome]] = RootTable()
-        self._failed: dict[str, Failure] = {}
-
-    def learn(self, known: dict[RootKey, Outcome]) -> None:
-        """Take over outcomes that were computed elsewhere; what cannot travel is computed here when it is asked for."""
-        self._failed |= failures_by_origin(known.values())
-        for key, outcome in known.items():
-            if outcome.can_travel and self._outcomes.get(key) is None:
-                future: Future[Outcome] = Future()
-                future.set_result(outcome)
-                self._outcomes.put(key, future)
 
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
@@ -128,15 +121,15 @@ class RootOutputs:
 
     def check(self, name: str, experiment: Experiment) -> None:
         """Raise `SharedFailure` if the call that an experiment shares has failed."""
-        if name not in self._context.apart:
-            self.output(name, experiment)
-        elif (failure := self._failed.get(experiment.root_key(name).key)) is not None:
-            raise SharedFailure(failure)
+        self.output(name, experiment)
+
+    def _own(self, name: str, output: Any) -> Any:
+        return copy.deepcopy(output) if self._program.roots[name].unit.copies else output
 
     def _compute(self, name: str, experiment: Experiment, future: Future[Outcome]) -> None:
         try:
             upstream = self._program.roots[name].unit.upstream
-            inputs = {root: self.output(root, experiment) for root in upstream}
+            inputs = {root: self._own(root, self.output(root, experiment)) for root in upstream}
             call = self._program.root_calls[name]
             future.set_result(call_root(name, call, self._context, experiment, inputs))
         except SharedFailure as shared:
@@ -148,9 +141,37 @@ class RootOutputs:
             raise
 
 
-def failures_by_origin(outcomes: Iterable[Outcome]) -> dict[str, Failure]:
-    """Return the failures among outcomes, each by the key of the call that failed."""
-    return {outcome.origin: outcome.failure for outcome in outcomes if outcome.failure is not None}
+@final
+class GivenRoots:
+    """The outcomes that a task was given, for as long as it runs; what could not travel is computed once a process.
+
+    Parameters
+    ----------
+    known : Mapping of RootKey to Outcome
+    own : RootOutputs
+        What this process computes itself.
+    apart : frozenset of str
+        The roots that are called apart from experiments, of which only the needed ones are given.
+    """
+
+    def __init__(self, known: Mapping[RootKey, Outcome], own: RootOutputs, apart: frozenset[str]) -> None:
+        self._known = {key: outcome for key, outcome in known.items() if outcome.can_travel}
+        self._failed = {one.origin: one.failure for one in self._known.values() if one.failure is not None}
+        self._own = own
+        self._apart = apart
+
+    def output(self, name: str, experiment: Experiment) -> Any:
+        """Return the output that an experiment shares, or raise `SharedFailure`."""
+        outcome = self._known.get(experiment.root_key(name))
+        return self._own.output(name, experiment) if outcome is None else outcome.get()
+
+    def check(self, name: str, experiment: Experiment) -> None:
+        """Raise `SharedFailure` if the call that an experiment shares has failed."""
+        failure = self._failed.get(experiment.root_key(name).key)
+        if failure is not None:
+            raise SharedFailure(failure)
+        if name not in self._apart:
+            self._own.check(name, experiment)
 
 
 def call_root(name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, final
@@ -15,12 +16,11 @@ import cloudpickle
 
 from daskresearch.store.record import Record
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
-from daskresearch.worker.failure import SharedFailure
 from daskresearch.worker.group import run_group
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.parcel import Finished, dump_records
 from daskresearch.worker.program import Call, Program, call_of
-from daskresearch.worker.shared import Outcome, RootOutputs, call_root, failures_by_origin, read_only
+from daskresearch.worker.shared import GivenRoots, Outcome, RootOutputs, call_root, read_only
 from daskresearch.worker.travel import Carried
 
 Group = tuple[Experiment, ...]
@@ -80,8 +80,8 @@ def run_batch(blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKe
     *outcomes : Outcome
     """
     start = time.perf_counter()
-    program, context, shared = _workplace(blob)
-    shared.learn(dict(zip(known, outcomes, strict=True)))
+    program, context, own = _workplace(blob)
+    shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
     records: list[Record] = []
     n_groups = 0
     for group in cloudpickle.loads(groups):
@@ -109,11 +109,11 @@ def run_node(
         The keys of the values that are the other inputs.
     *inputs : Outcome or Carried
     """
-    program, context, shared = _workplace(blob)
+    program, context, own = _workplace(blob)
     values = dict(zip(elsewhere, inputs[len(known) :], strict=True))
     experiments = tuple([arrived(fields, values) for fields in group])
-    roots = _NodeRoots(dict(zip(known, inputs, strict=False)), shared)
-    records = list(run_groups(program, [experiments], context, roots))
+    roots = GivenRoots(dict(zip(known, inputs, strict=False)), own, context.apart)
+    records = sorted(run_groups(program, [experiments], context, roots), key=lambda record: record.position)
     return Finished(tuple([experiment._replace(roots=None) for experiment in experiments]), tuple(records))
 
 
@@ -134,10 +134,14 @@ def run_root(blob: Blob, name: str, fields: Sequence[Any], names: Sequence[str],
     program, context, _ = _workplace(blob)
     experiment = arrived(fields)
     outcomes = dict(zip(names, inputs, strict=True))
-    return _outcome_of(name, experiment.root_key(name).key, program.root_calls[name], context, experiment, outcomes)
+    copied = [upstream for upstream in names if program.roots[upstream].unit.copies]
+    key = experiment.root_key(name).key
+    return _outcome_of(name, key, program.root_calls[name], context, experiment, outcomes, copied)
 
 
-def run_root_alone(key: str, code: Carried, fields: Sequence[Any], elsewhere: Sequence[str], *inputs: Any) -> Outcome:
+def run_root_alone(
+    key: str, code: Carried, fields: Sequence[Any], copied: Sequence[str], elsewhere: Sequence[str], *inputs: Any
+) -> Outcome:
     """Call a steady root that knows its upstream roots by number; equal keys are equal calls, of whichever plan.
 
     Parameters
@@ -148,6 +152,8 @@ def run_root_alone(key: str, code: Carried, fields: Sequence[Any], elsewhere: Se
         The unit.
     fields : sequence
         Those of an `Experiment` that shares the call, as `departing` makes them.
+    copied : sequence of str
+        The numbers of the inputs that the root gets a copy of.
     elsewhere : sequence of str
         The keys of the values that are the last inputs.
     *inputs : Outcome or Carried
@@ -158,16 +164,22 @@ def run_root_alone(key: str, code: Carried, fields: Sequence[Any], elsewhere: Se
     n_outcomes = len(inputs) - len(elsewhere)
     values = dict(zip(elsewhere, inputs[n_outcomes:], strict=True))
     outcomes = {str(i): outcome for i, outcome in enumerate(inputs[:n_outcomes])}
-    return _outcome_of(unit.name, key, code.made, Context(), arrived(fields, values), outcomes)
+    return _outcome_of(unit.name, key, code.made, Context(), arrived(fields, values), outcomes, copied)
 
 
 def _outcome_of(
-    name: str, key: str, call: Call, context: Context, experiment: Experiment, inputs: Mapping[str, Outcome]
+    name: str,
+    key: str,
+    call: Call,
+    context: Context,
+    experiment: Experiment,
+    inputs: Mapping[str, Outcome],
+    copied: Sequence[str],
 ) -> Outcome:
     for outcome in inputs.values():
         if outcome.failure is not None or not outcome.can_travel:
             return outcome
-    outputs = {upstream: one.output for upstream, one in inputs.items()}
+    outputs = {name: deepcopy(one.output) if name in copied else one.output for name, one in inputs.items()}
     outcome = call_root(name, call, context, experiment, outputs)
     return outcome if outcome.failure is None else replace(outcome, origin=key)
 
@@ -227,31 +239,6 @@ def _value_of(value: Any, elsewhere: Mapping[str, Carried]) -> Any:
 
 _SMALL = frozenset({bool, int, float, complex, type(None)})
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
-
-
-@final
-class _NodeRoots:
-    """The outcomes that a node was given; what could not travel is computed once in this process."""
-
-    def __init__(self, known: Mapping[RootKey, Outcome], shared: RootOutputs) -> None:
-        self._known = {key: outcome for key, outcome in known.items() if outcome.can_travel}
-        self._failed = failures_by_origin(self._known.values())
-        self._shared = shared
-
-    def output(self, name: str, experiment: Experiment) -> Any:
-        """Return the output that an experiment shares, or raise `SharedFailure`."""
-        key = experiment.root_key(name)
-        outcome = self._known.get(key)
-        if outcome is None:
-            self._shared.learn(self._known)
-            return self._shared.output(name, experiment)
-        return outcome.get()
-
-    def check(self, name: str, experiment: Experiment) -> None:
-        """Raise `SharedFailure` if the call that an experiment shares has failed."""
-        failure = self._failed.get(experiment.root_key(name).key)
-        if failure is not None:
-            raise SharedFailure(failure)
 
 
 Workplace = tuple[Program, Context, RootOutputs]

@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 from dask.utils import key_split
 
-from daskresearch import EC, EP, Domain, E, Experiment, NumpySampler, O, Option, R, Research, S
+from daskresearch import EC, EP, Alias, Domain, E, Experiment, NumpySampler, O, Option, R, Research, S
 from daskresearch.errors import DomainError, FailedExperimentsWarning, HashError, OptionError, PlanError
 from tests.running import noted, saying, wait_for
 
@@ -350,6 +350,21 @@ def test_a_picture_is_drawn_of_the_plan_or_of_tasks(tmp_path):
 
 
 # refusals
+
+
+def test_a_value_without_a_text_is_refused_with_the_way_out_and_runs_with_one():
+    with pytest.raises(DomainError, match=saying("no text", "Alias(value, 'text')")):
+        Research(domain=Option("x", [10**5000])).square(EC("x")).run(bar=False)
+    research = Research(domain=Option("x", [Alias(10**5000, "large")])).square(EC("x"), root=True, save_to="y")
+    assert dask.compute(research)[0].y[0] == research.compute().y[0] == 10**10000
+    assert research.preview().calls.tolist() == [1]
+
+
+def test_a_research_may_be_what_another_is_explained_against():
+    one = Research(domain=Option("x", [1])).square(EC("x"), save_to="y").run(bar=False, seed=1)
+    assert len(one.results.explain(one.results.df.id[0], against=one)) == 0
+    with pytest.raises(OptionError, match="results of another run"):
+        one.results.explain(one.results.df.id[0], against=5)
 
 
 def test_what_has_no_graph_is_refused():

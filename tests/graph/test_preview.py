@@ -113,7 +113,7 @@ def test_calls_are_counted_from_any_domain(case, data, n_reps, branches, n_confi
 
     reads = E().config.get if names else None
     args = [] if reads is None else [reads(name) for name in names]
-    for unit in ("none", "some", "all", "drawn"):
+    for unit in ("none", "some", "all", "drawn", "in lock-step"):
         seen.clear()
         if unit == "none":
             one = research.add_callable(note, root=True)
@@ -121,6 +121,8 @@ def test_calls_are_counted_from_any_domain(case, data, n_reps, branches, n_confi
             one = research.add_callable(note, args=args, root=True)
         elif unit == "all":
             one = research.add_callable("note", whole, args=[EC()], root=True)
+        elif unit == "in lock-step":
+            one = research.add_callable(note, args=[E().iteration, *args], root=True)
         else:
             one = research.add_callable(draw, args=[E().random], root=True)
             one = one.add_callable(note, args=[O("draw"), EC(full=True)], root=True)
@@ -207,6 +209,12 @@ def test_stateful_roots_are_counted_by_group_and_iteration():
     assert calls_of(research, n_iters=4, branches=2) == {"walk": 12, "use": 24}
     assert research.preview(n_iters=4, branches=2).attrs["nodes"] == 3
     assert calls_of(research, n_iters=4) == {"walk": 4, "use": 24}
+
+
+def test_blocks_of_repetitions_are_groups_of_one_stream_but_passes_of_their_own():
+    research = Research(domain=Option("x", [1, 2, 3, 4]), n_reps=2, repeat_each=2)
+    assert calls_of(research.add_callable("load", load, args=[E().iteration], root=True)) == {"load": 4}
+    assert calls_of(research.add_callable("load", load, args=[E().random], root=True)) == {"load": 2}
 
 
 def test_a_list_of_branches_counts_with_its_configs():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import pickle
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -11,10 +14,12 @@ from typing import Any
 import dask
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
-from daskresearch import EC, Domain, E, O, Option, Research
-from tests.running import noted, saying
+from daskresearch import EC, Alias, Domain, E, O, Option, Research
+from daskresearch.worker import Outcome
+from tests.running import noted, saying, wait_for
 
 Compute = Callable[[Research], pd.DataFrame]
 
@@ -359,3 +364,91 @@ def test_the_experiment_as_a_whole_has_the_outputs_of_all_roots(compute):
     research = Research(domain=Option("a", [1, 2])).add_callable("load", use, args=[1], root=True)
     research = research.add_callable("split", use, args=[O("load")], root=True).see(E(), save_to="seen")
     assert list(compute(research).seen) == ["load+split"] * 2
+
+
+def test_units_may_be_named_like_what_a_graph_holds(compute):
+    names = ["plan", "value", "rows", "held", "code"]
+    research = Research(domain=Option("x", ["a" * 100_000, "b"])).add_callable("load", len, args=[EC("x")], root=True)
+    for before, name in zip(["load", *names], names, strict=False):
+        research = research.add_callable(name, use, args=[O(before)], root=name != "code", save_to=f"v_{name}")
+    frame = compute(research)
+    assert frame.v_plan.tolist() == ["(100000,)", "(1,)"]
+    assert [text.count("(") for text in frame.v_code] == [5, 5]
+
+
+def test_a_root_gets_its_own_copy_of_a_root_that_is_copied(compute):
+    def extended(values: list[int], x: int) -> list[int]:
+        values.append(x)
+        return list(values)
+
+    research = Research(domain=Option("x", [1, 2, 3])).add_callable("start", lambda: [0], root=True, copy=True)
+    research = research.add_callable("longer", extended, args=[O("start"), EC("x")], root=True)
+    research = research.add_callable("branch", extended, args=[O("start"), EC("x")]).save(O("branch"), "branch")
+    frame = compute(research.use(O("longer"), save_to="used"))
+    assert list(frame.used) == ["([0, 1],)", "([0, 2],)", "([0, 3],)"]
+    assert list(frame.branch) == [[0, 1], [0, 2], [0, 3]]
+
+
+def test_a_root_whose_output_cannot_be_pickled_is_made_again_wherever_it_is_needed(compute):
+    research = Research(domain=Option("x", [1, 2])).add_callable("lock", threading.Lock, root=True)
+    research = research.add_callable(
+        "kind", lambda lock, x: (type(lock).__name__, x), args=[O("lock"), EC("x")], save_to="k"
+    )
+    assert list(compute(research).k) == [("lock", 1), ("lock", 2)]
+
+
+def test_a_word_that_an_output_could_not_travel_stays_that_on_its_way():
+    outcome = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(Outcome(threading.Lock())))))
+    assert not outcome.can_travel
+
+
+def test_containers_of_a_config_belong_to_each_call(compute):
+    def appended(values: list[int]) -> int:
+        values.append(1)
+        return len(values)
+
+    research = Research(domain=Option("list", [Alias([0], "zero")]) * Option("y", [1, 2, 3, 4]))
+    assert list(compute(research.appended(EC("list"), save_to="n")).n) == [2] * 4
+    whole = research.add_callable("n", lambda config: appended(config["list"]), args=[EC()], save_to="n")
+    assert list(compute(whole).n) == [2] * 4
+
+
+def test_a_pure_research_may_copy_the_outputs_of_its_callables():
+    research = Research(domain=Option("x", [1, 2]), pure=True).add_callable("start", lambda: [0], copy=True)
+    research = research.add_callable("grow", lambda values, x: [*values, x], args=[O("start"), EC("x")], save_to="v")
+    assert list(research.compute().v) == [[0, 1], [0, 2]]
+
+
+def test_nothing_of_a_run_is_left_on_a_cluster(client):
+    def weigh(process: Any) -> int:
+        return int(process.memory_info().rss)
+
+    def load_much(i: int) -> np.ndarray:
+        return np.ones(10_000_000 + i)
+
+    def first(array: np.ndarray) -> float:
+        return float(array[0])
+
+    research = Research(domain=Domain(i=[0, 1, 2, 3], j=[1, 2])).load_much(EC("i"), root=True)
+    research = research.first(O("load_much"), save_to="y")
+    before = client.run(lambda: weigh(psutil.Process()))
+    assert list(research.compute(scheduler=client).y) == [1.0] * 8
+    wait_for(lambda: not client.futures)
+    wait_for(lambda: sum(client.run(lambda: weigh(psutil.Process())).values()) < sum(before.values()) + 150e6)
+
+
+def test_a_finished_run_holds_no_outputs_of_roots():
+    class Large:
+        pass
+
+    seen = []
+
+    def make() -> Large:
+        seen.append(weakref.ref(output := Large()))
+        return output
+
+    research = Research(domain=Option("x", [1, 2])).add_callable(make, root=True, version="1")
+    research = research.add_callable("use", lambda large, x: x, args=[O("make"), EC("x")], save_to="y").run(bar=False)
+    assert list(research.results.df.y) == [1, 2]
+    gc.collect()
+    assert [one() for one in seen] == [None]

@@ -60,7 +60,7 @@ def test_ec_of_a_name_is_the_value_of_the_parameter():
 
 def test_ec_gives_true_values_and_not_aliases():
     layout = [16, 32]
-    assert value_of(EC("layout"), Research(domain=Option("layout", [Alias(layout, "small")]))) is layout
+    assert value_of(EC("layout"), Research(domain=Option("layout", [Alias(layout, "small")]))) == layout
 
 
 def test_ec_takes_names_of_any_text():
