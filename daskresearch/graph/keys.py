@@ -100,7 +100,7 @@ class PlanKeys:
         for name in self._order:
             root, standing = self._roots[name], self._standing[name]
             own = "" if root.is_steady and not root.unit.reads_experiment("random") else name
-            alike = (own, standing.digest, *[firsts.get(one, one) for one in standing.upstream])
+            alike = (own, standing.digest, self._copied(name), *[firsts.get(one, one) for one in standing.upstream])
             firsts[name] = names.setdefault(alike, name)
         return firsts
 

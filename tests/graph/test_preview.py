@@ -217,6 +217,16 @@ def test_blocks_of_repetitions_are_groups_of_one_stream_but_passes_of_their_own(
     assert calls_of(research.add_callable("load", load, args=[E().random], root=True)) == {"load": 2}
 
 
+def test_a_root_that_gets_a_copy_is_no_other_that_gets_none():
+    research = Research(domain=Option("a", [1, 2])).add_callable("copied", load, root=True, copy=True)
+    research = research.add_callable("shared", load, root=True)
+    research = research.add_callable("one", load, args=[O("copied")], root=True)
+    research = research.add_callable("again", load, args=[O("copied")], root=True)
+    research = research.add_callable("other", load, args=[O("shared")], root=True)
+    assert calls_of(research) == {"copied": 1, "shared": 0, "one": 1, "again": 0, "other": 1}
+    assert research.preview().attrs["nodes"] == n_nodes(research)
+
+
 def test_a_list_of_branches_counts_with_its_configs():
     research = Research(domain=Option("a", [1, 2, 3, 4])).add_callable("load", load, args=[EC("lr")], root=True)
     assert calls_of(research, branches=[{"lr": 1}, {"lr": 2}]) == {"load": 2}
