@@ -75,7 +75,7 @@ def beyond_results(domain: Domain, n_configs: int) -> int:
 
 def _results(domain: Domain, n_configs: int, unit: _Unit) -> ResearchResults:
     research = Research(domain=domain, n_configs=n_configs)
-    return research.add_callable("unit", unit, kwargs=EC(), save_to="number").run(bar=False).results
+    return research.add_callable("unit", unit, kwargs=EC(), save_to="number").run(bar=False, dump_results=False).results
 
 
 def while_iterating(domain: Domain, n_configs: int) -> int:

@@ -69,8 +69,8 @@ def sweep(sizes: Sizes) -> list[Row]:
         .add_callable("accuracy", accuracy, args=[O("reduce"), EC("alpha"), EC("loss")], save_to="accuracy")
     )
     functions: dict[str, Callable[[], Any]] = {
-        _ALONE: lambda: research.run(bar=False).results.df,
-        _IN_TWO: lambda: research.run(bar=False, workers=2).results.df,
+        _ALONE: lambda: research.run(bar=False, dump_results=False).results.df,
+        _IN_TWO: lambda: research.run(bar=False, dump_results=False, workers=2).results.df,
         _LOOP: partial(sweep_loop, n_samples),
     }
     try:
@@ -123,7 +123,7 @@ def _prefix(path: str, n_load: int, n_score: int, n_branches: int) -> Research:
 
 def _run_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]]) -> None:
     research = _prefix(path, n_load, n_score, len(expected))
-    _check_scores(research.run(bar=False, workers=2).results.df, expected)
+    _check_scores(research.run(bar=False, dump_results=False, workers=2).results.df, expected)
 
 
 def _compute_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], client: Client) -> None:

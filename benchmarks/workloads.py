@@ -143,7 +143,7 @@ def _run_long(sizes: Sizes, workers: int | None = None) -> Callable[[], pd.DataF
 
 
 def _table_of(research: Research, **options: Any) -> pd.DataFrame:
-    return research.run(bar=False, **options).results.df
+    return research.run(bar=False, dump_results=False, **options).results.df
 
 
 def check_table(frame: pd.DataFrame, columns: list[str], expected: Iterable[tuple[Any, ...]], n_ids: int) -> None:

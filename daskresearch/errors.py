@@ -10,6 +10,9 @@
     ├── HashError (TypeError)             a unit or value without content that could be compared
     ├── PickleError (TypeError)           a unit or value that cannot travel to a worker process
     ├── ClusterError (RuntimeError)       worker processes that could not be started or were lost
+    ├── StorageError (OSError)            a results folder that cannot be read or written
+    │   ├── MissingFileError (FileNotFoundError)   a file of a results folder that is not there
+    │   └── BusyError                     a results folder that another run is writing to
     └── PictureError (RuntimeError)       a picture that cannot be written as asked
 
 Each is also the builtin in brackets, so that code which knows nothing of this library can catch it.
@@ -80,8 +83,41 @@ class ClusterError(ResearchError, RuntimeError):
     """Worker processes that could not be started, or were lost."""
 
 
+class StorageError(ResearchError, OSError):
+    """A results folder that cannot be read or written."""
+
+
+class MissingFileError(StorageError, FileNotFoundError):
+    """A file of a results folder that is not there."""
+
+
+class FolderExistsError(StorageError, FileExistsError):
+    """A folder that is there already, where a new one was to be made."""
+
+
+class RecordedError(ResearchError):
+    """An exception of a unit as a results folder tells of it: its text, which is that of the repr.
+
+    Examples
+    --------
+    >>> RecordedError("ValueError('no')")
+    ValueError('no')
+    """
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class BusyError(StorageError):
+    """A results folder that another run is writing to."""
+
+
 class PictureError(ResearchError, RuntimeError):
     """A picture that cannot be written as asked."""
+
+
+class ChangedUnitsWarning(UserWarning):
+    """Finished experiments of a folder are kept though units have changed since they ran."""
 
 
 class FailedExperimentsWarning(UserWarning):

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
 
 from daskresearch.domain import Config, Entry, identify
 from daskresearch.graph import PlanKeys
-from daskresearch.worker import Experiment, Group, Program
-
-Running = tuple[str, Config, bytes]
+from daskresearch.worker import Experiment, Group, Label, Program
 
 _SMALL = 16
+
+
+class Running(NamedTuple):
+    """What is remembered of an experiment until it has ended: what describes it."""
+
+    id: str
+    config: Config
+    group: bytes
+    content: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """That experiments are recorded in a folder.
+
+    Attributes
+    ----------
+    is_finished : callable
+        Tells from the id, the hash of the config's values and the position of an experiment whether it need not run.
+    is_labelled : bool
+        Whether workers write what comes of experiments, so that these carry what describes them.
+    """
+
+    is_finished: Callable[[str, str, int], bool]
+    is_labelled: bool
 
 
 @final
@@ -30,6 +55,11 @@ class Grouping:
         Experiments in a group. Default: all of a repetition.
     appended : sequence of tuple of Entry
         What each member of a group adds to its config, if anything.
+
+    Attributes
+    ----------
+    n_made : int
+        How many experiments there were so far, those that were left out too.
     """
 
     def __init__(
@@ -46,6 +76,12 @@ class Grouping:
         self._length = length
         self._appended = appended
         self._running: dict[int, Running] = {}
+        self._recorded: Recorded | None = None
+        self.n_made = 0
+
+    def record(self, recorded: Recorded) -> None:
+        """Leave out from now on what a folder holds already."""
+        self._recorded = recorded
 
     @property
     def is_whole(self) -> bool:
@@ -84,17 +120,18 @@ class Grouping:
                 if self._length is not None:
                     numbers[repetition] = number + 1
                 key = b"%b-%d-%d-%d" % (self._entropy, repetition, number, updates)
-                members = (
+                made = (
                     self._experiment(config, i, key, next(positions), remembers=remembers)
                     for i, config in enumerate(part)
                 )
-                if is_whole:
-                    yield tuple(members)
-                else:
+                members = (member for member in made if member is not None)
+                if not is_whole:
                     yield from ((member,) for member in members)
+                elif group := tuple(members):
+                    yield group
 
     def ended(self, position: int) -> Running:
-        """Return the id, config and group key of an experiment, and forget it."""
+        """Return what describes an experiment, and forget it."""
         return self._running.pop(position)
 
     def _parts(self, configs: Iterator[Config]) -> Iterator[Iterator[Config] | list[Config]]:
@@ -106,12 +143,22 @@ class Grouping:
 
     def _experiment(
         self, config: Config, place: int, group_key: bytes, position: int, *, remembers: bool
-    ) -> Experiment:
+    ) -> Experiment | None:
+        """Return the experiment of a config, None if it need not run."""
         if self._appended:
             config = config.extended(self._appended[place])
         experiment_id, key = identify(config, self._entropy)
+        values = config.values()
+        self.n_made = position + 1
+        content, label = "", None
+        if self._recorded is not None:
+            content = self._keys.values(values)
+            if self._recorded.is_finished(experiment_id, content, position):
+                return None
+            if self._recorded.is_labelled:
+                label = Label(tuple(config.texts().values()), content)
         if remembers:
-            self._running[position] = (experiment_id, config, group_key)
-        fields = (position, experiment_id, key, group_key, config.values(), config.repetition, config.updates)
-        experiment = Experiment(*fields)
-        return Experiment(*fields, self._keys.roots(experiment)) if self._program.roots else experiment
+            self._running[position] = Running(experiment_id, config, group_key, content)
+        fields = (position, experiment_id, key, group_key, values, config.repetition, config.updates)
+        experiment = Experiment(*fields, None, label)
+        return experiment._replace(roots=self._keys.roots(experiment)) if self._program.roots else experiment

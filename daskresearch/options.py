@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -10,6 +11,8 @@ from typing import Any, final
 from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import DISTRIBUTED, SCHEDULERS
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class _Unset(Enum):
@@ -34,7 +37,7 @@ class RunOptions:
     workers: int | None = None
     branches: int | Sequence[Mapping[str, Any]] | None = None
     n_iters: int | None = None
-    dump_results: bool = False
+    dump_results: bool = True
     scheduler: Any = None
     parallel: bool = True
     executor_target: str = "threads"
@@ -44,6 +47,12 @@ class RunOptions:
     finalize: bool = True
     seed: int | None = None
     create_id_prefix: bool = False
+    resume: bool | str = False
+    loglevel: str = "info"
+    redirect_stdout: bool | int = True
+    redirect_stderr: bool | int = True
+    git_meta: bool = False
+    env_meta: bool = False
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
@@ -95,8 +104,21 @@ class RunOptions:
         is_client = hasattr(self.scheduler, "submit") and hasattr(self.scheduler, "scheduler_info")
         if self.scheduler is not None and not isinstance(self.scheduler, str) and not is_client:
             raise OptionError(f"scheduler must be the name of one or a distributed.Client, not {self.scheduler!r}")
-        if self.dump_results:
-            raise OptionError(
-                "dump_results=True is not available in this release, which keeps results in memory; "
-                "use results.df.to_parquet(...) to store the table"
-            )
+        self._check_recording()
+
+    def _check_recording(self) -> None:
+        if self.resume not in (False, True, "changed"):
+            raise OptionError(f"resume must be True, False or 'changed', not {self.resume!r}")
+        if self.resume and not self.dump_results:
+            raise OptionError("resume goes on with the folder of a research, which dump_results=False does not use")
+        for name in ("redirect_stdout", "redirect_stderr"):
+            mode = getattr(self, name)
+            if not isinstance(mode, int) or mode not in range(4):
+                raise OptionError(f"{name} must be False, True, 2 (a file for each experiment) or 3, not {mode!r}")
+        if not isinstance(self.loglevel, str) or self.loglevel.upper() not in _LEVELS:
+            raise OptionError(f"loglevel must be one of {[level.lower() for level in _LEVELS]}, not {self.loglevel!r}")
+
+    @property
+    def level(self) -> int:
+        """The number of the level of logging."""
+        return int(getattr(logging, self.loglevel.upper()))

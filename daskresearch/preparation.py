@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from daskresearch.domain import (
+    Alias,
     Domain,
     Entry,
     IterParams,
@@ -166,6 +167,18 @@ class Preparation:
         check_complete(self.job.plan, tuple(names), are_all_parameters=self.job.update is None)
         return tuple(names)
 
+    def texts_of_values(self) -> dict[str, dict[str, Any]]:
+        """Return by parameter and text the values that files cannot hold, as far as they are known."""
+        true: dict[str, dict[str, Any]] = {}
+        for name, values in self._known_values(self.job.domain):
+            if isinstance(values, range) or getattr(values, "dtype", object) != object:
+                continue
+            for value in values:
+                plain = value.value if isinstance(value, Alias) else value
+                if not isinstance(plain, (bool, int, float, str)):
+                    true.setdefault(name, {})[Alias(value).alias] = plain
+        return true
+
     def check_travel(self) -> None:
         """Refuse values of the domain that cannot be pickled, as far as they are known."""
         from daskresearch.worker.travel import check_values
@@ -183,6 +196,13 @@ class Preparation:
             yield part.name, part.values
         for entry in itertools.chain.from_iterable(self.appended):
             yield entry.name, [entry.value]
+
+    @property
+    def definition(self) -> dict[str, str]:
+        """By unit and option, a hash of what could change results; empty where it has none."""
+        branches = self.options.branches if self.length is None or not self.appended else repr(self.appended)
+        facts = {"n_iters": self.n_iters, "finalize": self.options.finalize, "branches": branches}
+        return {**self.keys.definition, **{f"option {name}": str(value) for name, value in facts.items()}}
 
     def check_end(self, domain: Domain) -> None:
         """Refuse a domain that would never come to an end, or to its first experiment."""

@@ -16,8 +16,8 @@ class Progress(Protocol):
     def tick(self) -> object:
         """Count an iteration."""
 
-    def ended(self, n_iters: int, failed: bool) -> None:
-        """Count an experiment that ended after some iterations."""
+    def ended(self, n_experiments: int, n_iters: int, n_failed: int) -> None:
+        """Count experiments that ended, their iterations, and how many of them failed."""
 
     def close(self) -> None:
         """Count no more."""
@@ -33,7 +33,7 @@ class Silent:
     def tick(self) -> None:
         """Do nothing."""
 
-    def ended(self, n_iters: int, failed: bool) -> None:
+    def ended(self, n_experiments: int, n_iters: int, n_failed: int) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -78,16 +78,16 @@ class Bar:
             with self._lock:
                 self._bar.update(1)
 
-    def ended(self, n_iters: int, failed: bool) -> None:
-        """Move to where the experiment's end is, and show failures."""
+    def ended(self, n_experiments: int, n_iters: int, n_failed: int) -> None:
+        """Move to where the end of the experiments is, and show failures."""
         with self._lock:
-            if failed:
-                self._failed += 1
+            if n_failed:
+                self._failed += n_failed
                 self._bar.set_postfix(failed=self._failed, refresh=False)
             if self._n_iters is None:
-                self._bar.update(1)
+                self._bar.update(n_experiments)
             else:
-                self._bar.update(self._n_iters - (n_iters if self._ticks else 0))
+                self._bar.update(n_experiments * self._n_iters - (n_iters if self._ticks else 0))
 
     def close(self) -> None:
         """Leave the bar as it stands."""

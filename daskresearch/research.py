@@ -8,18 +8,23 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, final
 
-from daskresearch.collection import Collection, takes_whole_graph
+from daskresearch.collection import takes_whole_graph
 from daskresearch.counts import as_count
 from daskresearch.domain import Domain, draw_seed
 from daskresearch.errors import FailedExperimentsWarning, OptionError, PlanError, ResearchError, failed_text
+from daskresearch.facts import facts_of
 from daskresearch.graph import Counts
+from daskresearch.kept import Kept
 from daskresearch.lazy import LazyGraph, counts_of
+from daskresearch.metadata import git_state
 from daskresearch.options import UNSET, RunOptions
 from daskresearch.plan import Plan, R, Schedule, expressions_in, with_all_roots
 from daskresearch.preparation import DomainUpdate, Job, Preparation
-from daskresearch.results import ResearchResults
-from daskresearch.session import Monitor, Session
+from daskresearch.recording import Facts
+from daskresearch.session import Session
+from daskresearch.stored import Stored
 from daskresearch.vocabulary import Experiment, Vocabulary
+from daskresearch.worker.travel import dumps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +35,7 @@ _SHOWN = 10_000
 
 
 @final
-class Research(Vocabulary, Collection):
+class Research(Vocabulary, Kept):
     """Experiments to be run: a plan over a domain of parameters.
 
     Each word of the plan returns a new research; `run` returns the research it was called on, which then carries
@@ -65,7 +70,7 @@ class Research(Vocabulary, Collection):
     ...     return a ** b
     >>> domain = Option("a", [2, 3]) * Option("b", [3, 2])
     >>> research = Research(domain=domain).power(EC("a"), EC("b"), save_to="power")
-    >>> research.run(bar=False).results.df[["a", "b", "power"]]
+    >>> research.run(bar=False, dump_results=False).results.df[["a", "b", "power"]]
        a  b  power
     0  2  3      8
     1  2  2      4
@@ -99,9 +104,14 @@ class Research(Vocabulary, Collection):
         )
         self._is_pure = pure
         self._defaults: Mapping[str, Any] = {}
-        self._session: Session | None = None
+        self._session: Session | Stored | None = None
+        self._stored: Stored | None = None
         self._lazy: LazyGraph | None = None
         self._lazy_seed = draw_seed()
+
+    @classmethod
+    def _without_plan(cls, name: str) -> Self:
+        return cls(name)
 
     def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
         new = copy(self)
@@ -135,7 +145,7 @@ class Research(Vocabulary, Collection):
         ...     last = results.df.y.iloc[-1]
         ...     return Option("x", [last]) if last < 8 else None
         >>> research = Research(domain=Option("x", [1])).add_callable("y", lambda x: 2 * x, args=[EC("x")], save_to="y")
-        >>> list(research.update_domain(double, "last", results=R()).run(bar=False).results.df.y)
+        >>> list(research.update_domain(double, "last", results=R()).run(bar=False, dump_results=False).results.df.y)
         [2, 4, 8]
         """
         if not callable(function):
@@ -165,13 +175,23 @@ class Research(Vocabulary, Collection):
         finalize: bool = UNSET,
         seed: int | None = UNSET,
         create_id_prefix: bool = UNSET,
+        resume: bool | str = UNSET,
+        loglevel: str = UNSET,
+        redirect_stdout: bool | int = UNSET,
+        redirect_stderr: bool | int = UNSET,
+        git_meta: bool = UNSET,
+        env_meta: bool = UNSET,
     ) -> Self:
         """Run all experiments and return this research, which then carries their results.
+
+        Results are written to a folder while the run goes on, from where the experiments run, so that nothing which
+        ends it costs more than the experiments of the last seconds. The same call with ``resume=True`` goes on: it runs
+        what is not finished, be it that the run was killed, that experiments failed, or that the domain has grown.
 
         Parameters
         ----------
         name : str, optional
-            Another name for the research.
+            Another name for the research, which is that of its folder: a path, or any URL that fsspec knows.
         workers : int, optional
             Worker processes. None or 1: in this process. More: a private cluster of so many single-thread
             processes on this machine, kept for the next run. With a Client or threads: the most tasks at once.
@@ -182,7 +202,7 @@ class Research(Vocabulary, Collection):
         n_iters : int, optional
             Iterations of each experiment. Default: 1 for callables alone, else until a generator is exhausted.
         dump_results : bool
-            Not available in this release: results are kept in memory.
+            Whether results are written to a folder; else they are kept in memory.
         scheduler : str or distributed.Client, optional
             Where to run: ``'sync'``, ``'threads'``, ``'processes'`` or a Client. Default: the active Client, if
             there is one, else as `workers` says.
@@ -202,13 +222,38 @@ class Research(Vocabulary, Collection):
             Makes every number that is drawn, and every id, the same in each run. Default: fresh entropy.
         create_id_prefix : bool
             Whether ids begin with sortable indices of the values.
+        resume : bool or 'changed'
+            Whether a folder that is there is gone on with: finished experiments do not run again, if their config and
+            seed are the same; without `seed` that of the folder is taken. Those which ran before a unit changed are
+            kept, and a warning names the unit; with ``'changed'`` they run again.
+        loglevel : {'debug', 'info', 'warning', 'error', 'critical'}
+            From which level on the records of `logging` are kept with the experiment that makes them. (Python leaves
+            out what is below the level of its logger, by default ``'warning'``, before anyone sees it.)
+        redirect_stdout, redirect_stderr : bool or int
+            Where the text goes that experiments print, with a folder: 0 or False where it always goes, 1 or True to
+            the table of experiments, 2 to a file ``artifacts/<id>/stdout.txt`` of each, line by line, 3 to both. What
+            roots print, and threads that a unit starts, goes where it always goes.
+        git_meta, env_meta : bool
+            Whether the state of the git repository, and of the Python environment, is written to the folder; see
+            `attach_git_meta` and `attach_env_meta`.
 
         Raises
         ------
         OptionError, PlanError, DomainError, PickleError
             If something cannot run as asked; before anything has run.
+        FolderExistsError
+            If there is a folder of the name already, and `resume` is False.
+        BusyError
+            If another run is writing to the folder.
+        StorageError
+            If the folder cannot be written, as on a full disk; what was written before is kept.
         ClusterError
             If worker processes cannot be started.
+
+        Warns
+        -----
+        ChangedUnitsWarning
+            If experiments are kept that ran before a unit changed.
 
         Examples
         --------
@@ -216,19 +261,27 @@ class Research(Vocabulary, Collection):
         >>> def sample(random):
         ...     return float(random.normal())
         >>> research = Research(n_reps=2).sample(E().random, save_to="x")
-        >>> one = research.run(seed=1, bar=False).results.df
-        >>> one.equals(research.run(seed=1, bar=False).results.df)
+        >>> one = research.run(seed=1, bar=False, dump_results=False).results.df
+        >>> one.equals(research.run(seed=1, bar=False, dump_results=False).results.df)
         True
         """
         given = {
             "name": name, "workers": workers, "branches": branches, "n_iters": n_iters, "dump_results": dump_results,
             "scheduler": scheduler, "parallel": parallel, "executor_target": executor_target, "bar": bar,
             "detach": detach, "debug": debug, "finalize": finalize, "seed": seed, "create_id_prefix": create_id_prefix,
+            "resume": resume, "loglevel": loglevel, "redirect_stdout": redirect_stdout,
+            "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta,
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
-        self._session = session = Session(self._checked_job(), options)
-        if options.name is not None:
-            self._name = options.name
+        name = self._name if options.name is None else options.name
+        if options.git_meta:
+            git_state()  # refuses a folder without a repository before anything runs
+        self._session = session = Session(self._checked_job(), options, name, self._facts)
+        self._name = name
+        if options.git_meta:
+            self.attach_git_meta()
+        if options.env_meta:
+            self.attach_env_meta()
         if options.detach:
             session.start()
         else:
@@ -304,11 +357,14 @@ class Research(Vocabulary, Collection):
         if self._lazy is not None and self._lazy.is_held:
             return self._compute_graph(scheduler)
         if takes_whole_graph(scheduler):
-            own = {name: value for name, value in options.items() if name != "scheduler"}
-            return self.options(**own)._compute_graph(scheduler)
+            given = {name: value for name, value in options.items() if name != "scheduler"}
+            return self.options(**given)._compute_graph(scheduler)
         if options.get("detach"):
             raise OptionError("compute() returns the table, so it cannot detach; use run(detach=True)")
-        chosen = RunOptions.of({"bar": False, "seed": self._lazy_seed}, self._defaults, options)
+        if options.get("dump_results") or options.get("resume"):
+            raise OptionError("compute() keeps results in memory; use run() to write them to a folder")
+        own = {"bar": False, "seed": self._lazy_seed}
+        chosen = RunOptions.of(own, self._defaults, options, {"dump_results": False, "resume": False})
         self._session = session = Session(self._checked_job(), chosen)
         session.run()
         results = session.results
@@ -320,19 +376,27 @@ class Research(Vocabulary, Collection):
 
     def _checked_job(self) -> Job:
         """Return what is to run, if there is anything."""
+        if self._stored is not None:
+            raise ResearchError(
+                f"the plan of {self._name!r} was left in its folder, as unpickling it runs code; load it with "
+                f"Research.load({self._stored.name!r}, allow_pickle=True) if you trust whoever wrote the folder"
+            )
         plan = with_all_roots(self._plan) if self._is_pure else self._plan
         if not plan.units:
             raise PlanError("the research has no units; add one, as by add_callable")
         return replace(self._job, plan=plan)
 
+    def _facts(self, prepared: Preparation) -> Facts:
+        """Return what a folder tells of this research beside its results."""
+        try:
+            content = dumps(self._with(self._plan, self._namespaces))
+        except Exception:  # in one process what cannot be pickled simply runs
+            content = None
+        return facts_of(prepared, counts_of(prepared, most=_SHOWN), content)
+
     def _prepared(self, **options: Any) -> Preparation:
         """Return what a graph, a preview and a picture are made from."""
         return Preparation(self._checked_job(), RunOptions.of({"seed": self._lazy_seed}, self._defaults, options))
-
-    def _ran(self) -> Session:
-        if self._session is None:
-            raise ResearchError(f"research {self._name!r} has no results yet; call run() first")
-        return self._session
 
     @property
     def name(self) -> str:
@@ -344,48 +408,11 @@ class Research(Vocabulary, Collection):
         """The domain that a run begins with."""
         return self._job.domain
 
-    @property
-    def results(self) -> ResearchResults:
-        """The results of the last run, also while it goes on."""
-        return self._ran().results
-
-    @property
-    def monitor(self) -> Monitor:
-        """What can be seen of the last run, also while it goes on."""
-        return Monitor(self._ran())
-
-    @property
-    def seed(self) -> int:
-        """The seed of the last run, also if it was drawn, so that the run can be repeated."""
-        return self._ran().seed
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the last run has ended."""
-        return self._ran().is_finished
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of a detached run.
-
-        Parameters
-        ----------
-        timeout : float, optional
-            Seconds. Default: no limit.
-
-        Returns
-        -------
-        bool
-            Whether it has ended. What made it fail is raised here.
-        """
-        return self._ran().wait(timeout)
-
-    def terminate(self) -> None:
-        """Begin no further experiment of the run; those that are running end as usual."""
-        self._ran().stop()
-
     def _repr_html_(self) -> str:
         from daskresearch.graph.display import research_html
 
+        if self._stored is not None:
+            return self._stored.results._repr_html_()
         try:
             counts = counts_of(self._prepared(), most=_SHOWN)
         except ResearchError:  # it is shown as far as it is described
@@ -393,6 +420,8 @@ class Research(Vocabulary, Collection):
         return research_html(self._name, self._job.domain, self._plan, counts)
 
     def __repr__(self) -> str:
+        if self._stored is not None:
+            return repr(self._stored)
         units = " -> ".join(unit.name for unit in self._plan.units)
         size = self._job.size
         n_experiments = "endless" if size is None else str(size)

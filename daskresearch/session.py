@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import logging
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from daskresearch.domain import Domain
-from daskresearch.errors import DomainError, PlanError
-from daskresearch.execute import Executor, choose_place, distributed_executor, local_executor
+from daskresearch.errors import DomainError, PlanError, ResearchError
+from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor
 from daskresearch.graph import warn_of_large_arguments
+from daskresearch.grouping import Recorded
 from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
 from daskresearch.progress import Bar, Progress, Silent
+from daskresearch.recording import Facts, Recording, check_writable_names
 from daskresearch.results import ResearchResults
-from daskresearch.store import MemoryStore
-from daskresearch.worker import Context, Group
+from daskresearch.store import MemoryStore, Store
+from daskresearch.store.parts import Ended
+from daskresearch.worker import Context, Group, Written
+from daskresearch.worker.capture import Modes, installed
+from daskresearch.worker.keep import ended_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+FactsOf = Callable[[Preparation], Facts]
 
 
 @final
@@ -51,28 +59,66 @@ class Session:
         If worker processes cannot be started.
     """
 
-    def __init__(self, job: Job, options: RunOptions) -> None:
+    def __init__(self, job: Job, options: RunOptions, name: str = "", facts: FactsOf | None = None) -> None:
         self._job = job
-        self._options = options
-        self._prepared = Preparation(job, options)
-        self.seed = self._prepared.seed
-        self._store = MemoryStore(job.plan.variables)
-        self.results = ResearchResults(self._store, self._prepared.parameters, self._prepared.explained)
         self._stop = threading.Event()
         self._done = threading.Event()
         self._error: BaseException | None = None
-        self._n_failed = 0
+        self._n_failed = self._n_ended = 0
+        self._recording = Recording.open(name, options) if options.dump_results else None
+        try:
+            self._prepare(options, name, facts)
+        except BaseException:
+            if self._recording is not None:
+                self._recording.abandon()
+            raise
+
+    def _prepare(self, options: RunOptions, name: str, facts: FactsOf | None) -> None:
+        """Check all that can be refused, then begin to write."""
+        recording = self._recording
+        if recording is not None and recording.seed is not None:
+            options = replace(options, seed=recording.seed)
+        self._options = options
+        self._prepared = prepared = Preparation(self._job, options)
+        self.seed = prepared.seed
         self._executor: Executor | None
-        self._executor, self._progress = self._open(self._prepared.context(self._make_folder()))
+        if recording is None:
+            self._store: Store = MemoryStore(self._job.plan.variables)
+            self.results = ResearchResults(self._store, prepared.parameters, prepared.explained)
+            self._modes = Modes()
+            self._executor, self._progress = self._open(prepared.context(self._make_folder()))
+            return
+        check_writable_names([*prepared.parameters, *self._job.plan.variables])
+        assert facts is not None
+        known = facts(prepared)
+        recording.define(known.definition)
+        before = recording.before or {}
+        variables = tuple(dict.fromkeys([*self._job.plan.variables, *before.get("variables", [])]))
+        parameters = tuple(dict.fromkeys([*prepared.parameters, *before.get("parameters", [])]))
+        self._store = recording.store(variables, prepared.texts_of_values())
+        self.results = ResearchResults(self._store, parameters, prepared.explained)
+        modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)
+        context = replace(prepared.context(recording.folder), target=recording.target(), modes=modes)
+        self._executor, self._progress = self._open(context)
+        try:
+            recording.begin(name, prepared.seed, known)
+            self._executor.check(recording.target())
+        except BaseException:
+            self._executor.close()
+            recording.withdraw()
+            raise
+        prepared.grouping.record(Recorded(recording.is_finished, not self._is_local))
 
     def _open(self, context: Context) -> tuple[Executor, Progress]:
         """Return the executor that the options ask for, and the progress that goes with it."""
         options, prepared = self._options, self._prepared
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
+        self._is_local = place.is_local
         if not place.is_local:
             refuse_live_results(self._job.plan)
             prepared.check_travel()
             warn_of_large_arguments(self._job.plan)
+            self._modes = Modes()
             executor = distributed_executor(
                 place,
                 prepared.plan,
@@ -85,7 +131,9 @@ class Session:
             return executor, Bar(context.n_iters, ticks=False) if options.bar else Silent()
         progress = Bar(context.n_iters, ticks=True) if options.bar else Silent()
         tick = progress.tick if options.bar and context.n_iters is not None else None
-        context = replace(context, tick=tick, results=lambda: self.results)
+        self._modes = context.modes
+        folder = context.folder or self._make_folder()
+        context = replace(context, tick=tick, results=lambda: self.results, folder=folder, target=None)
         return local_executor(place, prepared.program, context, options.workers), progress
 
     def _make_folder(self) -> str:
@@ -95,16 +143,28 @@ class Session:
     def run(self) -> None:
         """Run all experiments, and the domains that follow; returns when the last record is kept."""
         try:
-            self._run_domains()
+            with installed(self._modes):
+                self._run_domains()
         except BaseException as error:
             self._error = error
             raise
         finally:
-            self._progress.close()
-            if self._executor is not None:
-                self._executor.close()
-            self._executor = None
-            self._done.set()
+            try:
+                self._close()
+            except BaseException as error:
+                self._error = self._error or error
+                raise
+            finally:
+                self._done.set()
+
+    def _close(self) -> None:
+        """Let go of the executor and the folder."""
+        self._progress.close()
+        if self._executor is not None:
+            self._executor.close()
+        self._executor = None
+        if self._recording is not None:
+            self._recording.close(n_experiments=self._n_ended, n_failed=self.n_failed, error=self._error)
 
     def start(self) -> None:
         """Run in a thread, whose error is logged and raised by `wait`."""
@@ -128,6 +188,12 @@ class Session:
         """Begin no further experiment."""
         self._stop.set()
 
+    def attach(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Write facts to the folder of the run."""
+        if self._recording is None:
+            raise ResearchError("the run has no folder to write to, as dump_results was False")
+        self._recording.files.write(f"env/{name}", json.dumps(facts, indent=1).encode())
+
     @property
     def is_finished(self) -> bool:
         """Whether the run has ended."""
@@ -136,7 +202,13 @@ class Session:
     @property
     def n_failed(self) -> int:
         """How many experiments have failed so far."""
-        return self._n_failed
+        n_unwritable = 0 if self._recording is None else self._recording.n_unwritable
+        return self._n_failed + n_unwritable
+
+    @property
+    def n_finished(self) -> int:
+        """How many experiments have ended so far, those that a folder had before too."""
+        return self._n_ended + (0 if self._recording is None else self._recording.n_skipped)
 
     def _run_domains(self) -> None:
         domain: Domain | None = self._job.domain
@@ -147,12 +219,14 @@ class Session:
             params = self._prepared.iter_params(domain)
             size = params.size(domain.node)
             self._progress.expect(None if size is None else n_done + size)
-            groups = _Peekable(self._prepared.groups(domain, n_done, updates))
+            remembers = self._is_local or self._recording is None
+            groups = _Peekable(self._prepared.groups(domain, n_done, updates, remembers=remembers))
             n_groups = None if self._job.update else self._prepared.grouping.n_groups(size, params.n_reps)
             domain = None
             while domain is None and groups and not self._stop.is_set():
-                n_stage, is_due = self._run_stage(groups, n_groups, n_done)
-                n_done += n_stage
+                n_done, is_due = self._run_stage(groups, n_groups, n_done)
+                if not groups:
+                    n_done = max(n_done, self._prepared.grouping.n_made)
                 domain = self._updated(is_due or (not groups and self._ends_with_update))
 
     @property
@@ -160,7 +234,7 @@ class Session:
         return self._job.update is not None and self._job.update.schedule.last
 
     def _run_stage(self, groups: Iterator[Group], n_groups: int | None, n_done: int) -> tuple[int, bool]:
-        """Run groups until the domain is to be updated; return how many experiments that were, and whether it is."""
+        """Run groups until the domain is to be updated; return the number of the next experiment, and whether it is."""
         turn = n_done
         is_due = False
         schedule = self._job.update.schedule if self._job.update else None
@@ -168,20 +242,42 @@ class Session:
         def stage() -> Iterator[Group]:
             nonlocal turn, is_due
             for group in groups:
-                turns = range(turn, turn + len(group))
-                turn += len(group)
+                turns = range(turn, group[-1].position + 1)  # also of those that were finished before
+                turn = turns.stop
                 yield group
                 is_due = schedule is not None and any([schedule.runs_at(one, is_last=False) for one in turns])
                 if is_due:
                     return
 
         assert self._executor is not None
-        with contextlib.closing(self._executor.run(stage(), n_groups, self._stop)) as records:
-            for record in records:
-                self._store.append(record, *self._prepared.grouping.ended(record.position))
-                self._n_failed += bool(record.failures)
-                self._progress.ended(record.n_iters, bool(record.failures))
-        return turn - n_done, is_due
+        with contextlib.closing(self._executor.run(stage(), n_groups, self._stop)) as came:
+            for one in came:
+                self._keep(one)
+        return turn, is_due
+
+    def _keep(self, came: Came) -> None:
+        """Keep what came of an experiment, or count what a worker has kept of several."""
+        if isinstance(came, Written):
+            self._count(*came)
+            if self._recording is not None:
+                self._recording.tidy()
+            return
+        record = came.record if isinstance(came, Lost) else came
+        if isinstance(came, Lost) and self._recording is not None:
+            self._recording.append(ended_of(record, came.experiment))
+        else:
+            known = self._prepared.grouping.ended(record.position)
+            if self._recording is not None:
+                self._recording.append(Ended(record, *known))
+            elif isinstance(self._store, MemoryStore):
+                self._store.append(record, known.id, known.config, known.group)
+        self._count(1, int(bool(record.failures)), record.n_iters)
+
+    def _count(self, n_experiments: int, n_failed: int, n_iters: int) -> None:
+        self._n_ended += n_experiments
+        self._n_failed += n_failed
+        if n_experiments:
+            self._progress.ended(n_experiments, n_iters, n_failed)
 
     def _updated(self, is_due: bool) -> Domain | None:
         """Return the domain that takes the place of what is left, if its turn has come and there is one."""
@@ -195,11 +291,28 @@ class Session:
         if not isinstance(new, (Domain, Mapping)):
             raise DomainError(f"update_domain must return a Domain, a dict of values or None, not {new!r}")
         domain = Domain(new)
-        recorded = set(self._prepared.checked_parameters(domain)) & set(self._store.variables)
+        variables = {*self._store.variables, *self._store.snapshot().variables}
+        recorded = set(self._prepared.checked_parameters(domain)) & variables
         if recorded:
             raise DomainError(f"parameters {sorted(recorded)} of the new domain are variables already; rename them")
         self._prepared.check_end(domain)
         return domain
+
+
+class Watched(Protocol):
+    """A run, be it one that was."""
+
+    @property
+    def n_finished(self) -> int:
+        """How many experiments have ended, failed ones too."""
+
+    @property
+    def n_failed(self) -> int:
+        """How many experiments have failed."""
+
+    @property
+    def results(self) -> ResearchResults:
+        """What they have recorded."""
 
 
 @final
@@ -207,12 +320,12 @@ class Session:
 class Monitor:
     """What can be seen of a run, at any time."""
 
-    _session: Session
+    _session: Watched
 
     @property
     def n_finished(self) -> int:
         """How many experiments have ended, failed ones too."""
-        return len(self._session.results)
+        return self._session.n_finished
 
     @property
     def n_failed(self) -> int:

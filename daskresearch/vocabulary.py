@@ -94,7 +94,7 @@ class Vocabulary(ABC):
         --------
         >>> from daskresearch import EC, Option, Research
         >>> research = Research(domain=Option("x", [1, 2])).add_callable(pow, args=[EC("x"), 3], save_to="cube")
-        >>> list(research.run(bar=False).results.df.cube)
+        >>> list(research.run(bar=False, dump_results=False).results.df.cube)
         [1, 8]
         """
         if copy and not (root or self._is_pure):
@@ -136,7 +136,7 @@ class Vocabulary(ABC):
         --------
         >>> from daskresearch import Research
         >>> research = Research().add_generator(range, args=[2], save_to="i")
-        >>> list(research.run(bar=False).results.df.i)
+        >>> list(research.run(bar=False, dump_results=False).results.df.i)
         [0, 1, 1]
         """
         if copy and not (root or self._is_pure):
@@ -172,7 +172,7 @@ class Vocabulary(ABC):
         >>> from daskresearch import Research
         >>> research = Research().add_instance("counter", Counter, args=["abca"])
         >>> research = research.add_callable("counter.most_common", args=[1], save_to="top")
-        >>> list(research.run(bar=False).results.df.top)
+        >>> list(research.run(bar=False, dump_results=False).results.df.top)
         [[('a', 2)]]
         """
         if not isinstance(name, str) or "." in name:
@@ -207,7 +207,7 @@ class Vocabulary(ABC):
         --------
         >>> from daskresearch import O, Research
         >>> research = Research().divmod(7, 3).save(O("divmod"), ["quotient", "remainder"])
-        >>> research.run(bar=False).results.df[["quotient", "remainder"]].values.tolist()
+        >>> research.run(bar=False, dump_results=False).results.df[["quotient", "remainder"]].values.tolist()
         [[2, 1]]
         """
         if dst is None and not save_output_dict:
@@ -245,7 +245,7 @@ class Vocabulary(ABC):
         >>> import math
         >>> from daskresearch import Research
         >>> research = Research().add_namespace(math).sqrt(16, save_to="root")
-        >>> list(research.run(bar=False).results.df.root)
+        >>> list(research.run(bar=False, dump_results=False).results.df.root)
         [4.0]
         """
         for namespace in namespaces:
@@ -280,7 +280,7 @@ class Experiment(Vocabulary):
     >>> from daskresearch import EC, Experiment, Option, Research
     >>> experiment = Experiment().pow(EC("x"), 2, save_to="square")
     >>> research = Research(domain=Option("x", [3]), experiment=experiment)
-    >>> list(research.run(bar=False).results.df.square)
+    >>> list(research.run(bar=False, dump_results=False).results.df.square)
     [9]
     """
 

@@ -116,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
 
     with threadpool_limits(1):  # for matrices as small as these, more threads only wait for each other
-        research = describe_research().run(n_iters=N_EPOCHS, workers=options.workers, seed=42)
+        research = describe_research().run(n_iters=N_EPOCHS, workers=options.workers, seed=42, dump_results=False)
 
     rows = research.results.to_df(use_alias=True, remove_auxilary=False)
     print(f"\nThe best of {len(DOMAIN)} configs, by accuracy after {N_EPOCHS} epochs in {N_REPS} repetitions:\n")

@@ -30,7 +30,7 @@ def local_cluster(n_workers: int = 2) -> LocalCluster:
 
 def table(research: Research, *columns: str, **options: Any) -> pd.DataFrame:
     """Run quietly and return the table, or these columns of it."""
-    frame = research.run(bar=False, **options).results.df
+    frame = research.run(bar=False, dump_results=False, **options).results.df
     return frame[list(columns)] if columns else frame
 
 

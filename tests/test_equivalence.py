@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -23,6 +24,9 @@ PLACES: dict[str, dict[str, Any]] = {
     "in_process": {},
     "threads": {"scheduler": "threads", "workers": 3},
     "two_workers": {"workers": 2},
+    "folder_in_process": {"dump_results": True},
+    "folder_of_threads": {"scheduler": "threads", "workers": 3, "dump_results": True},
+    "folder_of_two_workers": {"workers": 2, "dump_results": True},
 }
 
 
@@ -36,9 +40,11 @@ def options_of(spec: RunSpec) -> dict[str, Any]:
 
 def rows_of(spec: RunSpec, place: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the rows and failures of a run in the form of the reference."""
-    research = research_of(spec).run(bar=False, **options_of(spec), **place)
-    failures = research.results.failures
-    return as_rows(research.results.df), list(zip(failures.id, failures.unit, failures.iteration, strict=True))
+    options = {"dump_results": False, **options_of(spec), **place}
+    with tempfile.TemporaryDirectory() as folder:
+        results = research_of(spec).run(f"{folder}/research", bar=False, **options).results
+        failures = results.failures
+        return as_rows(results.df), list(zip(failures.id, failures.unit, failures.iteration, strict=True))
 
 
 def rows_of_graph(spec: RunSpec, compute: Callable[[Research], pd.DataFrame]) -> tuple[list[Any], list[Any]]:

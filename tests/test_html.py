@@ -13,7 +13,7 @@ from daskresearch.graph.display import research_html
 from daskresearch.markup import cut, text_of, theme
 from daskresearch.results import ResearchResults
 from daskresearch.results.display import head_of
-from daskresearch.store import Experiments, MemoryStore, Record
+from daskresearch.store import MemoryStore, Record
 from tests.strategies import domains, law
 
 TEXTS = st.text(st.characters(exclude_categories=()), min_size=1) | st.sampled_from(
@@ -144,7 +144,7 @@ def broken_at(x, at):
 
 def test_results_show_counts_head_and_failures():
     research = Research(domain=Option("x", list(range(30)))).add_callable(broken_at, args=[EC("x"), 1], save_to="y")
-    text = text_in(research.run(bar=False).results)
+    text = text_in(research.run(bar=False, dump_results=False).results)
     for part in (
         "30 experiments",
         "29 rows",
@@ -158,7 +158,7 @@ def test_results_show_counts_head_and_failures():
 
 
 def test_results_without_rows_are_shown():
-    text = text_in(Research().print("", end="").run(bar=False).results)
+    text = text_in(Research().print("", end="").run(bar=False, dump_results=False).results)
     assert "nothing was recorded yet" in text
     assert "0 failures" in text
 
@@ -178,9 +178,10 @@ def test_the_head_of_results_is_in_domain_order():
     config = next(iter(Domain()))
     for position in reversed(range(40)):
         store.append(Record.of(position, 4, {"x": {i: position + i / 10 for i in range(4)}}), f"id{position}", config)
-    experiments, rows = head_of(store.experiments(), store.rows())
+    snapshot = store.snapshot()
+    rows = head_of(snapshot)
     assert rows.columns["x"] == [0.0, 0.1, 0.2, 0.3, 1.0, 1.1, 1.2, 1.3, 2.0, 2.1]
-    assert [experiments.ids[i] for i in rows.experiments] == ["id0"] * 4 + ["id1"] * 4 + ["id2"] * 2
+    assert [snapshot.ids[i] for i in rows.experiments] == ["id0"] * 4 + ["id1"] * 4 + ["id2"] * 2
 
 
 class Unread:
@@ -195,12 +196,14 @@ class Unread:
 def test_the_head_of_a_million_results_reads_only_its_own_configs():
     n = 10**6
     store = MemoryStore(("x",))
-    experiments = Experiments(list(range(n)), [str(i) for i in range(n)], [Unread()] * n, [b""] * n)
-    experiments.configs[:10] = [next(iter(Option("a", [i]))) for i in range(10)]
-    store._experiments = experiments
-    store._rows.experiments.extend(range(n))
-    store._rows.iterations.extend([0] * n)
-    store._rows.columns["x"].extend(range(n))
+    configs = [next(iter(Option("a", [i]))) for i in range(10)]
+    store._ids.extend(map(str, range(n)))
+    store._positions.extend(range(n))
+    store._groups.extend([b""] * n)
+    store._configs.extend([*configs, *[Unread()] * (n - 10)])
+    store._experiments.extend(range(n))
+    store._iterations.extend([0] * n)
+    store._columns["x"].extend(range(n))
     start = time.perf_counter()
     assert "1,000,000 rows" in text_in(ResearchResults(store, ["a"]))
     assert time.perf_counter() - start < 5

@@ -191,7 +191,7 @@ def test_generators_are_closed_when_their_experiment_ends():
             closed.append(n)
 
     research = Research(domain=Option("x", [10, 20])).watched(EC("x"), mode="generator")
-    research.run(n_iters=2, bar=False)
+    research.run(n_iters=2, bar=False, dump_results=False)
     assert closed == [10, 20]
 
 
@@ -226,7 +226,7 @@ def test_units_that_use_a_failed_output_are_skipped_transitively():
 
 def test_skipped_units_are_no_failures():
     research = Research(domain=X).add_callable("b", fail_if, args=[EC("x") == 2, 0])
-    research = research.add_callable("c", same, args=[O("b")]).run(bar=False)
+    research = research.add_callable("c", same, args=[O("b")]).run(bar=False, dump_results=False)
     assert failures_of(research) == [("b", 0)]
     assert research.monitor.n_failed == 1
 
@@ -258,7 +258,7 @@ def test_without_finalize_a_failure_ends_the_experiment_at_once():
 
 def test_two_units_of_one_experiment_may_fail():
     research = Research().add_callable("a", fail_if, args=[True]).add_callable("b", fail_if, args=[True])
-    research.run(bar=False)
+    research.run(bar=False, dump_results=False)
     assert failures_of(research) == [("a", 0), ("b", 0)]
     assert research.monitor.n_failed == 1
 
@@ -270,13 +270,13 @@ def test_a_generator_that_raises_keeps_what_it_recorded_before():
 
 
 def test_a_generator_function_that_cannot_be_called_fails_in_its_first_turn():
-    research = Research().add_generator(up_to, wrong=1).run(bar=False)
+    research = Research().add_generator(up_to, wrong=1).run(bar=False, dump_results=False)
     assert failures_of(research) == [("up_to", 0)]
     assert isinstance(research.results.failures.exception[0], TypeError)
 
 
 def test_what_is_no_iterable_is_a_failure_of_the_generator():
-    research = Research().add_generator("g", lambda: 5).run(bar=False)
+    research = Research().add_generator("g", lambda: 5).run(bar=False, dump_results=False)
     assert failures_of(research) == [("g", 0)]
     assert "not iterable" in str(research.results.failures.exception[0])
 
@@ -308,7 +308,7 @@ def test_failures_have_id_unit_iteration_exception_and_traceback(place):
 
 
 def test_without_failures_the_table_of_failures_is_empty_with_the_same_columns():
-    failures = Research().save(1, "one").run(bar=False).results.failures
+    failures = Research().save(1, "one").run(bar=False, dump_results=False).results.failures
     assert list(failures.columns) == ["id", "unit", "iteration", "exception", "traceback"]
     assert len(failures) == 0
     assert failures.iteration.dtype == "int64"
@@ -318,13 +318,13 @@ def test_without_failures_the_table_of_failures_is_empty_with_the_same_columns()
 def test_failures_stand_in_domain_order(place):
     domain = Option("x", list(range(20)))
     research = Research(domain=domain).add_callable("f", fail_if, args=[EC("x") % 3 == 0, EC("x")])
-    research.run(bar=False, **place)
+    research.run(bar=False, dump_results=False, **place)
     found = [str(exception).split()[-1] for exception in research.results.failures.exception]
     assert found == [str(x) for x in range(0, 20, 3)]
 
 
 def test_monitor_exceptions_are_the_failures():
-    research = Research(domain=X).add_callable(fail_if, args=[EC("x") > 1]).run(bar=False)
+    research = Research(domain=X).add_callable(fail_if, args=[EC("x") > 1]).run(bar=False, dump_results=False)
     pd.testing.assert_frame_equal(research.monitor.exceptions, research.results.failures)
     assert research.monitor.n_finished == 3
     assert research.monitor.n_failed == 2
@@ -341,14 +341,16 @@ def test_failures_hold_no_values_of_the_units_that_failed():
         references.append(weakref.ref(batch))
         raise BrokenError("after the batch was made")
 
-    research = Research(domain=X).train().run(bar=False)
+    research = Research(domain=X).train().run(bar=False, dump_results=False)
     gc.collect()
     assert failures_of(research) == [("train", 0)] * 3
     assert [reference() for reference in references] == [None] * 3
 
 
 def test_failed_experiments_are_among_the_configs():
-    research = Research(domain=X).add_callable(fail_if, args=[EC("x") > 1], save_to="v").run(bar=False)
+    research = (
+        Research(domain=X).add_callable(fail_if, args=[EC("x") > 1], save_to="v").run(bar=False, dump_results=False)
+    )
     assert list(research.results.configs_to_df().x) == [1, 2, 3]
     assert list(research.results.df.x) == [1]
 
@@ -368,7 +370,11 @@ def test_system_exit_in_a_unit_is_a_failure_like_any_other(place):
 
 
 def test_stop_iteration_in_a_callable_is_a_failure_and_no_exhaustion():
-    research = Research(domain=X).add_callable("next", next, args=[iter([])], save_to="item").run(bar=False)
+    research = (
+        Research(domain=X)
+        .add_callable("next", next, args=[iter([])], save_to="item")
+        .run(bar=False, dump_results=False)
+    )
     assert failures_of(research) == [("next", 0)] * 3
     assert {type(exception) for exception in research.results.failures.exception} == {StopIteration}
 
@@ -377,7 +383,7 @@ def test_stop_iteration_in_a_generator_argument_is_a_failure_and_no_exhaustion()
     def empty():
         raise StopIteration
 
-    research = Research().add_generator("g", empty, save_to="item").run(bar=False)
+    research = Research().add_generator("g", empty, save_to="item").run(bar=False, dump_results=False)
     assert failures_of(research) == [("g", 0)]
 
 
@@ -389,7 +395,7 @@ def test_an_interrupt_in_a_unit_ends_the_run_and_leaves_what_is_finished():
 
     research = Research(domain=X).interrupt(EC("x"), save_to="seen")
     with pytest.raises(KeyboardInterrupt, match="by hand"):
-        research.run(bar=False)
+        research.run(bar=False, dump_results=False)
     assert list(research.results.df.seen) == [1, 2]
     assert research.is_finished
 
@@ -407,21 +413,21 @@ def test_debug_raises_the_original_exception_at_once(place, tmp_path):
 
     research = Research(domain=Option("x", list(range(1, 2000)))).work(EC("x"))
     with pytest.raises(KeyError, match="the original"):
-        research.run(debug=True, bar=False, **place)
+        research.run(debug=True, bar=False, dump_results=False, **place)
     assert len(noted(tmp_path / "calls")) < 1999
 
 
 def test_debug_shows_the_users_line():
     research = Research().add_callable(fail_if, args=[True, 5])
     with pytest.raises(BrokenError, match="value 5") as raised:
-        research.run(debug=True, bar=False)
+        research.run(debug=True, bar=False, dump_results=False)
     assert raised.traceback[-1].name == "fail_if"
 
 
 def test_debug_leaves_what_is_finished_readable():
     research = Research(domain=X).add_callable(fail_if, args=[EC("x") == 3, EC("x")], save_to="v")
     with pytest.raises(BrokenError, match="value 3"):
-        research.run(debug=True, bar=False)
+        research.run(debug=True, bar=False, dump_results=False)
     assert list(research.results.df.v) == [1, 2]
     assert research.is_finished
 
@@ -430,7 +436,7 @@ def test_debug_leaves_what_is_finished_readable():
 def test_debug_raises_the_exception_of_a_root_at_once(options):
     research = Research(domain=X).add_callable("load", fail_if, args=[True, E().iteration], root=True)
     with pytest.raises(BrokenError, match="value 0"):
-        research.run(debug=True, bar=False, **options)
+        research.run(debug=True, bar=False, dump_results=False, **options)
 
 
 def test_debug_raises_in_groups_too():
@@ -438,11 +444,13 @@ def test_debug_raises_in_groups_too():
     research = research.add_callable("check", fail_if, args=[EC("x") == 2, EC("x")])
     for target in ("threads", "for"):
         with pytest.raises(BrokenError, match="value 2"):
-            research.run(debug=True, executor_target=target, bar=False)
+            research.run(debug=True, executor_target=target, bar=False, dump_results=False)
 
 
 def test_debug_raises_what_a_detached_run_met_when_one_waits():
-    research = Research().add_callable(fail_if, args=[True, 5]).run(debug=True, detach=True, bar=False)
+    research = (
+        Research().add_callable(fail_if, args=[True, 5]).run(debug=True, detach=True, bar=False, dump_results=False)
+    )
     with pytest.raises(BrokenError, match="value 5"):
         research.wait(DEADLINE_S)
 
@@ -569,7 +577,9 @@ def test_a_failed_root_is_called_once_and_fails_each_experiment_that_shares_it()
 def test_roots_of_a_failed_root_are_skipped_and_not_called():
     calls = []
     research = Research(domain=X).add_callable("load", fail_if, args=[True], root=True)
-    research = research.add_callable("split", calls.append, args=[O("load")], root=True).run(bar=False)
+    research = research.add_callable("split", calls.append, args=[O("load")], root=True).run(
+        bar=False, dump_results=False
+    )
     assert calls == []
     assert failures_of(research) == [("load", 0)] * 3
 
@@ -577,7 +587,7 @@ def test_roots_of_a_failed_root_are_skipped_and_not_called():
 def test_a_root_that_nobody_reaches_is_not_called():
     calls = []
     research = Research(domain=X).add_callable("load", calls.append, args=["call"], root=True, when="#5")
-    research.save(1, "one").run(n_iters=2, bar=False)
+    research.save(1, "one").run(n_iters=2, bar=False, dump_results=False)
     assert calls == []
 
 
@@ -608,13 +618,15 @@ def test_arrays_of_a_root_in_lock_step_are_read_only():
         array[0] = 5
 
     research = Research(domain=X).add_generator("g", lambda: iter([np.zeros(2)] * 2), root=True)
-    research = research.spoil(O("g")).run(bar=False)
+    research = research.spoil(O("g")).run(bar=False, dump_results=False)
     assert failures_of(research) == [("spoil", 0)] * 3
 
 
 def test_the_array_that_a_root_returned_stays_writable_for_its_owner():
     mine = np.zeros(3)
-    Research(domain=X).add_callable("load", lambda: mine, root=True).save(O("load")[0], "first").run(bar=False)
+    Research(domain=X).add_callable("load", lambda: mine, root=True).save(O("load")[0], "first").run(
+        bar=False, dump_results=False
+    )
     mine[0] = 5
     assert mine[0] == 5
 
@@ -683,7 +695,7 @@ def test_groups_do_not_reach_over_repetitions():
         yield 1
 
     research = Research(domain=X, n_reps=2).batches(root=True, mode="generator", save_to="batch")
-    research.run(branches=2, bar=False)
+    research.run(branches=2, bar=False, dump_results=False)
     assert passes == ["pass"] * 4
 
 
@@ -731,7 +743,7 @@ def test_items_are_held_no_longer_than_their_iteration():
             del batch
 
     research = Research(domain=X).batches(root=True, mode="generator").save(1, "one")
-    research.run(executor_target="for", bar=False)
+    research.run(executor_target="for", bar=False, dump_results=False)
     assert max(alive) <= 1
 
 
@@ -816,7 +828,7 @@ def test_for_runs_the_members_of_a_group_in_order():
     turns = []
     research = Research(domain=X).add_generator(up_to, args=[2], root=True)
     research = research.add_callable("turn", lambda i, x: turns.append((i, x)), args=[E().iteration, EC("x")])
-    research.run(executor_target="for", bar=False)
+    research.run(executor_target="for", bar=False, dump_results=False)
     assert turns == [(i, x) for i in range(3) for x in (1, 2, 3)]
 
 
@@ -857,7 +869,7 @@ def test_configs_of_a_domain_may_be_branches():
 
 def test_a_refused_group_of_branches_says_what_it_needs():
     with pytest.raises(ValueError, match=saying("branches", "0")):
-        Research(domain=X).save(1, "one").run(branches=0, bar=False)
+        Research(domain=X).save(1, "one").run(branches=0, bar=False, dump_results=False)
 
 
 @pytest.mark.parametrize("args", [[[]], [{"a": []}], [([],)]], ids=["list", "dict", "tuple"])
@@ -869,5 +881,5 @@ def test_a_call_does_not_see_what_another_did_to_its_literal_arguments(args):
 
     research = Research(domain=Option("x", [1, 2, 3])).add_callable(count, args=args, save_to="n")
     for _ in range(2):
-        assert list(research.run(bar=False).results.df.n) == [1, 1, 1]
-    assert list(research.run(bar=False, workers=2).results.df.n) == [1, 1, 1]
+        assert list(research.run(bar=False, dump_results=False).results.df.n) == [1, 1, 1]
+    assert list(research.run(bar=False, dump_results=False, workers=2).results.df.n) == [1, 1, 1]

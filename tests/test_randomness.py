@@ -26,7 +26,7 @@ def drawing(domain=None, **options):
 
 def by_config(research, **options):
     """Return the drawn numbers by the values of x and the repetition."""
-    research.run(bar=False, **options)
+    research.run(bar=False, dump_results=False, **options)
     frame = research.results.to_df(remove_auxilary=False)
     return {(x, repetition): drawn for x, repetition, drawn in rows(frame, "x", "repetition", "drawn")}
 
@@ -118,8 +118,8 @@ def test_the_seed_of_a_run_repeats_it():
 
 
 def test_the_seed_of_a_run_is_the_one_that_was_given():
-    assert drawing(X).run(seed=42, bar=False).seed == 42
-    assert drawing(X).run(seed=0, bar=False).seed == 0
+    assert drawing(X).run(seed=42, bar=False, dump_results=False).seed == 42
+    assert drawing(X).run(seed=0, bar=False, dump_results=False).seed == 0
 
 
 def test_seed_0_is_a_seed():

@@ -38,7 +38,7 @@ def results():
     research = Research(domain=domain, n_reps=2)
     research = research.add_callable("loss", lambda x, i: x - i, args=[EC("x"), E().iteration], save_to="loss")
     research = research.add_callable("width", first_of, args=[EC("layout")], save_to="width", when="last")
-    return research.run(n_iters=2, seed=1, bar=False).results
+    return research.run(n_iters=2, seed=1, bar=False, dump_results=False).results
 
 
 CONFIGS = [(layout, x) for layout in (SMALL, LARGE) for x in (3, 4)]
@@ -130,7 +130,7 @@ def test_concat_config_joins_the_texts_of_a_config(results):
 
 
 def test_concat_config_joins_sorted_names_as_ids_do():
-    research = Research(domain=Domain(b=[1]) * Domain(a=[2])).save(1, "one").run(bar=False)
+    research = Research(domain=Domain(b=[1]) * Domain(a=[2])).save(1, "one").run(bar=False, dump_results=False)
     assert list(research.results.to_df(concat_config=True).config) == ["a_2-b_1"]
 
 
@@ -273,20 +273,20 @@ def test_filters_combine(results):
 @pytest.mark.parametrize("value", [None, True, len, "a", (1, 2), np.arange(3), {"k": 1}, 2.5], ids=repr)
 def test_any_value_of_a_parameter_is_found(value):
     research = Research(domain=Option("v", [Alias(value, "wanted"), Alias("other", "other")])).save(EC("v"), "seen")
-    results = research.run(bar=False).results
+    results = research.run(bar=False, dump_results=False).results
     assert len(results.to_df(v=value)) == 1
     assert len(results.to_df(v="other")) == 1
 
 
 def test_parameters_named_like_options_are_found_by_config():
     domain = Domain({"name": ["a", "b"], "domain": [1], "config": [2]})
-    results = Research(domain=domain).save(EC("name"), "seen").run(bar=False).results
+    results = Research(domain=domain).save(EC("name"), "seen").run(bar=False, dump_results=False).results
     assert list(results.to_df(config={"name": "b", "domain": 1, "config": 2}).seen) == ["b"]
 
 
 def test_parameters_of_only_some_configs_are_found():
     research = Research(domain=Option("a", [1, 2]) + Option("b", [1, 2])).save(EC(), "seen")
-    results = research.run(bar=False).results
+    results = research.run(bar=False, dump_results=False).results
     assert list(results.to_df(a=1).seen) == [{"a": 1}]
     assert list(results.to_df(b=[1, 2]).seen) == [{"b": 1}, {"b": 2}]
     assert list(results.to_df(domain=Option("a", [1]) + Option("b", [2])).seen) == [{"a": 1}, {"b": 2}]
@@ -297,21 +297,23 @@ def test_parameters_of_only_some_configs_are_found():
 
 @pytest.mark.parametrize("name", ["name", "value"])
 def test_the_long_form_refuses_a_parameter_named_like_its_columns(name):
-    results = Research(domain=Option(name, ["svm", "tree"])).save(EC(name), "seen").run(bar=False).results
+    results = (
+        Research(domain=Option(name, ["svm", "tree"])).save(EC(name), "seen").run(bar=False, dump_results=False).results
+    )
     assert list(results.df[name]) == ["svm", "tree"]
     with pytest.raises(ValueError, match=f"'{name}'"):
         results.to_df(pivot=False)
 
 
 def test_joined_configs_refuse_a_variable_named_config():
-    results = Research(domain=Option("x", [1])).save(EC(), "config").run(bar=False).results
+    results = Research(domain=Option("x", [1])).save(EC(), "config").run(bar=False, dump_results=False).results
     assert list(results.df.config) == [{"x": 1}]
     with pytest.raises(ValueError, match="'config'"):
         results.to_df(concat_config=True)
 
 
 def test_joined_configs_refuse_a_parameter_named_config_beside_them():
-    results = Research(domain=Option("config", ["a", "b"])).save(1, "one").run(bar=False).results
+    results = Research(domain=Option("config", ["a", "b"])).save(1, "one").run(bar=False, dump_results=False).results
     assert list(results.to_df(concat_config=True).config) == ["config_a", "config_b"]
     with pytest.raises(ValueError, match="'config'"):
         results.to_df(concat_config=True, drop_columns=False)
@@ -508,7 +510,13 @@ def test_large_integers_keep_every_digit():
 
 
 def test_the_long_form_keeps_the_types_of_values():
-    research = Research().save(1, "a").add_callable("b", lambda: "x", save_to="b").save([1], "c").run(bar=False)
+    research = (
+        Research()
+        .save(1, "a")
+        .add_callable("b", lambda: "x", save_to="b")
+        .save([1], "c")
+        .run(bar=False, dump_results=False)
+    )
     frame = research.results.to_df(pivot=False)
     assert list(frame.value) == [1, "x", [1]]
     assert [type(value) for value in frame.value] == [int, str, list]
@@ -541,7 +549,7 @@ def test_an_iteration_in_which_nothing_was_recorded_has_no_row():
 
 
 def test_results_without_rows_have_the_columns_and_types_of_others():
-    research = Research(domain=Option("x", [1, 2])).save(EC("x"), "seen").run(bar=False)
+    research = Research(domain=Option("x", [1, 2])).save(EC("x"), "seen").run(bar=False, dump_results=False)
     full, empty = research.results.df, research.results.to_df(x=[])
     assert list(empty.columns) == list(full.columns)
     assert len(empty) == 0
@@ -556,14 +564,18 @@ def test_results_without_rows_have_the_columns_and_types_of_others():
     ids=str,
 )
 def test_results_of_failed_experiments_alone_are_an_empty_table(options):
-    research = Research(domain=Option("x", [1])).add_callable("f", lambda: 1 / 0, save_to="seen").run(bar=False)
+    research = (
+        Research(domain=Option("x", [1]))
+        .add_callable("f", lambda: 1 / 0, save_to="seen")
+        .run(bar=False, dump_results=False)
+    )
     frame = research.results.to_df(**options)
     assert len(frame) == 0
     assert list(frame.columns) == list(_one_row().to_df(**options).columns)
 
 
 def _one_row():
-    return Research(domain=Option("x", [1])).save(1, "seen").run(bar=False).results
+    return Research(domain=Option("x", [1])).save(1, "seen").run(bar=False, dump_results=False).results
 
 
 def test_a_research_without_variables_has_an_empty_table():
@@ -643,7 +655,7 @@ def gated(gate, values=(0, 1, 2, 3)):
 
 def test_a_detached_run_returns_at_once_and_its_results_are_live(gate):
     research = gated(gate)
-    assert research.run(detach=True, bar=False) is research
+    assert research.run(detach=True, bar=False, dump_results=False) is research
     assert gate.reached.wait(DEADLINE_S)
     wait_for(lambda: len(research.results) == 2)
     assert list(research.results.df.seen) == [0, 1]
@@ -658,7 +670,7 @@ def test_a_detached_run_returns_at_once_and_its_results_are_live(gate):
 
 
 def test_wait_with_a_timeout_says_whether_the_run_has_ended(gate):
-    research = gated(gate).run(detach=True, bar=False)
+    research = gated(gate).run(detach=True, bar=False, dump_results=False)
     assert gate.reached.wait(DEADLINE_S)
     assert research.wait(0.01) is False
     gate.opened.set()
@@ -668,7 +680,7 @@ def test_wait_with_a_timeout_says_whether_the_run_has_ended(gate):
 
 
 def test_results_taken_early_grow_with_the_run(gate):
-    research = gated(gate).run(detach=True, bar=False)
+    research = gated(gate).run(detach=True, bar=False, dump_results=False)
     results = research.results
     wait_for(lambda: len(results) == 2)
     gate.opened.set()
@@ -677,7 +689,11 @@ def test_results_taken_early_grow_with_the_run(gate):
 
 
 def test_failures_are_seen_while_the_run_goes_on(gate):
-    research = gated(gate).add_callable("check", lambda x: 1 / x, args=[EC("x")]).run(detach=True, bar=False)
+    research = (
+        gated(gate)
+        .add_callable("check", lambda x: 1 / x, args=[EC("x")])
+        .run(detach=True, bar=False, dump_results=False)
+    )
     wait_for(lambda: len(research.results) == 2)
     assert list(research.results.failures.unit) == ["check"]
     assert list(research.monitor.exceptions.unit) == ["check"]
@@ -685,7 +701,7 @@ def test_failures_are_seen_while_the_run_goes_on(gate):
 
 
 def test_terminate_begins_no_further_experiment_and_those_that_run_end(gate):
-    research = gated(gate, values=range(100)).run(detach=True, bar=False)
+    research = gated(gate, values=range(100)).run(detach=True, bar=False, dump_results=False)
     assert gate.reached.wait(DEADLINE_S)
     research.terminate()
     gate.opened.set()
@@ -697,7 +713,7 @@ def test_terminate_ends_an_endless_research():
     research = (
         Research(domain=Option("s", NumpySampler("n"))).save(EC("s"), "seen").update_domain(lambda: None, when=10)
     )
-    research.run(detach=True, bar=False)
+    research.run(detach=True, bar=False, dump_results=False)
     wait_for(lambda: len(research.results) > 20)
     research.terminate()
     assert research.wait(DEADLINE_S)
@@ -706,14 +722,14 @@ def test_terminate_ends_an_endless_research():
 
 
 def test_terminate_after_the_end_is_without_effect():
-    research = Research().save(1, "one").run(bar=False)
+    research = Research().save(1, "one").run(bar=False, dump_results=False)
     research.terminate()
     assert research.wait(0)
     assert list(research.results.df.one) == [1]
 
 
 def test_a_detached_run_on_threads_is_live(gate):
-    research = gated(gate).run(detach=True, bar=False, scheduler="threads", workers=2)
+    research = gated(gate).run(detach=True, bar=False, dump_results=False, scheduler="threads", workers=2)
     wait_for(lambda: len(research.results) == 3)
     assert list(research.results.df.seen) == [0, 1, 3]
     gate.opened.set()
@@ -730,7 +746,7 @@ def test_a_detached_run_on_workers_is_live(tmp_path):
         return x
 
     research = Research(domain=Option("x", [0, 1, 2, 3])).work(EC("x"), save_to="seen")
-    research.run(detach=True, workers=2, bar=False)
+    research.run(detach=True, workers=2, bar=False, dump_results=False)
     wait_for(lambda: len(research.results) == 3)
     assert list(research.results.df.seen) == [1, 2, 3]
     assert research.wait(0.01) is False
@@ -748,7 +764,7 @@ def test_terminate_ends_a_run_on_workers(tmp_path):
         return x
 
     research = Research(domain=Option("x", list(range(1000)))).work(EC("x"), save_to="seen")
-    research.run(detach=True, workers=2, bar=False)
+    research.run(detach=True, workers=2, bar=False, dump_results=False)
     wait_for(lambda: bool(noted(tmp_path / "begun")))
     research.terminate()
     (tmp_path / "open").touch()
@@ -758,12 +774,12 @@ def test_terminate_ends_a_run_on_workers(tmp_path):
 
 def test_a_unit_that_is_refused_is_refused_before_a_run_is_detached():
     with pytest.raises(ValueError, match=saying("'nothing'")):
-        Research().save(O("nothing"), "v").run(detach=True, bar=False)
+        Research().save(O("nothing"), "v").run(detach=True, bar=False, dump_results=False)
 
 
 def test_tables_may_be_read_by_many_threads_while_a_run_goes_on():
     research = Research(domain=Option("x", list(range(3000)))).save(EC("x"), "seen").save(EC("x"), "again")
-    research.run(detach=True, bar=False)
+    research.run(detach=True, bar=False, dump_results=False)
     wrong = []
 
     def read():

@@ -72,7 +72,7 @@ def test_the_function_is_called_after_the_experiments_that_when_counts_and_sees_
 
 def test_the_default_is_last():
     calls = []
-    measuring(xs(0, 1)).update_domain(lambda: calls.append("call")).run(bar=False)
+    measuring(xs(0, 1)).update_domain(lambda: calls.append("call")).run(bar=False, dump_results=False)
     assert calls == ["call"]
 
 
@@ -88,7 +88,7 @@ def test_failed_experiments_are_counted():
     research = research.save(EC("x"), "seen", when=1)
     sights, _ = watched(None, 2, research=research)
     assert sights == [[0, 1], [0, 1, 2, 3]]
-    assert failures_of(research.run(bar=False)) == [("f", 0)]
+    assert failures_of(research.run(bar=False, dump_results=False)) == [("f", 0)]
 
 
 def test_experiments_are_counted_over_all_domains():
@@ -178,7 +178,7 @@ def test_units_may_read_parameters_that_only_later_domains_have():
 
 def test_results_are_found_by_parameters_of_later_domains():
     replies = iter([Domain(x=[1], y=["a"]), None])
-    research = measuring(xs(0)).update_domain(lambda: next(replies)).run(bar=False)
+    research = measuring(xs(0)).update_domain(lambda: next(replies)).run(bar=False, dump_results=False)
     assert list(research.results.to_df(y="a").seen) == [1]
     assert list(research.results.to_df(updates=1).seen) == [1]
     assert list(research.results.configs_to_df().y)[1] == "a"
@@ -192,7 +192,7 @@ def test_updates_counts_the_domains_before(place):
     replies = iter([xs(10), xs(20, 21), None])
     research = measuring(xs(0, 1)).save(EC("updates"), "by_name").save(EC(full=True)["updates"], "in_full")
     research = research.save(E().config["updates"], "in_e").update_domain(lambda: next(replies), when="last")
-    research.run(bar=False, **place)
+    research.run(bar=False, dump_results=False, **place)
     frame = research.results.to_df(remove_auxilary=False)
     for name in ("updates", "by_name", "in_full", "in_e"):
         assert rows(frame, "x", name) == [(0, 0), (1, 0), (10, 1), (20, 2), (21, 2)]
@@ -200,7 +200,7 @@ def test_updates_counts_the_domains_before(place):
 
 def test_none_counts_as_no_update():
     replies = iter([None, None, xs(9), None])
-    research = measuring(xs(0, 1, 2)).update_domain(lambda: next(replies), when=1).run(bar=False)
+    research = measuring(xs(0, 1, 2)).update_domain(lambda: next(replies), when=1).run(bar=False, dump_results=False)
     assert rows(research.results.to_df(remove_auxilary=False), "x", "updates") == [(0, 0), (1, 0), (2, 0), (9, 1)]
 
 
@@ -222,7 +222,7 @@ def test_constants_and_compositions_of_r_are_arguments():
     research = measuring(xs(3, 5, 4)).update_domain(
         look, best=R().df["seen"].max(), frame=R().to_df(x=[3, 4]), scale=2, parts={"all": [R().df.seen, (1,)]}
     )
-    research.run(bar=False)
+    research.run(bar=False, dump_results=False)
     assert calls == [(5, [3, 4], 2, [[3, 5, 4], [1]])]
 
 
@@ -276,7 +276,7 @@ def test_an_endless_domain_may_follow_a_finite_one():
 
 def test_an_endless_domain_that_nothing_ends_runs_until_it_is_terminated():
     research = measuring(Option("x", NumpySampler("n"))).update_domain(lambda: None, when=5)
-    research.run(detach=True, bar=False)
+    research.run(detach=True, bar=False, dump_results=False)
     wait_for(lambda: len(research.results) > 10)
     assert not research.is_finished
     research.terminate()
@@ -316,7 +316,7 @@ def test_seeds_make_runs_with_updates_the_same(place):
 def test_an_answer_that_is_no_domain_ends_the_run_with_its_value_and_what_it_may_be(answer):
     research = measuring(xs(0, 1, 2)).update_domain(lambda: answer, when="#1")
     with pytest.raises(ValueError, match=saying("update_domain", repr(answer), "Domain", "None")):
-        research.run(bar=False)
+        research.run(bar=False, dump_results=False)
     assert list(research.results.df.seen) == [0, 1]
     assert research.is_finished
 
@@ -324,7 +324,7 @@ def test_an_answer_that_is_no_domain_ends_the_run_with_its_value_and_what_it_may
 def test_a_new_domain_with_a_parameter_named_like_a_variable_is_refused():
     research = measuring(xs(0, 1)).update_domain(lambda: {"seen": [1]}, when="#0")
     with pytest.raises(ValueError, match=saying("'seen'", "rename")):
-        research.run(bar=False)
+        research.run(bar=False, dump_results=False)
     assert list(research.results.df.x) == [0]
 
 
@@ -334,12 +334,14 @@ def test_an_exception_of_the_function_ends_the_run_and_is_raised():
 
     research = measuring(xs(0, 1)).update_domain(look, when="#0")
     with pytest.raises(KeyError, match="the original"):
-        research.run(bar=False)
+        research.run(bar=False, dump_results=False)
     assert list(research.results.df.seen) == [0]
 
 
 def test_an_exception_of_the_function_of_a_detached_run_is_raised_by_wait():
-    research = measuring(xs(0, 1)).update_domain(lambda: 1 / 0, when="#0").run(detach=True, bar=False)
+    research = (
+        measuring(xs(0, 1)).update_domain(lambda: 1 / 0, when="#0").run(detach=True, bar=False, dump_results=False)
+    )
     with pytest.raises(ZeroDivisionError, match="division"):
         research.wait(DEADLINE_S)
     assert list(research.results.df.seen) == [0]

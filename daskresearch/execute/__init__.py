@@ -8,12 +8,14 @@ from daskresearch.execute.choose import (
     distributed_executor,
     local_executor,
 )
-from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
+from daskresearch.execute.local import Came, Executor, Lost, SerialExecutor, ThreadsExecutor
 
 __all__ = [
     "DISTRIBUTED",
     "SCHEDULERS",
+    "Came",
     "Executor",
+    "Lost",
     "Place",
     "SerialExecutor",
     "ThreadsExecutor",

@@ -17,10 +17,12 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.errors import ClusterError
+from daskresearch.errors import ClusterError, StorageError
+from daskresearch.execute.local import Came, Lost
 from daskresearch.execute.window import BUDGET_S, Window
 from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure, Record
+from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import (
     Blob,
     Carried,
@@ -93,8 +95,8 @@ class DistributedExecutor:
         self._places: dict[str, str] = {}
         self._seen_until = 0.0
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
-        """Yield the records batch by batch, those of suspects at the end."""
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
+        """Yield what came of experiments batch by batch, of suspects at the end."""
         window = Window(groups, total, self._slots)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         out: dict[Future[Any], list[Group]] = {}
@@ -115,7 +117,7 @@ class DistributedExecutor:
                 else:
                     window.measured(receipt.n_groups, receipt.seconds)
                     window.give_back(batch[receipt.n_groups :])
-                    yield from load_records(receipt.records)
+                    yield from _came(receipt)
             for group in suspects:
                 if not stop.is_set():
                     yield from self._run_suspect(group)
@@ -127,17 +129,23 @@ class DistributedExecutor:
                 self._client.cancel(list(out), force=True)
             raise
 
+    def check(self, target: Target) -> None:
+        """Refuse to run if a worker does not see the folder of the run; those that join later are checked then."""
+        for answer in self._client.run(check_visible, target, on_error="return").values():
+            if isinstance(answer, StorageError):
+                raise answer
+
     def close(self) -> None:
         """Let go of the outputs of roots, so that the cluster can forget them."""
         self._roots = RootTable()
 
-    def _run_suspect(self, group: Group) -> Iterator[Record]:
+    def _run_suspect(self, group: Group) -> Iterator[Came]:
         future = self._submit([group])
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future.add_done_callback(ended.put)
         receipt = self._receipt(self._next(ended))
         if receipt is not None:
-            yield from load_records(receipt.records)
+            yield from _came(receipt)
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
                 yield from self._run_suspect((experiment,))
@@ -145,7 +153,7 @@ class DistributedExecutor:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
             for experiment in group:
                 failure = Failure("worker", 0, ClusterError(text), text)
-                yield Record(experiment.position, 0, [], {}, (failure,))
+                yield Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
 
     def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
         """Return the next future that has ended, looking after the workers while none has."""
@@ -169,9 +177,10 @@ class DistributedExecutor:
             raise
         # inputs would draw all batches to the worker that has these already
         address = self._least_busy() if known else None
+        key = self._key(self._program.name)
         future = self._client.submit(
-            run_batch, self._blob, groups, BUDGET_S, list(known), *known.values(),
-            key=self._key(self._program.name), pure=False, workers=address, allow_other_workers=address is not None,
+            run_batch, self._blob, key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
+            key=key, pure=False, workers=address, allow_other_workers=address is not None,
         )  # fmt: skip
         if address is not None:
             self._n_out[address] += 1
@@ -262,6 +271,14 @@ def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
         Whether groups come whole.
     """
     return [name for name in program.calls_reached if not (whole_groups and program.roots[name].is_of_group)]
+
+
+def _came(receipt: Receipt) -> Iterator[Came]:
+    """Yield what a batch sent back."""
+    if receipt.records:
+        yield from load_records(receipt.records)
+    else:
+        yield receipt.written
 
 
 def _same(blob: Blob) -> Blob:

@@ -7,17 +7,29 @@ import queue
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, final
+from typing import NamedTuple, Protocol, final
 
 from daskresearch.store.record import Record
-from daskresearch.worker import Context, Group, Program, RootOutputs, run_groups
+from daskresearch.store.writer import Target
+from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
+
+
+class Lost(NamedTuple):
+    """What is recorded of an experiment by others than its worker, which died."""
+
+    record: Record
+    experiment: Experiment
+
+
+Came = Record | Written | Lost
+"""What comes of experiments: a record of one, how many a worker has written itself, or one that was lost."""
 
 
 class Executor(Protocol):
     """Runs groups of experiments somewhere."""
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
-        """Yield the record of each experiment when it has ended, in any order.
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
+        """Yield what came of experiments when they have ended, in any order.
 
         Parameters
         ----------
@@ -27,6 +39,15 @@ class Executor(Protocol):
             How many groups there will be, as far as is known.
         stop : threading.Event
             Once it is set, no further group begins.
+        """
+
+    def check(self, target: Target) -> None:
+        """Refuse to run where the folder of the run cannot be seen.
+
+        Raises
+        ------
+        StorageError
+            Names the worker that does not see it.
         """
 
     def close(self) -> None:
@@ -42,12 +63,15 @@ class SerialExecutor:
         self._context = context
         self._shared = RootOutputs(program, context)
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield the records in order."""
         for group in groups:
             if stop.is_set():
                 return
             yield from run_groups(self._program, [group], self._context, self._shared)
+
+    def check(self, target: Target) -> None:
+        """Do nothing, as this process has made the folder."""
 
     def close(self) -> None:
         """Let go of the outputs of roots."""
@@ -72,7 +96,7 @@ class ThreadsExecutor:
         self._n_threads = n_threads or os.cpu_count() or 1
         self._shared = RootOutputs(program, context)
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Record, None, None]:
+    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield the records as experiments end; after an error or an interrupt no further group begins."""
         ended: queue.SimpleQueue[Record | Future[None]] = queue.SimpleQueue()
         aborted = threading.Event()
@@ -104,6 +128,9 @@ class ThreadsExecutor:
             finally:
                 aborted.set()
                 pool.shutdown(cancel_futures=True)
+
+    def check(self, target: Target) -> None:
+        """Do nothing, as this process has made the folder."""
 
     def close(self) -> None:
         """Let go of the outputs of roots."""

@@ -93,6 +93,7 @@ class PlanKeys:
         self._known_of_group: dict[tuple[str, str], RootKey] = {}
         self._group_key = b""
         self._named: dict[bytes, str] = {}
+        self._contents: dict[tuple[str, int], tuple[str, Any]] = {}
 
     def _first_names(self) -> dict[str, str]:
         firsts: dict[str, str] = {}
@@ -122,6 +123,20 @@ class PlanKeys:
             standing = self._standing[unit.name]
             pieces += [_encoded(repr((unit.name, when, recorded, standing.upstream))), standing.digest]
         return _digest(*pieces)
+
+    @property
+    def definition(self) -> dict[str, str]:
+        """The hash of each unit: what it does, when, and what it records; empty where it has no content."""
+        definition = {}
+        for unit in self._plan.units:
+            standing = self._standing.get(unit.name)
+            if standing is None:
+                definition[unit.name] = ""
+                continue
+            when = (unit.schedule.steps, sorted(unit.schedule.iterations), unit.schedule.last)
+            facts = repr((when, unit.saves, unit.saves_dict, unit.is_root, unit.copies, standing.upstream))
+            definition[unit.name] = _digest(_encoded(facts), standing.digest).hex()[:16]
+        return definition
 
     def check_values(self, name: str, values: Any) -> None:
         """Refuse values of a parameter that a root reads, if there is one that cannot be hashed.
@@ -272,6 +287,25 @@ class PlanKeys:
         return _repr(
             [(name, self._value_content(name, full[name], reader)) if name in full else (name,) for name in names]
         )
+
+    def values(self, values: Mapping[str, Any]) -> str:
+        """Return the hash of the values of a config; those that have no content count by their text alone."""
+        if PLAIN.issuperset(map(type, values.values())):
+            return _digest(_encoded(_repr(sorted(values.items())))).hex()[:16]
+        pieces = []
+        for name, value in sorted(values.items()):
+            known = self._contents.get((name, id(value)))
+            if known is None:
+                try:
+                    content = self.content_of(name, value)
+                except HashError:
+                    content = "unknown"
+                # the value is kept, so that no other gets its address
+                known = self._contents[name, id(value)] = content, value
+                if len(self._contents) > _REMEMBERED:
+                    del self._contents[next(iter(self._contents))]
+            pieces.append((name, known[0]))
+        return _digest(_encoded(_repr(pieces))).hex()[:16]
 
     def content_of(self, name: str, value: Any) -> str:
         """Return a text that is the same for equal values of a parameter, and for no others."""

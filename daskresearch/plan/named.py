@@ -27,7 +27,7 @@ class E(Expression):
     >>> from daskresearch import E, Research
     >>> def sample(random):
     ...     return random.normal()
-    >>> research = Research().sample(E().random, save_to="x").run(seed=1, bar=False)
+    >>> research = Research().sample(E().random, save_to="x").run(seed=1, bar=False, dump_results=False)
     >>> list(research.results.df.columns)
     ['id', 'iteration', 'x']
     """
@@ -66,7 +66,8 @@ class EC(Expression):
     Examples
     --------
     >>> from daskresearch import EC, Option, Research
-    >>> research = Research(domain=Option("x", [2, 3])).pow(EC("x"), 2, save_to="square").run(bar=False)
+    >>> research = Research(domain=Option("x", [2, 3])).pow(EC("x"), 2, save_to="square")
+    >>> research = research.run(bar=False, dump_results=False)
     >>> list(research.results.df.square)
     [4, 9]
     """
@@ -101,7 +102,7 @@ class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
     --------
     >>> from daskresearch import O, Research
     >>> research = Research().pow(2, 3).add_callable("twice", lambda x: 2 * x, args=[O("pow")], save_to="y")
-    >>> list(research.run(bar=False).results.df.y)
+    >>> list(research.run(bar=False, dump_results=False).results.df.y)
     [16]
     """
 
@@ -145,7 +146,7 @@ class S(Expression):
     >>> from daskresearch import Research, S
     >>> def measure(storage):
     ...     storage.update_variable("loss", 0.5)
-    >>> list(Research().measure(S()).run(bar=False).results.df.loss)
+    >>> list(Research().measure(S()).run(bar=False, dump_results=False).results.df.loss)
     [0.5]
     """
 

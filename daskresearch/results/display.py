@@ -8,64 +8,49 @@ from numbers import Number
 from typing import Any
 
 from daskresearch.markup import attempted, counted, cut, page, paragraph, section, table, text_of
-from daskresearch.store import MISSING, Experiments, Failure, Rows
+from daskresearch.store import MISSING, Failure, Rows, Snapshot, taken
 
 _N_ROWS = 10
 _N_FAILURES = 5
 _MOST_COLUMNS = 20
 
 
-def head_of(experiments: Experiments, rows: Rows) -> tuple[Experiments, Rows]:
-    """Return the first rows in domain order with their experiments, without ordering the others."""
-    recorded = set(rows.experiments)
-    first = heapq.nsmallest(_N_ROWS, recorded, key=experiments.positions.__getitem__)
-    rank = {experiment: i for i, experiment in enumerate(first)}
-    found = [row for row, experiment in enumerate(rows.experiments) if experiment in rank]
-    chosen = heapq.nsmallest(_N_ROWS, found, key=lambda row: (rank[rows.experiments[row]], row))
-    return (
-        Experiments(
-            [experiments.positions[i] for i in first],
-            [experiments.ids[i] for i in first],
-            [experiments.configs[i] for i in first],
-            [experiments.groups[i] for i in first],
-        ),
-        Rows(
-            [rank[rows.experiments[row]] for row in chosen],
-            [rows.iterations[row] for row in chosen],
-            {name: [values[row] for row in chosen] for name, values in rows.columns.items()},
-        ),
-    )
+def head_of(snapshot: Snapshot) -> Rows:
+    """Return the first rows in domain order, without a look at the configs of the others."""
+    import numpy as np
+
+    order = np.argsort(snapshot.positions, kind="stable")
+    n_chosen = _N_ROWS
+    while True:
+        chosen = np.sort(order[:n_chosen])
+        rows = snapshot.rows(chosen)
+        if len(rows.iterations) >= min(_N_ROWS, snapshot.n_rows) or n_chosen >= len(order):
+            break
+        n_chosen *= 16
+    first = np.argsort(snapshot.positions[rows.experiments], kind="stable")[:_N_ROWS]
+    columns = {name: taken(values, first) for name, values in rows.columns.items()}
+    return Rows(rows.experiments[first], rows.iterations[first], columns)
 
 
-def results_html(
-    experiments: Experiments, rows: Rows, failures: Sequence[tuple[str, Failure]], parameters: Sequence[str],
-    n_experiments: int, n_rows: int, n_failures: int,
-) -> str:  # fmt: skip
+def results_html(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> str:
     """Return the repr of results in a notebook.
 
     Parameters
     ----------
-    experiments : Experiments
+    snapshot : Snapshot
     rows : Rows
         The rows to show.
-    failures : sequence of (str, Failure)
-        Those to show, each with the id of its experiment.
     parameters : sequence of str
-    n_experiments, n_rows, n_failures : int
-        How many there are in all.
     """
-    facts = [counted(n_experiments, "experiment"), counted(n_rows, "row"), counted(n_failures, "failure")]
-    body = section("Table", _rows_table(experiments, rows, parameters), _shown(rows, n_rows), is_open=True)
+    failures = snapshot.failures()
+    n_rows, n_failures = snapshot.n_rows, len(failures)
+    facts = [counted(len(snapshot.ids), "experiment"), counted(n_rows, "row"), counted(n_failures, "failure")]
+    body = section("Table", _rows_table(snapshot, rows, parameters), _shown(rows, n_rows), is_open=True)
     if failures:
-        note = f"the first {len(failures)} of {n_failures:,}" if n_failures > len(failures) else ""
-        body += section("Failures", _failures_table(failures), note)
+        first = heapq.nsmallest(_N_FAILURES, failures, key=lambda pair: snapshot.positions[pair[0]])
+        note = f"the first {len(first)} of {n_failures:,}" if n_failures > len(first) else ""
+        body += section("Failures", _failures_table([(snapshot.ids[i], failure) for i, failure in first]), note)
     return page("ResearchResults", "", facts, body)
-
-
-def first_failures(failures: Sequence[tuple[int, Failure]], experiments: Experiments) -> list[tuple[str, Failure]]:
-    """Return the first failures in domain order, each with the id of its experiment."""
-    first = heapq.nsmallest(_N_FAILURES, failures, key=lambda pair: experiments.positions[pair[0]])
-    return [(experiments.ids[index], failure) for index, failure in first]
 
 
 def _shown(rows: Rows, n_rows: int) -> str:
@@ -73,17 +58,19 @@ def _shown(rows: Rows, n_rows: int) -> str:
     return f"the first {n_shown} of {counted(n_rows, 'row')}" if n_shown < n_rows else counted(n_rows, "row")
 
 
-def _rows_table(experiments: Experiments, rows: Rows, parameters: Sequence[str]) -> str:
-    if not rows.iterations:
+def _rows_table(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> str:
+    if not len(rows.iterations):
         return paragraph("nothing was recorded yet")
+    described = [snapshot.described(i)[0] for i in rows.experiments.tolist()]
+    parameters = list(dict.fromkeys([*parameters, *(name for one in described for name in one.texts())]))
     names = [*parameters, *rows.columns]
     columns = ["id", *parameters, "iteration", *rows.columns][:_MOST_COLUMNS]
     lines = []
-    for i, experiment in enumerate(rows.experiments):
-        texts = experiments.configs[experiment].texts()
-        described = [cut(texts.get(name, ""), 40) for name in parameters]
+    for i, experiment in enumerate(rows.experiments.tolist()):
+        texts = described[i].texts()
         values = [_cell(column[i]) for column in rows.columns.values()]
-        lines.append([experiments.ids[experiment], *described, str(rows.iterations[i]), *values][:_MOST_COLUMNS])
+        shown = [cut(texts.get(name, ""), 40) for name in parameters]
+        lines.append([snapshot.ids[experiment], *shown, str(rows.iterations[i]), *values][:_MOST_COLUMNS])
     n_hidden = len(names) + 2 - len(columns)
     more = paragraph(f"and {counted(n_hidden, 'more column')}") if n_hidden else ""
     numbers = [cut(name) for name, column in rows.columns.items() if all(_is_number(value) for value in column)]

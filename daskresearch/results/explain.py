@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from daskresearch.store import Described, Part, UnitKey
+from daskresearch.errors import OptionError, near_miss
+from daskresearch.store import Described, Part, Store, UnitKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Explainer = Callable[[str, Described, bytes], list[UnitKey]]
+
+
+class Explained(ABC):
+    """Results that tell why they are what they are."""
+
+    _store: Store
+    _explainer: Explainer | None
+
+    def explain(self, experiment_id: str, against: Any = None, against_id: str | None = None) -> pd.DataFrame:
+        """Return what the key of each unit of an experiment was made of, or what differs from another experiment.
+
+        A unit whose key is the same in two experiments, or in two runs, computes the same in both.
+
+        Parameters
+        ----------
+        experiment_id : str
+        against : str, ResearchResults or Research, optional
+            Another experiment of these results, or the results of another run.
+        against_id : str, optional
+            The experiment of the other run. Default: the one with the same config.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a part: unit, its key, the kind of the part (code, argument, config, upstream, ...), name and value.
+            With `against` the parts that differ: unit, kind, name, value here and value there, NaN where there is none.
+
+        Raises
+        ------
+        OptionError
+            If there is no such experiment.
+
+        Examples
+        --------
+        >>> from daskresearch import EC, Option, Research
+        >>> research = Research(domain=Option("x", [1, 2])).add_callable(pow, args=[EC("x"), 2], save_to="square")
+        >>> results = research.run(bar=False, dump_results=False).results
+        >>> one, other = results.df.id
+        >>> results.explain(one, against=other)
+          unit    part name value there
+        0  pow  config    x     1     2
+        """
+        keys = self._keys_of(experiment_id)
+        if against is None and against_id is None:
+            return explanation(keys)
+        if isinstance(against, str):
+            return difference(keys, self._keys_of(against))
+        others = self if against is None else getattr(against, "results", against)
+        if not isinstance(others, Explained):
+            raise OptionError(f"against must be an experiment's id, or the results of another run, not {against!r}")
+        return difference(keys, others._keys_of(against_id or others._counterpart(experiment_id)))
+
+    def _keys_of(self, experiment_id: str) -> list[UnitKey]:
+        snapshot = self._store.snapshot()
+        ids = list(snapshot.ids)
+        if experiment_id not in ids:
+            raise OptionError(
+                f"there is no experiment {experiment_id!r} among the {len(ids)} that have ended"
+                f"{near_miss(str(experiment_id), ids)}"
+            )
+        if self._explainer is None:
+            raise OptionError("results that were read from a folder have no plan to explain; ask those of the run")
+        return self._explainer(experiment_id, *snapshot.described(ids.index(experiment_id)))
+
+    def _counterpart(self, experiment_id: str) -> str:
+        """Return the id of the experiment that has the same config as one of another run."""
+        same = [one for one in self._store.snapshot().ids if one[:-8] == experiment_id[:-8]]
+        if not same:
+            raise OptionError(f"the other run has no experiment with the config of {experiment_id!r}; give against_id")
+        return same[0]
 
 
 def explanation(keys: Sequence[UnitKey]) -> pd.DataFrame:

@@ -2,44 +2,80 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from daskresearch.domain import Config, Domain
-from daskresearch.errors import OptionError, near_miss
-from daskresearch.results.display import first_failures, head_of, results_html
-from daskresearch.results.explain import Explainer, difference, explanation
-from daskresearch.results.select import as_names, experiment_test
+from daskresearch.errors import OptionError
+from daskresearch.results.display import head_of, results_html
+from daskresearch.results.explain import Explained, Explainer
+from daskresearch.results.folder import artifacts_table, folder_of, output_table
+from daskresearch.results.gridded import dataset_of
+from daskresearch.results.lazy import dask_frame
+from daskresearch.results.rows import in_order, narrowed
+from daskresearch.results.select import Filters, as_names, chosen_experiments
 from daskresearch.results.table import Layout, check_columns, configs, long, wide
-from daskresearch.store import MISSING, Experiments, MemoryStore, Rows, UnitKey
+from daskresearch.store import Failure, FolderStore, Snapshot, Store, retried
+from daskresearch.store.description import described
+from daskresearch.store.files import open_files
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @final
-class ResearchResults:
-    """What the experiments of a run have recorded, readable also while it goes on.
+class ResearchResults(Explained):
+    """What the experiments of a research have recorded, readable also while a run goes on.
+
+    Of a folder any process can read them: it needs no scheduler, no plan and none of the user's code.
 
     Parameters
     ----------
-    store : MemoryStore
+    source : str, PathLike or Store
+        The name of a research, which is that of its folder: a path or a URL. (A run gives its own store.)
     parameters : sequence of str
-        The parameters of the domain, which are columns of every table.
+        The parameters of the domain, which are columns of every table. Default: those that the folder names.
     explainer : callable, optional
         Gives the keys of the units of an experiment from its id, config and the key of its group.
+    allow_pickle : bool
+        Whether values of a folder are unpickled that no file format holds. That runs code of whoever wrote them: allow
+        it only for folders that you trust. Else they are shown as `Pickled`.
+
+    Raises
+    ------
+    StorageError
+        If the folder is none of a research, or cannot be read.
 
     Examples
     --------
     >>> from daskresearch import EC, Option, Research
     >>> research = Research(domain=Option("x", [1, 2])).pow(EC("x"), 2, save_to="square")
-    >>> results = research.run(bar=False).results
+    >>> results = research.run(bar=False, dump_results=False).results
     >>> results.to_df(x=2).square.item()
     4
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Research(f"{folder}/powers", Option("x", [3])).pow(EC("x"), 2, save_to="square").run(bar=False)
+    ...     ResearchResults(f"{folder}/powers").df.square.item()
+    9
     """
 
-    def __init__(self, store: MemoryStore, parameters: Sequence[str] = (), explainer: Explainer | None = None) -> None:
-        self._store = store
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Store,
+        parameters: Sequence[str] = (),
+        explainer: Explainer | None = None,
+        *,
+        allow_pickle: bool = False,
+    ) -> None:
+        if isinstance(source, (str, os.PathLike)):
+            files = open_files(source)
+            description = described(files)
+            source = FolderStore(files, tuple(description["variables"]), allow_pickle=allow_pickle)
+            parameters = parameters or description["parameters"]
+        self._store = source
         self._parameters = tuple(parameters)
         self._explainer = explainer
 
@@ -63,6 +99,7 @@ class ResearchResults:
         config: Mapping[str, Any] | Config | None = None,
         alias: Mapping[str, str] | None = None,
         domain: Domain | None = None,
+        arrays: str = "eager",
         **params: Any,
     ) -> pd.DataFrame:
         """Return the rows that all filters let pass as a table.
@@ -93,6 +130,8 @@ class ResearchResults:
             The same by texts.
         domain : Domain, optional
             Configs that agree with one of this domain's.
+        arrays : {'eager', 'lazy'}
+            Whether large arrays of a folder are read, or stand in the table as objects that read what is asked of them.
         **params
             The same as `config`.
 
@@ -110,27 +149,28 @@ class ResearchResults:
         --------
         >>> from daskresearch import EC, Option, Research
         >>> research = Research(domain=Option("x", [1, 2])).pow(EC("x"), 2, save_to="square")
-        >>> research.run(bar=False).results.to_df(pivot=False, concat_config=True, x=[2]).iloc[:, 1:]
+        >>> results = research.run(bar=False, dump_results=False).results
+        >>> results.to_df(pivot=False, concat_config=True, x=[2]).iloc[:, 1:]
           config  iteration    name  value
         0    x_2          0  square      4
         """
-        experiments, rows = self._read()
-        parameters = self._all_parameters(experiments)
-        layout = Layout(parameters, include_config, use_alias, concat_config, remove_auxilary, drop_columns)
-        check_columns(layout, rows.columns, pivot=pivot)
-        test = experiment_test(parameters, experiment_id, config, alias, domain, params)
-        chosen = _in_order(experiments, rows)
-        if test is not None:
-            passing = [test(*pair) for pair in zip(experiments.ids, experiments.configs, strict=True)]
-            chosen = [row for row in chosen if passing[rows.experiments[row]]]
-        if iterations is not None:
-            wanted = set(iterations) if isinstance(iterations, Iterable) else {iterations}
-            chosen = [row for row in chosen if rows.iterations[row] in wanted]
-        if name is not None:
-            columns = {one: rows.columns[one] for one in as_names(name, rows.columns)}
-            rows = Rows(rows.experiments, rows.iterations, columns)
-            chosen = [row for row in chosen if any([column[row] is not MISSING for column in columns.values()])]
-        return (wide if pivot else long)(experiments, rows, chosen, layout)
+        filters = Filters(experiment_id, config, alias, domain, params)
+        asked = _Asked(filters, name, None if iterations is None else _as_list(iterations), arrays)
+        options = (include_config, use_alias, concat_config, remove_auxilary, drop_columns)
+        return retried(lambda: self._table(self._store.snapshot(), asked, pivot, options))
+
+    def _table(self, snapshot: Snapshot, asked: _Asked, pivot: bool, options: tuple[bool, ...]) -> pd.DataFrame:
+        parameters = self._all_parameters(snapshot)
+        variables = self._all_variables(snapshot)
+        layout = Layout(parameters, *options)
+        check_columns(layout, variables, pivot=pivot)
+        if asked.arrays not in ("eager", "lazy"):
+            raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
+        names = as_names(asked.name, variables)
+        chosen = chosen_experiments(snapshot, parameters, asked.filters)
+        rows = snapshot.rows(chosen, names, iterations=asked.iterations, lazy=asked.arrays == "lazy")
+        rows = in_order(snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None))
+        return (wide if pivot else long)(snapshot, rows, layout)
 
     def configs_to_df(
         self,
@@ -149,28 +189,151 @@ class ResearchResults:
         Examples
         --------
         >>> from daskresearch import Option, Research
-        >>> research = Research(domain=Option("x", [1, 2])).print("", end="").run(bar=False)
+        >>> research = Research(domain=Option("x", [1, 2])).print("", end="").run(bar=False, dump_results=False)
         >>> list(research.results.configs_to_df().x)
         [1, 2]
         """
-        experiments = self._store.experiments()
-        layout = Layout(
-            self._all_parameters(experiments), True, use_alias, concat_config, remove_auxilary, drop_columns
-        )
-        order = sorted(range(len(experiments.ids)), key=experiments.positions.__getitem__)
-        return configs(experiments, order, layout)
+        import numpy as np
+
+        snapshot = self._store.snapshot()
+        layout = Layout(self._all_parameters(snapshot), True, use_alias, concat_config, remove_auxilary, drop_columns)
+        return configs(snapshot, np.argsort(snapshot.positions, kind="stable"), layout)
+
+    def artifacts_to_df(self, include_config: bool = True, use_alias: bool = False) -> pd.DataFrame:
+        """Return one row for each file that experiments have put into their folders, ``EP()``.
+
+        Parameters
+        ----------
+        include_config : bool
+            Whether the parameters are columns.
+        use_alias : bool
+            Whether parameters are shown by their texts.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``, within the folder of
+            the research.
+
+        Raises
+        ------
+        OptionError
+            If the results are kept in memory.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from daskresearch import EP, Research
+        >>> def draw(folder):
+        ...     with open(f"{folder}/picture.txt", "w") as file:
+        ...         _ = file.write(":-)")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     research = Research(f"{folder}/pictures").add_callable(draw, args=[EP()]).run(bar=False)
+        ...     list(research.results.artifacts_to_df().artifact_name)
+        ['picture.txt']
+        """
+        snapshot = self._store.snapshot()
+        return artifacts_table(self._store, snapshot, Layout(self._all_parameters(snapshot), include_config, use_alias))
+
+    def output_to_df(self) -> pd.DataFrame:
+        """Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With the columns id, stdout, stderr and log, in domain order.
+
+        Raises
+        ------
+        OptionError
+            If the results are kept in memory.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from daskresearch import Research
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     research = Research(f"{folder}/prints").print("hello").run(bar=False)
+        ...     list(research.results.output_to_df().stdout)
+        ['hello\\n']
+        """
+        return retried(lambda: output_table(self._store, self._store.snapshot()))
+
+    @property
+    def ddf(self) -> Any:
+        """The table of all rows as a dask.dataframe, a partition for each file; see `to_df`."""
+        return dask_frame(self._store, self._read_part)
+
+    def _read_part(self, name: str | None) -> pd.DataFrame:
+        asked = _Asked(Filters(), None, None, "eager")
+        snapshot = self._store.snapshot() if name is None else folder_of(self._store).snapshot_of(name)
+        return self._table(snapshot, asked, True, (True, False, False, True, True))
+
+    def to_xarray(self, **filters: Any) -> Any:
+        """Return the results as an xarray Dataset, with the parameters and iterations as dimensions.
+
+        Values of parameters that cannot be coordinates are shown by their texts. `repetition` is a dimension if there
+        are several; arrays of one shape add dimensions of their own. Cells without a row are NaN.
+
+        Parameters
+        ----------
+        **filters
+            Those of `to_df`.
+
+        Raises
+        ------
+        OptionError
+            If xarray is not installed, or two rows have the same coordinates.
+
+        Examples
+        --------
+        >>> from daskresearch import EC, Domain, Research
+        >>> research = Research(domain=Domain(x=[1, 2], y=[1, 2, 3])).pow(EC("x"), EC("y"), save_to="power")
+        >>> dataset = research.run(bar=False, dump_results=False).results.to_xarray()
+        >>> dataset.power.dims, dataset.power.sel(x=2, y=3).item()
+        (('x', 'y', 'iteration'), 8)
+        """
+        frame = self.to_df(remove_auxilary=False, **filters)
+        texts = self.to_df(remove_auxilary=False, use_alias=True, **filters)
+        snapshot = self._store.snapshot()
+        variables = as_names(filters.get("name"), self._all_variables(snapshot))
+        return dataset_of(frame, texts, self._all_parameters(snapshot), variables)
+
+    def load(self, *, allow_pickle: bool = True) -> ResearchResults:
+        """Return the same results, with values unpickled that no file format holds.
+
+        That runs code of whoever wrote the folder: do it only with folders that you trust.
+
+        Parameters
+        ----------
+        allow_pickle : bool
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from fractions import Fraction
+        >>> from daskresearch import Research
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Research(f"{folder}/third").add_callable(Fraction, args=[1, 3], save_to="x").run(bar=False)
+        ...     results = ResearchResults(f"{folder}/third")
+        ...     results.df.x[0], results.load().df.x[0]
+        (<pickled value of ... bytes; read with allow_pickle=True>, Fraction(1, 3))
+        """
+        if not isinstance(self._store, FolderStore):
+            return self
+        store = self._store.reopened(allow_pickle=allow_pickle)
+        return ResearchResults(store, self._parameters, self._explainer)
 
     @property
     def failures(self) -> pd.DataFrame:
         """What went wrong: id, unit, iteration, exception and traceback, in domain order."""
         import pandas as pd
 
-        failures = self._store.failures()
-        experiments = self._store.experiments()
-        failures.sort(key=lambda pair: experiments.positions[pair[0]])
+        snapshot, found = retried(lambda: _failures_of(self._store.snapshot()))
+        failures = sorted(found, key=lambda pair: snapshot.positions[pair[0]])
         return pd.DataFrame(
             {
-                "id": pd.Series([experiments.ids[index] for index, _ in failures], dtype=str),
+                "id": pd.Series([snapshot.ids[index] for index, _ in failures], dtype=str),
                 "unit": pd.Series([failure.unit for _, failure in failures], dtype=str),
                 "iteration": pd.Series([failure.iteration for _, failure in failures], dtype="int64"),
                 "exception": pd.Series([failure.exception for _, failure in failures], dtype=object),
@@ -178,99 +341,42 @@ class ResearchResults:
             }
         )
 
-    def explain(self, experiment_id: str, against: Any = None, against_id: str | None = None) -> pd.DataFrame:
-        """Return what the key of each unit of an experiment was made of, or what differs from another experiment.
-
-        A unit whose key is the same in two experiments, or in two runs, computes the same in both.
-
-        Parameters
-        ----------
-        experiment_id : str
-        against : str, ResearchResults or Research, optional
-            Another experiment of these results, or the results of another run.
-        against_id : str, optional
-            The experiment of the other run. Default: the one with the same config.
-
-        Returns
-        -------
-        pandas.DataFrame
-            One row a part: unit, its key, the kind of the part (code, argument, config, upstream, ...), name and value.
-            With `against` the parts that differ: unit, kind, name, value here and value there, NaN where there is none.
-
-        Raises
-        ------
-        OptionError
-            If there is no such experiment.
-
-        Examples
-        --------
-        >>> from daskresearch import EC, Option, Research
-        >>> research = Research(domain=Option("x", [1, 2])).add_callable(pow, args=[EC("x"), 2], save_to="square")
-        >>> results = research.run(bar=False).results
-        >>> one, other = results.df.id
-        >>> results.explain(one, against=other)
-          unit    part name value there
-        0  pow  config    x     1     2
-        """
-        keys = self._keys_of(experiment_id)
-        if against is None and against_id is None:
-            return explanation(keys)
-        if isinstance(against, str):
-            return difference(keys, self._keys_of(against))
-        others = self if against is None else getattr(against, "results", against)
-        if not isinstance(others, ResearchResults):
-            raise OptionError(f"against must be an experiment's id, or the results of another run, not {against!r}")
-        return difference(keys, others._keys_of(against_id or others._counterpart(experiment_id)))
-
-    def _keys_of(self, experiment_id: str) -> list[UnitKey]:
-        experiments = self._store.experiments()
-        if self._explainer is None or experiment_id not in experiments.ids:
-            raise OptionError(
-                f"there is no experiment {experiment_id!r} among the {len(experiments.ids)} that have ended"
-                f"{near_miss(str(experiment_id), experiments.ids)}"
-            )
-        index = experiments.ids.index(experiment_id)
-        return self._explainer(experiment_id, experiments.configs[index], experiments.groups[index])
-
-    def _counterpart(self, experiment_id: str) -> str:
-        """Return the id of the experiment that has the same config as one of another run."""
-        same = [one for one in self._store.experiments().ids if one[:-8] == experiment_id[:-8]]
-        if not same:
-            raise OptionError(f"the other run has no experiment with the config of {experiment_id!r}; give against_id")
-        return same[0]
-
-    def _read(self) -> tuple[Experiments, Rows]:
-        rows = self._store.rows()  # before the experiments, so that none of its rows is of an unknown one
-        return self._store.experiments(), rows
-
-    def _all_parameters(self, experiments: Experiments) -> tuple[str, ...]:
+    def _all_parameters(self, snapshot: Snapshot) -> tuple[str, ...]:
         names = dict.fromkeys(self._parameters)
-        if any([config.auxiliary()["updates"] for config in experiments.configs]):
-            names.update(dict.fromkeys(name for config in experiments.configs for name in config.texts()))
+        if snapshot.has_updates:
+            names.update(dict.fromkeys(snapshot.parameters))
         return tuple(names)
+
+    def _all_variables(self, snapshot: Snapshot) -> list[str]:
+        return list(dict.fromkeys([*self._store.variables, *snapshot.variables]))
 
     def __len__(self) -> int:
         return self._store.n_experiments
 
     def __repr__(self) -> str:
-        n_experiments, n_failures = len(self), len(self._store.failures())
-        return f"<ResearchResults: {n_experiments} experiments, {n_failures} failures>"
+        n_failures = len(retried(lambda: _failures_of(self._store.snapshot()))[1])
+        return f"<ResearchResults: {len(self)} experiments, {n_failures} failures>"
 
     def _repr_html_(self) -> str:
-        failures = self._store.failures()  # before the experiments, as in `_read`
-        experiments, rows = self._read()
-        head, head_rows = head_of(experiments, rows)
-        first = first_failures(failures, experiments)
-        counts = (len(experiments.ids), len(rows.iterations), len(failures))
-        return results_html(head, head_rows, first, self._all_parameters(head), *counts)
+        def shown() -> str:
+            snapshot = self._store.snapshot()
+            return results_html(snapshot, head_of(snapshot), self._parameters)
+
+        return retried(shown)
 
 
-def _in_order(experiments: Experiments, rows: Rows) -> Sequence[int]:
-    """Return the rows in domain order; those of one experiment stay as they are."""
-    import numpy as np
+class _Asked(NamedTuple):
+    """Which rows and variables a table is to have."""
 
-    positions = np.asarray(experiments.positions, dtype=np.int64)[np.asarray(rows.experiments, dtype=np.int64)]
-    if positions.size < 2 or bool((positions[1:] >= positions[:-1]).all()):
-        return range(len(positions))
-    order: list[int] = np.argsort(positions, kind="stable").tolist()
-    return order
+    filters: Filters
+    name: str | Iterable[str] | None
+    iterations: list[int] | None
+    arrays: str
+
+
+def _failures_of(snapshot: Snapshot) -> tuple[Snapshot, list[tuple[int, Failure]]]:
+    return snapshot, snapshot.failures()
+
+
+def _as_list(iterations: int | Iterable[int]) -> list[int]:
+    return list(iterations) if isinstance(iterations, Iterable) else [iterations]

@@ -3,52 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.domain import Config, Domain
 from daskresearch.errors import OptionError, near_miss
-from daskresearch.store import Described
+from daskresearch.store import MISSING, Snapshot
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _AUXILIARY = ("repetition", "updates")
 
-Test = Callable[[str, Described], bool]
+
+class Filters(NamedTuple):
+    """Which experiments are asked for; see `ResearchResults.to_df`."""
+
+    experiment_id: str | Iterable[str] | None = None
+    config: Mapping[str, Any] | Config | None = None
+    alias: Mapping[str, str] | None = None
+    domain: Domain | None = None
+    params: Mapping[str, Any] = {}
 
 
-def experiment_test(
-    parameters: Collection[str],
-    experiment_id: str | Iterable[str] | None,
-    config: Mapping[str, Any] | Config | None,
-    alias: Mapping[str, str] | None,
-    domain: Domain | None,
-    params: Mapping[str, Any],
-) -> Test | None:
-    """Return the test of an id and a config that all given filters make, or None if none is given.
+def chosen_experiments(snapshot: Snapshot, parameters: Collection[str], filters: Filters) -> NDArray[np.int64] | None:
+    """Return the ascending index of the experiments that all filters let pass, or None if there is no filter.
 
     Raises
     ------
     OptionError
         If a filter names a parameter that there is not, or the domain is endless.
     """
-    tests: list[Test] = []
-    if experiment_id is not None:
-        ids = {experiment_id} if isinstance(experiment_id, str) else set(experiment_id)
-        tests.append(lambda one, _: one in ids)
-    wanted = {**(config.config() if isinstance(config, Config) else config or {}), **params}
-    for name in (*wanted, *(alias or {})):
+    import numpy as np
+
+    masks: list[NDArray[np.bool_]] = []
+    if filters.experiment_id is not None:
+        one = filters.experiment_id
+        ids = {one} if isinstance(one, str) else set(one)
+        masks.append(np.array([known in ids for known in snapshot.ids], dtype=bool))
+    config = filters.config
+    wanted = {**(config.config() if isinstance(config, Config) else config or {}), **filters.params}
+    for name in (*wanted, *(filters.alias or {})):
         _check_parameter(name, parameters)
-    if wanted:
-        tests.append(lambda _, known: _has(known.values() | known.auxiliary(), wanted))
-    if alias:
-        texts = dict(alias)
-        tests.append(lambda _, known: _has(_texts(known), texts))
-    if domain is not None:
-        tests.append(_domain_test(domain, parameters))
-    if not tests:
-        return None
-    return lambda one, known: all([test(one, known) for test in tests])
+    for name, value in wanted.items():
+        masks.append(_mask(snapshot.values(name), partial(_matches, wanted=value)))
+    for name, text in (filters.alias or {}).items():
+        masks.append(_mask(snapshot.texts(name), partial(_matches, wanted=text)))
+    if filters.domain is not None:
+        masks.append(_domain_mask(snapshot, filters.domain, parameters))
+    return np.flatnonzero(np.logical_and.reduce(masks)) if masks else None
 
 
-def _domain_test(domain: Domain, parameters: Collection[str]) -> Test:
+def _mask(values: list[Any] | NDArray[Any], test: Callable[[Any], bool]) -> NDArray[np.bool_]:
+    """Return where a column passes a test, for an array by one look at each of its distinct values."""
+    import numpy as np
+
+    if isinstance(values, list):
+        return np.array([value is not MISSING and test(value) for value in values], dtype=bool)
+    distinct, place = np.unique(values, return_inverse=True)
+    mask: NDArray[np.bool_] = np.array([test(value) for value in distinct.tolist()], dtype=bool)[place]
+    return mask
+
+
+def _domain_mask(snapshot: Snapshot, domain: Domain, parameters: Collection[str]) -> NDArray[np.bool_]:
+    import numpy as np
+
     if domain.size is None:
         raise OptionError(f"cannot select by the endless domain {domain!r}; give its values as lists")
     for name in domain.names:
@@ -57,22 +77,23 @@ def _domain_test(domain: Domain, parameters: Collection[str]) -> Test:
                 f"no parameter is named {name!r}, only {list(parameters)}{near_miss(name, parameters)}; "
                 f"repetition and updates are filters of their own"
             )
-    items = [config.texts() for config in domain]
-    return lambda _, known: any([_has(known.texts(), texts) for texts in items])
+    # configs with the same parameters are compared at once
+    wanted: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    for config in domain:
+        texts = config.texts()
+        wanted.setdefault(tuple(texts), set()).add(tuple(texts.values()))
+    mask = np.zeros(len(snapshot.ids), dtype=bool)
+    for names, items in wanted.items():
+        columns = [snapshot.texts(name) for name in names]
+        known = zip(*columns, strict=True) if names else [()] * len(mask)
+        mask |= np.array([one in items for one in known], dtype=bool)
+    return mask
 
 
 def _check_parameter(name: str, parameters: Collection[str]) -> None:
     known = [*parameters, *_AUXILIARY]
     if name not in known:
         raise OptionError(f"no parameter is named {name!r}, only {known}{near_miss(name, known)}")
-
-
-def _texts(config: Described) -> dict[str, str]:
-    return config.texts() | {name: str(value) for name, value in config.auxiliary().items()}
-
-
-def _has(known: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all([name in known and _matches(known[name], value) for name, value in wanted.items()])
 
 
 def _matches(value: Any, wanted: Any) -> bool:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import OptionError
-from daskresearch.store import MISSING, Experiments, Rows
+from daskresearch.store import MISSING, Rows, Snapshot, recorded, taken
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 _AUXILIARY = ("repetition", "updates")
 
@@ -46,92 +48,88 @@ def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) ->
         raise OptionError(f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use include_config=False")
 
 
-def wide(experiments: Experiments, rows: Rows, chosen: Sequence[int], layout: Layout) -> pd.DataFrame:
+def wide(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     """Return one row an iteration and one column a variable.
 
     Parameters
     ----------
-    experiments : Experiments
+    snapshot : Snapshot
     rows : Rows
-    chosen : sequence of int
-        The indices of the rows of the table, in order.
+        The rows of the table, in order.
     layout : Layout
     """
     import pandas as pd
 
-    index = _taken(rows.experiments, chosen)
-    columns = _config_columns(experiments, index, layout)
-    columns["iteration"] = pd.Series(_taken(rows.iterations, chosen), dtype="int64")
+    columns = _config_columns(snapshot, rows.experiments, layout)
+    columns["iteration"] = pd.Series(rows.iterations, dtype="int64")
     for name, values in rows.columns.items():
-        columns[name] = _series(_taken(values, chosen))
+        columns[name] = _series(values)
     return pd.DataFrame(columns, copy=False)
 
 
-def long(experiments: Experiments, rows: Rows, chosen: Sequence[int], layout: Layout) -> pd.DataFrame:
+def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     """Return one row for each recorded value, with its variable in ``name`` and itself in ``value``."""
+    import numpy as np
     import pandas as pd
 
-    cells = [
-        (rows.experiments[row], rows.iterations[row], name, values[row])
-        for row in chosen
-        for name, values in rows.columns.items()
-        if values[row] is not MISSING
-    ]
-    columns = _config_columns(experiments, [cell[0] for cell in cells], layout)
-    columns["iteration"] = pd.Series([cell[1] for cell in cells], dtype="int64")
-    columns["name"] = _series([cell[2] for cell in cells])
-    columns["value"] = _series([cell[3] for cell in cells])
+    names = list(rows.columns)
+    masks = [recorded(values) for values in rows.columns.values()]
+    # row by row, and within a row variable by variable
+    row, variable = np.nonzero(np.column_stack(masks)) if masks else (np.zeros(0, int), np.zeros(0, int))
+    lists = [values if isinstance(values, list) else values.tolist() for values in rows.columns.values()]
+    columns = _config_columns(snapshot, rows.experiments[row], layout)
+    columns["iteration"] = pd.Series(rows.iterations[row], dtype="int64")
+    columns["name"] = _series([names[i] for i in variable.tolist()])
+    columns["value"] = _series([lists[i][j] for j, i in zip(row.tolist(), variable.tolist(), strict=True)])
     return pd.DataFrame(columns, copy=False)
 
 
-def configs(experiments: Experiments, chosen: Sequence[int], layout: Layout) -> pd.DataFrame:
-    """Return one row an experiment with its id and config."""
+def configs(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> pd.DataFrame:
+    """Return one row for each experiment of an index with its id and config."""
     import pandas as pd
 
-    return pd.DataFrame(_config_columns(experiments, chosen, layout), copy=False)
+    return pd.DataFrame(_config_columns(snapshot, index, layout), copy=False)
 
 
-def _config_columns(experiments: Experiments, index: Sequence[int], layout: Layout) -> dict[str, Any]:
+def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> dict[str, Any]:
     """Return the id and config columns of rows, given the index of the experiment of each."""
-    columns: dict[str, Any] = {"id": _series(_taken(experiments.ids, index), str)}
+    import numpy as np
+
+    # each experiment is described once, however many rows it has
+    used, place = np.unique(index, return_inverse=True)
+    is_same = len(used) == len(index) and bool((used == index).all())
+
+    def spread(values: Any, kind: type | None = None) -> Any:
+        column = _series(values, kind)
+        return column if is_same else column.take(place).reset_index(drop=True)
+
+    columns: dict[str, Any] = {"id": spread(taken(list(snapshot.ids), used), str)}
     if not layout.include_config:
         return columns
-    auxiliary = () if layout.remove_auxilary else _AUXILIARY
-    texts: list[dict[str, Any]] = []
-    if layout.concat_config or layout.use_alias:
-        texts = [config.texts() | _as_texts(config.auxiliary()) for config in experiments.configs]
+    names = (*layout.parameters, *(() if layout.remove_auxilary else _AUXILIARY))
     if layout.concat_config:
-        names = {*layout.parameters, *auxiliary}
-        joined = ["-".join([f"{name}_{text[name]}" for name in sorted(text) if name in names]) for text in texts]
-        columns["config"] = _series(_taken(joined, index), str)
+        columns["config"] = spread(_joined({name: snapshot.texts(name, used) for name in names}, len(used)), str)
         if layout.drop_columns:
             return columns
-    described = texts
-    if not layout.use_alias:
-        described = [config.values() | config.auxiliary() for config in experiments.configs]
-    for name in (*layout.parameters, *auxiliary):
-        values = [one.get(name, MISSING) for one in described]
-        columns[name] = _series(_taken(values, index))
+    for name in names:
+        columns[name] = spread(snapshot.texts(name, used) if layout.use_alias else snapshot.values(name, used))
     return columns
 
 
-def _as_texts(values: dict[str, int]) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items()}
+def _joined(texts: dict[str, list[Any]], n: int) -> list[str]:
+    names = sorted(texts)
+    return ["-".join([f"{name}_{texts[name][i]}" for name in names if texts[name][i] is not MISSING]) for i in range(n)]
 
 
-def _taken(values: Sequence[Any], index: Sequence[int]) -> Sequence[Any]:
-    if isinstance(index, range) and index == range(len(values)):
-        return values
-    return [values[i] for i in index]
-
-
-def _series(values: Sequence[Any], kind: type | None = None) -> pd.Series:
+def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
     """Return a column with the type that pandas infers, NaN where nothing was recorded."""
     import numpy as np
     import pandas as pd
 
-    if not values:
+    if len(values) == 0:
         return pd.Series([], dtype=kind or object)
+    if not isinstance(values, list):
+        return pd.Series(values)
     if any([value is MISSING for value in values]):
         # a float cannot hold every integer
         is_large = any([type(value) is int and abs(value) > 2**53 for value in values])

@@ -67,6 +67,12 @@ class Record(NamedTuple):
     columns : dict of str to list
         The values of each recorded variable in these iterations, `MISSING` where there is none.
     failures : tuple of Failure
+    started : float
+        When it began, in seconds since the epoch.
+    seconds : float
+        How long it ran.
+    stdout, stderr, log : str
+        What it printed and logged, as far as that was captured.
     """
 
     position: int
@@ -74,6 +80,11 @@ class Record(NamedTuple):
     iterations: list[int]
     columns: dict[str, list[Any]]
     failures: tuple[Failure, ...] = ()
+    started: float = 0.0
+    seconds: float = 0.0
+    stdout: str = ""
+    stderr: str = ""
+    log: str = ""
 
     @classmethod
     def of(

@@ -1,6 +1,7 @@
 """What runs inside: one experiment, a group in lock-step, a batch of them, one node of a graph."""
 
-from daskresearch.worker.experiment import Context, Experiment, RootKey
+from daskresearch.worker.experiment import Context, Experiment, Label, RootKey
+from daskresearch.worker.keep import Receipt, Written
 from daskresearch.worker.parcel import Finished, load_records
 from daskresearch.worker.program import Program
 from daskresearch.worker.shared import Outcome, RootOutputs, RootTable
@@ -8,7 +9,6 @@ from daskresearch.worker.task import (
     Blob,
     Elsewhere,
     Group,
-    Receipt,
     departing,
     given,
     is_small,
@@ -28,12 +28,14 @@ __all__ = [
     "Experiment",
     "Finished",
     "Group",
+    "Label",
     "Outcome",
     "Program",
     "Receipt",
     "RootKey",
     "RootOutputs",
     "RootTable",
+    "Written",
     "departing",
     "given",
     "is_small",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 from daskresearch.domain.streams import stream
 from daskresearch.plan import RESERVED_VARIABLES
 from daskresearch.store.record import Failure, Record
+from daskresearch.worker.capture import Captured, Modes
 
 if TYPE_CHECKING:
     from numpy.random import Generator
+
+    from daskresearch.store.writer import Target
 
 
 class RootKey(NamedTuple):
@@ -30,6 +34,21 @@ class RootKey(NamedTuple):
     group: bytes
 
 
+class Label(NamedTuple):
+    """What is written of an experiment, and not needed to run it.
+
+    Attributes
+    ----------
+    texts : tuple of str
+        Those of the values of its config.
+    content : str
+        A hash of these values.
+    """
+
+    texts: tuple[str, ...]
+    content: str
+
+
 class Experiment(NamedTuple):
     """One config that is to run.
 
@@ -45,6 +64,8 @@ class Experiment(NamedTuple):
     repetition, updates : int
     roots : Mapping of str to RootKey, optional
         For each root, if there are any, the call whose output it shares.
+    label : Label, optional
+        There if the worker is to write what comes of it.
     """
 
     position: int
@@ -55,6 +76,7 @@ class Experiment(NamedTuple):
     repetition: int = 0
     updates: int = 0
     roots: Mapping[str, RootKey] | None = None
+    label: Label | None = None
 
     def full(self) -> dict[str, Any]:
         """Return the config with repetition and updates."""
@@ -102,6 +124,10 @@ class Context:
         Called after each iteration.
     results : callable, optional
         Gives the results so far; None where they are in another process.
+    target : Target, optional
+        Where workers write what comes of experiments; None if it goes back to where they came from.
+    modes : Modes
+        What of the text that experiments print and log is captured.
     """
 
     n_iters: int | None = 1
@@ -113,6 +139,8 @@ class Context:
     apart: frozenset[str] = frozenset()
     tick: Callable[[], object] | None = None
     results: Callable[[], Any] | None = None
+    target: Target | None = None
+    modes: Modes = field(default_factory=Modes)
 
 
 @final
@@ -120,9 +148,12 @@ class Running:
     """An experiment while it runs, or the roots that a group's members share."""
 
     __slots__ = (
+        "_begun",
         "_key",
+        "_started",
         "_streams",
         "broken",
+        "captured",
         "cells",
         "context",
         "ended",
@@ -164,6 +195,8 @@ class Running:
         self.failures: list[Failure] = []
         self._key = experiment.key if key is None else key
         self._streams: dict[str, Generator] = {}
+        self._started, self._begun = time.time(), time.perf_counter()
+        self.captured = None if context.modes.off else Captured(context.modes, self.folder)
 
     def random(self, unit: str) -> Generator:
         """Return the stream of a unit, which goes on from iteration to iteration."""
@@ -199,7 +232,10 @@ class Running:
 
     def record(self) -> Record:
         """Return what the experiment leaves behind."""
-        return Record.of(self.experiment.position, self.iteration + 1, self.cells, self.failures)
+        record = Record.of(self.experiment.position, self.iteration + 1, self.cells, self.failures)
+        record = record._replace(started=self._started, seconds=time.perf_counter() - self._begun)
+        texts = self.captured
+        return record if texts is None else record._replace(stdout=texts.stdout, stderr=texts.stderr, log=texts.log)
 
 
 def check_variable(name: Any, parameters: frozenset[str]) -> None:

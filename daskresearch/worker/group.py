@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from daskresearch.store.record import Record
+from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running, SharedRoots
 from daskresearch.worker.loop import deliver, fail, run_steps, wants
 from daskresearch.worker.program import EXHAUSTED, Program, Step
@@ -41,9 +42,9 @@ def run_group(program: Program, group: Sequence[Experiment], context: Context, s
                         _run_root(step, members, cells, program)
                 elif pool is None:
                     for member in members:
-                        run_steps(segment, member)
+                        _run_segment(segment, member)
                 else:
-                    list(pool.map(lambda member, steps=segment: run_steps(steps, member), members))
+                    list(pool.map(lambda member, steps=segment: _run_segment(steps, member), members))
             for member in members:
                 if context.tick is not None:
                     context.tick()
@@ -52,6 +53,11 @@ def run_group(program: Program, group: Sequence[Experiment], context: Context, s
             members = [member for member in members if not member.last]
             for member in members:
                 member.iteration += 1
+
+
+def _run_segment(steps: Sequence[Step], member: Running) -> None:
+    with captured_by(member.captured):
+        run_steps(steps, member)
 
 
 def _run_root(step: Step, members: Sequence[Running], cells: Cells, program: Program) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from daskresearch.store.record import Record
+from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
 from daskresearch.worker.program import EXHAUSTED, Program, Step
@@ -19,14 +20,15 @@ def run_experiment(program: Program, experiment: Experiment, context: Context, s
     run = Running(experiment, context, shared, program.instances, program.variables)
     final = -1 if context.n_iters is None else context.n_iters - 1
     steps, tick = program.steps, context.tick
-    while True:
-        run.last = run.iteration == final
-        run_steps(steps, run)
-        if tick is not None:
-            tick()
-        if run.last:
-            return run.record()
-        run.iteration += 1
+    with captured_by(run.captured):
+        while True:
+            run.last = run.iteration == final
+            run_steps(steps, run)
+            if tick is not None:
+                tick()
+            if run.last:
+                return run.record()
+            run.iteration += 1
 
 
 def run_steps(steps: Iterable[Step], run: Running) -> None:

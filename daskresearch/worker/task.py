@@ -15,10 +15,12 @@ from typing import Any, final
 import cloudpickle
 
 from daskresearch.store.record import Record
+from daskresearch.worker.capture import installed
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
+from daskresearch.worker.keep import Keeping, Receipt, Writing, folder_of_process
 from daskresearch.worker.loop import run_experiment
-from daskresearch.worker.parcel import Finished, dump_records
+from daskresearch.worker.parcel import Finished
 from daskresearch.worker.program import Call, Program, call_of
 from daskresearch.worker.shared import GivenRoots, Outcome, RootOutputs, call_root, read_only
 from daskresearch.worker.travel import Carried
@@ -35,26 +37,6 @@ class Blob:
     carried: Carried = field(compare=False, repr=False)
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a batch sends back.
-
-    Attributes
-    ----------
-    seconds : float
-        How long the batch ran.
-    n_groups : int
-        How many groups were run; the others were left when the time was up.
-    records : bytes
-        The pickled records.
-    """
-
-    seconds: float
-    n_groups: int
-    records: bytes
-
-
 def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots) -> Iterator[Record]:
     """Yield the record of each experiment as it ends, group by group."""
     for group in groups:
@@ -65,12 +47,16 @@ def run_groups(program: Program, groups: Sequence[Group], context: Context, shar
                 yield run_experiment(program, experiment, context, shared)
 
 
-def run_batch(blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome) -> Receipt:
+def run_batch(
+    blob: Blob, name: str, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome
+) -> Receipt:
     """Run groups of experiments in a worker process until their time is up.
 
     Parameters
     ----------
     blob : Blob
+    name : str
+        Of the batch, the same when it is run again.
     groups : bytes
         A pickled list of groups.
     budget_s : float
@@ -82,15 +68,17 @@ def run_batch(blob: Blob, groups: bytes, budget_s: float, known: Sequence[RootKe
     start = time.perf_counter()
     program, context, own = _workplace(blob)
     shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
-    records: list[Record] = []
+    keep = Keeping() if context.target is None else Writing(context.target, context.folder, name)
     n_groups = 0
-    for group in cloudpickle.loads(groups):
-        records.extend(run_groups(program, [tuple(map(Experiment._make, group))], context, shared))
-        n_groups += 1
-        if time.perf_counter() - start > budget_s:
-            break
-    content = dump_records(records)
-    return Receipt(time.perf_counter() - start, n_groups, content)
+    with installed(context.modes), keep:
+        for fields in cloudpickle.loads(groups):
+            group = keep.unknown(tuple(map(Experiment._make, fields)))
+            for record in run_groups(program, [group] if group else [], context, shared):
+                keep.append(record, group)
+            n_groups += 1
+            if time.perf_counter() - start > budget_s:
+                break
+    return Receipt(time.perf_counter() - start, n_groups, keep.content(), keep.written)
 
 
 def run_node(
@@ -262,5 +250,7 @@ def _arrived_workplace(blob: Blob) -> Workplace:
 
 def _made_workplace(blob: Blob) -> Workplace:
     plan, context = blob.carried.get()
+    if context.target is not None and not context.folder:
+        context = replace(context, folder=folder_of_process())
     program = Program.of(plan, context.n_iters)
     return program, context, RootOutputs(program, context)

@@ -23,7 +23,7 @@ def work(path, x):
 if __name__ == "__main__":
     research = Research(domain=Option("x", list(range(10_000)))).work(sys.argv[1], EC("x"), save_to="y")
     try:
-        research.run(bar=False, %s)
+        research.run(bar=False, dump_results=False, %s)
     except KeyboardInterrupt:
         table = research.results.df
         print(len(table), (table.x == table.y).all(), research.is_finished)

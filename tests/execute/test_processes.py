@@ -46,7 +46,7 @@ def _no_processes_left() -> object:
 
 
 def run(research: Research, **options: object) -> Research:
-    return research.run(bar=False, workers=2, **options)  # type: ignore[arg-type]
+    return research.run(bar=False, dump_results=False, workers=2, **options)  # type: ignore[arg-type]
 
 
 def test_experiments_run_in_worker_processes_that_stay_warm_for_the_next_run():
@@ -67,7 +67,7 @@ def test_another_number_of_workers_scales_the_processes():
     path = str(Path(os.environ.get("TMPDIR", "/tmp")) / f"pids-{os.getpid()}")
     research = Research(domain=Option("x", [0, 1, 2])).wait_with(path, EC("x"), save_to="pid")
     try:
-        assert research.run(workers=3, bar=False).results.df.pid.nunique() == 3
+        assert research.run(workers=3, bar=False, dump_results=False).results.df.pid.nunique() == 3
     finally:
         os.remove(path)
 
@@ -165,7 +165,7 @@ def test_a_unit_that_cannot_travel_is_refused_with_the_argument_at_fault_before_
 
     with pytest.raises(PickleError, match=r"unit 'uses_lock' cannot travel.*its function"):
         run(Research().uses_lock())
-    assert research.run(bar=False).results.failures.empty
+    assert research.run(bar=False, dump_results=False).results.failures.empty
 
 
 def test_an_output_that_cannot_be_pickled_fails_its_experiment_alone():
@@ -312,7 +312,7 @@ def test_a_domain_of_millions_is_read_no_further_than_workers_need():
         return x
 
     research = Research(domain=Option("x", Counting()), n_configs=10**6).slow(EC("x"), save_to="y")
-    research = research.run(workers=2, bar=False, detach=True)
+    research = research.run(workers=2, bar=False, dump_results=False, detach=True)
     deadline = time.monotonic() + 30
     while len(research.results) < 40 and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -331,7 +331,7 @@ def square(x):
 
 def main():
     research = Research(domain=Option("x", [1, 2, 3])).square(EC("x"), save_to="y")
-    print(research.run(workers=2, bar=False).results.df.y.tolist())
+    print(research.run(workers=2, bar=False, dump_results=False).results.df.y.tolist())
 
 {call}
 """
@@ -347,7 +347,7 @@ import multiprocessing
 from daskresearch import Research
 
 def study():
-    assert Research().print("", end="").run(workers=2, bar=False).results.failures.empty
+    assert Research().print("", end="").run(workers=2, bar=False, dump_results=False).results.failures.empty
 
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=study)
@@ -412,10 +412,10 @@ def test_an_active_client_is_used_and_a_scheduler_argument_goes_before_it():
         Client(cluster) as client,
     ):
         (pid,) = client.run(os.getpid).values()
-        assert {*research.run(bar=False).results.df.pid} == {pid}
-        assert {*research.run(bar=False, scheduler="sync").results.df.pid} == {os.getpid()}
-        assert {*research.run(bar=False, parallel=False).results.df.pid} == {os.getpid()}
-    assert {*research.run(bar=False, scheduler="threads").results.df.pid} == {os.getpid()}
+        assert {*research.run(bar=False, dump_results=False).results.df.pid} == {pid}
+        assert {*research.run(bar=False, dump_results=False, scheduler="sync").results.df.pid} == {os.getpid()}
+        assert {*research.run(bar=False, dump_results=False, parallel=False).results.df.pid} == {os.getpid()}
+    assert {*research.run(bar=False, dump_results=False, scheduler="threads").results.df.pid} == {os.getpid()}
 
 
 def test_seeds_give_the_same_values_on_processes_as_here():
@@ -423,5 +423,5 @@ def test_seeds_give_the_same_values_on_processes_as_here():
         return float(random.normal()) + x
 
     research = Research(domain=Domain(x=[1, 2, 3]), n_reps=2).draw(E().random, EC("x"), save_to="y")
-    here = research.run(seed=3, bar=False).results.df
+    here = research.run(seed=3, bar=False, dump_results=False).results.df
     assert here.equals(run(research, seed=3).results.df)

@@ -85,7 +85,7 @@ def test_a_research_is_a_dask_collection_and_an_experiment_is_none(research):
 
 
 def test_computing_gives_the_table_of_a_run(research, scheduler):
-    expected = research.run(seed=5, bar=False).results.df
+    expected = research.run(seed=5, bar=False, dump_results=False).results.df
     (frame,) = dask.compute(research.options(seed=5), scheduler=scheduler)
     pd.testing.assert_frame_equal(frame, expected)
     pd.testing.assert_frame_equal(research.compute(seed=5, scheduler=scheduler), expected)
@@ -229,18 +229,18 @@ def test_a_pool_or_a_function_of_dask_may_be_the_scheduler(research):
         assert research.compute(scheduler=pool).equals(expected)
     assert research.compute(scheduler=dask.get).equals(expected)
     with pytest.raises(OptionError, match="scheduler"):
-        research.run(scheduler=dask.get)
+        research.run(scheduler=dask.get, dump_results=False)
 
 
 def test_options_are_defaults_that_a_call_goes_before(research):
     changed = research.options(n_iters=2, seed=3)
     assert len(changed.compute()) == 6
     assert len(changed.compute(n_iters=1)) == 3
-    assert len(changed.run(bar=False).results.df) == 6
-    assert len(changed.run(n_iters=1, bar=False).results.df) == 3
+    assert len(changed.run(bar=False, dump_results=False).results.df) == 6
+    assert len(changed.run(n_iters=1, bar=False, dump_results=False).results.df) == 3
     assert len(dask.compute(changed)[0]) == 6
     assert len(research.compute()) == 3
-    assert changed.run(bar=False).seed == 3
+    assert changed.run(bar=False, dump_results=False).seed == 3
     assert len(changed.options(n_iters=3).compute()) == 9
 
 
@@ -354,14 +354,14 @@ def test_a_picture_is_drawn_of_the_plan_or_of_tasks(tmp_path):
 
 def test_a_value_without_a_text_is_refused_with_the_way_out_and_runs_with_one():
     with pytest.raises(DomainError, match=saying("no text", "Alias(value, 'text')")):
-        Research(domain=Option("x", [10**5000])).square(EC("x")).run(bar=False)
+        Research(domain=Option("x", [10**5000])).square(EC("x")).run(bar=False, dump_results=False)
     research = Research(domain=Option("x", [Alias(10**5000, "large")])).square(EC("x"), root=True, save_to="y")
     assert dask.compute(research)[0].y[0] == research.compute().y[0] == 10**10000
     assert research.preview().calls.tolist() == [1]
 
 
 def test_a_research_may_be_what_another_is_explained_against():
-    one = Research(domain=Option("x", [1])).square(EC("x"), save_to="y").run(bar=False, seed=1)
+    one = Research(domain=Option("x", [1])).square(EC("x"), save_to="y").run(bar=False, dump_results=False, seed=1)
     assert len(one.results.explain(one.results.df.id[0], against=one)) == 0
     with pytest.raises(OptionError, match="results of another run"):
         one.results.explain(one.results.df.id[0], against=5)
@@ -400,7 +400,7 @@ def test_a_version_stands_for_code_that_cannot_be_hashed():
 
     research = Research().add_callable("is_locked", is_locked, save_to="y", root=True)
     with pytest.raises(HashError, match=saying("'is_locked'", "closure 'lock'", "version='1'")):
-        research.run(bar=False)
+        research.run(bar=False, dump_results=False)
     versioned = Research().add_callable("is_locked", is_locked, save_to="y", root=True, version="1")
     assert list(versioned.compute().y) == [False]
     assert list(dask.compute(versioned, scheduler="synchronous")[0].y) == [False]

@@ -33,7 +33,7 @@ def sweep(function: Any = load, **arguments: Any) -> Research:
         Research(domain=Domain(lr=[0.1, 0.2]), n_reps=2)
         .add_callable("load", function, args=["a.csv"], root=True, **arguments)
         .add_callable(train, args=[O("load"), EC("lr"), E().random], save_to="loss")
-        .options(seed=3, bar=False)
+        .options(seed=3, bar=False, dump_results=False)
     )
 
 
@@ -126,7 +126,12 @@ def test_experiments_of_other_runs_are_found_by_config_or_id():
     assert parts(frame) == [("train", "stream", "E().random")]
     frame = one.explain(one.df.id[1], against=other, against_id=other.df.id[0])
     assert parts(frame) == [("train", "config", "lr"), ("train", "stream", "E().random")]
-    lone = Research(domain=Option("z", [1])).add_callable("load", load, args=["a.csv"]).run(bar=False).results
+    lone = (
+        Research(domain=Option("z", [1]))
+        .add_callable("load", load, args=["a.csv"])
+        .run(bar=False, dump_results=False)
+        .results
+    )
     with pytest.raises(OptionError, match="no experiment with the config"):
         one.explain(one.df.id[0], against=lone)
 
@@ -143,7 +148,7 @@ def test_a_unit_that_cannot_be_hashed_is_explained_by_the_reason():
     import threading
 
     research = Research().add_callable("hold", lambda lock: lock.locked(), args=[threading.Lock()], save_to="held")
-    results = research.run(bar=False).results
+    results = research.run(bar=False, dump_results=False).results
     frame = results.explain(results.df.id[0])
     assert list(frame.part) == ["none"]
     assert "cannot be hashed" in frame.key[0]
@@ -154,7 +159,7 @@ def test_groups_and_iterations_have_a_place_in_keys():
     research = Research(domain=Option("a", [1, 2, 3, 4])).add_generator("walk", range, args=[3], root=True)
     research = research.add_callable("draw", lambda random: random.random(), args=[E().random], root=True)
     research = research.add_callable("use", pow, args=[O("walk"), O("draw")], save_to="y")
-    results = research.run(n_iters=2, branches=2, seed=1, bar=False).results
+    results = research.run(n_iters=2, branches=2, seed=1, bar=False, dump_results=False).results
     ids = results.configs_to_df().id
     keys = [dict(zip(frame.unit, frame.key, strict=True)) for frame in map(results.explain, ids)]
     assert keys[0]["walk"] == keys[1]["walk"] != keys[2]["walk"] == keys[3]["walk"]

@@ -133,7 +133,7 @@ def test_keys_are_the_same_in_every_process(tmp_path):
 def explained(one: str, other: str) -> set[tuple[str, str]]:
     """Return the kinds and names of the parts in which the function f of two sources differs."""
     researches = [Research(domain=Option("x", [1])).add_callable("unit", made(source)) for source in (one, other)]
-    here, there = [research.run(bar=False).results for research in researches]
+    here, there = [research.run(bar=False, dump_results=False).results for research in researches]
     (experiment_id,) = here.configs_to_df().id
     changed = here.explain(experiment_id, against=there)
     return set(zip(changed.part, changed.name, strict=True))
@@ -159,7 +159,7 @@ def test_an_explanation_names_what_changed(source, names):
 
 def test_an_explanation_names_a_changed_argument():
     researches = [Research(domain=Option("x", [1])).add_callable("unit", dict, a=1, b=b) for b in (1, 2)]
-    here, there = [research.run(bar=False).results for research in researches]
+    here, there = [research.run(bar=False, dump_results=False).results for research in researches]
     changed = here.explain(here.configs_to_df().id[0], against=there)
     assert changed.to_numpy().tolist() == [["unit", "argument", "b", "1", "2"]]
 
@@ -247,7 +247,7 @@ def size(path: str, value: Any) -> int:
 def test_values_share_a_call_if_and_only_if_they_have_the_same_content(tmp_path, values, n_calls):
     calls = tmp_path / "calls"
     research = Research(domain=Option("x", values)).add_callable("size", size, [str(calls), EC("x")], root=True)
-    assert not research.run(bar=False).results.failures.size
+    assert not research.run(bar=False, dump_results=False).results.failures.size
     assert noted(calls) == ["size"] * n_calls
 
 

@@ -84,10 +84,12 @@ def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
     research = options_of(spec, research_of(spec))
     preview = research.preview()
     foreseen = dict(zip(preview.unit, preview.calls, strict=True))
-    assert foreseen == counted(spec, lambda one: one.run(bar=False))
+    assert foreseen == counted(spec, lambda one: one.run(bar=False, dump_results=False))
     assert foreseen == counted(spec, lambda one: dask.compute(one, scheduler="synchronous"))
     plain = replace(spec, units=tuple(replace(unit, root=False) for unit in units))
-    assert dict(zip(preview.unit, preview.calls_plain, strict=True)) == counted(plain, lambda one: one.run(bar=False))
+    assert dict(zip(preview.unit, preview.calls_plain, strict=True)) == counted(
+        plain, lambda one: one.run(bar=False, dump_results=False)
+    )
     assert preview.attrs == {"experiments": len(spec.domain) * spec.n_reps, "nodes": n_nodes(research)}
 
 
@@ -128,7 +130,7 @@ def test_calls_are_counted_from_any_domain(case, data, n_reps, branches, n_confi
             one = one.add_callable(note, args=[O("draw"), EC(full=True)], root=True)
         one = one.options(branches=branches, seed=1)
         foreseen = calls_of(one)["note"]
-        one.run(bar=False)
+        one.run(bar=False, dump_results=False)
         assert foreseen == len(seen)
         assert one.preview().attrs["nodes"] == n_nodes(one)
 

@@ -51,7 +51,7 @@ def compute(request: pytest.FixtureRequest) -> Compute:
     )
     if place == "client":
         options = {"scheduler": request.getfixturevalue("client")}
-    return lambda research: research.run(bar=False, seed=7, **options).results.df
+    return lambda research: research.run(bar=False, dump_results=False, seed=7, **options).results.df
 
 
 @pytest.fixture(scope="module")
@@ -448,7 +448,9 @@ def test_a_finished_run_holds_no_outputs_of_roots():
         return output
 
     research = Research(domain=Option("x", [1, 2])).add_callable(make, root=True, version="1")
-    research = research.add_callable("use", lambda large, x: x, args=[O("make"), EC("x")], save_to="y").run(bar=False)
+    research = research.add_callable("use", lambda large, x: x, args=[O("make"), EC("x")], save_to="y").run(
+        bar=False, dump_results=False
+    )
     assert list(research.results.df.y) == [1, 2]
     gc.collect()
     assert [one() for one in seen] == [None]

@@ -32,7 +32,9 @@ def seen(research, *args, n_iters=None, seed=None, **kwargs):
     def unit(*args, **kwargs):
         calls.append((args, kwargs))
 
-    research.add_callable("unit", unit, args=args, kwargs=kwargs).run(debug=True, bar=False, n_iters=n_iters, seed=seed)
+    research.add_callable("unit", unit, args=args, kwargs=kwargs).run(
+        debug=True, bar=False, dump_results=False, n_iters=n_iters, seed=seed
+    )
     return calls
 
 
@@ -125,7 +127,7 @@ def test_the_output_of_a_unit_can_be_spread():
 
 def test_an_argument_given_by_name_and_by_spreading_is_a_failure_that_names_it():
     research = Research(domain=one({"x": 3})).add_callable(lambda x: x, x=1, kwargs=EC())
-    research.run(bar=False)
+    research.run(bar=False, dump_results=False)
     (failure,) = research.results.failures.exception
     assert isinstance(failure, TypeError)
     assert "'x'" in str(failure)
@@ -337,7 +339,7 @@ def test_r_in_a_unit_is_the_results_so_far():
     research = Research(domain=Option("x", [1, 2, 3])).save(EC("x"), "seen")
     found = []
     research = research.add_callable("look", lambda frame: found.append(list(frame.seen)), args=[R().df])
-    research.run(bar=False)
+    research.run(bar=False, dump_results=False)
     assert found == [[], [1], [1, 2]]
 
 
@@ -348,7 +350,7 @@ def test_r_in_update_domain_is_the_results_so_far():
         found.append((list(results.df.seen), list(seen)))
 
     research = Research(domain=Option("x", [1, 2])).save(EC("x"), "seen")
-    research.update_domain(look, when=1, results=R(), seen=R().df["seen"]).run(bar=False)
+    research.update_domain(look, when=1, results=R(), seen=R().df["seen"]).run(bar=False, dump_results=False)
     assert found == [([1], [1]), ([1, 2], [1, 2])]
 
 

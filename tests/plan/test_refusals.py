@@ -38,11 +38,11 @@ def research(calls):
 def refused(make, error, *texts):
     """Make and run, and expect that it is refused with all these texts."""
     with pytest.raises(error, match=saying(*texts)):
-        make().run(bar=False)
+        make().run(bar=False, dump_results=False)
 
 
 def test_a_research_that_is_not_refused_leaves_its_trace(research, calls):
-    research.run(bar=False)
+    research.run(bar=False, dump_results=False)
     assert calls == [1, 2]
 
 
@@ -206,7 +206,7 @@ def test_a_variable_named_like_a_column_is_refused_with_its_name(research, calls
 
 def test_a_variable_named_like_a_parameter_that_branches_append_is_refused(research, calls):
     with pytest.raises(ValueError, match=saying("'side'", "rename")):
-        research.save(1, "side").run(branches=[{"side": 1}], bar=False)
+        research.save(1, "side").run(branches=[{"side": 1}], bar=False, dump_results=False)
     assert calls == []
 
 
@@ -261,7 +261,7 @@ RUN = {
 @pytest.mark.parametrize(("name", "wrong"), [(name, wrong) for name, values in RUN.items() for wrong in values])
 def test_a_count_that_is_no_positive_integer_is_refused_with_its_name_and_value(research, calls, name, wrong):
     with pytest.raises(ValueError, match=saying(name, "positive integer", repr(wrong))):
-        research.run(**{name: wrong}, bar=False)
+        research.run(**{name: wrong}, bar=False, dump_results=False)
     assert calls == []
 
 
@@ -274,7 +274,7 @@ def test_a_count_of_configs_that_is_no_positive_integer_is_refused_with_its_name
 
 @pytest.mark.parametrize("name", ["n_iters", "workers", "branches"])
 def test_a_numpy_integer_is_a_count_of_a_run(research, calls, name):
-    research.run(**{name: np.int64(1)}, bar=False)
+    research.run(**{name: np.int64(1)}, bar=False, dump_results=False)
     assert calls == [1, 2]
 
 
@@ -309,13 +309,13 @@ OPTIONS = {
 def test_a_wrong_option_is_refused_with_its_value_and_what_it_may_be(research, calls, case):
     options, *texts = case
     with pytest.raises(ValueError, match=saying(*texts)):
-        research.run(**options, bar=False)
+        research.run(**options, bar=False, dump_results=False)
     assert calls == []
 
 
 def test_an_unknown_option_is_refused_with_its_name(research, calls):
     with pytest.raises(TypeError, match="n_iter"):
-        research.run(n_iter=5, bar=False)
+        research.run(n_iter=5, bar=False, dump_results=False)
     assert calls == []
 
 
@@ -358,19 +358,23 @@ def test_a_domain_that_never_ends_is_refused_however_it_is_made(calls, domain):
 
 
 def test_an_endless_domain_with_n_configs_runs(calls):
-    Research(domain=ENDLESS, n_configs=3).add_callable("first", calls.append, args=[1]).run(bar=False)
+    Research(domain=ENDLESS, n_configs=3).add_callable("first", calls.append, args=[1]).run(
+        bar=False, dump_results=False
+    )
     assert calls == [1, 1, 1]
 
 
 def test_an_endless_domain_with_n_items_of_its_own_runs(calls):
     research = Research(domain=ENDLESS.set_iter_params(n_items=2)).add_callable("first", calls.append, args=[1])
-    research.run(bar=False)
+    research.run(bar=False, dump_results=False)
     assert calls == [1, 1]
 
 
 def test_pairs_of_unequal_lengths_are_refused_with_both(calls):
     with pytest.raises(ValueError, match=saying("2", "3", "@", "*")):
-        Research(domain=X @ Option("y", [1, 2, 3])).add_callable("first", calls.append, args=[1]).run(bar=False)
+        Research(domain=X @ Option("y", [1, 2, 3])).add_callable("first", calls.append, args=[1]).run(
+            bar=False, dump_results=False
+        )
     assert calls == []
 
 
@@ -380,7 +384,7 @@ def test_pairs_of_unequal_lengths_are_refused_with_both(calls):
 def test_values_that_are_no_list_or_sampler_are_refused_with_their_parameter(calls, values):
     for make in (lambda: Option("rate", values), lambda: {"rate": values}, lambda: Domain(rate=values)):
         with pytest.raises((ValueError, TypeError), match=saying("'rate'", "list")):
-            Research(domain=make()).add_callable("first", calls.append, args=[1]).run(bar=False)
+            Research(domain=make()).add_callable("first", calls.append, args=[1]).run(bar=False, dump_results=False)
     assert calls == []
 
 
@@ -392,7 +396,7 @@ def test_a_generator_that_could_never_be_exhausted_needs_n_iters(research, calls
     endless = research.add_generator("epochs", range, args=[5], when=when)
     refused(lambda: endless, ValueError, "'epochs'", "n_iters", "when")
     assert calls == []
-    endless.run(n_iters=2, bar=False)
+    endless.run(n_iters=2, bar=False, dump_results=False)
     assert calls == [1, 1, 2, 2]
 
 
@@ -430,7 +434,7 @@ def test_a_unit_that_cannot_be_pickled_is_refused_for_processes_with_the_argumen
     add, *texts = case
     research = add(Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")]), make())
     with pytest.raises(TypeError, match=saying(*texts, "cannot be pickled", "workers=1")):
-        research.run(workers=2, bar=False)
+        research.run(workers=2, bar=False, dump_results=False)
     assert noted(tmp_path / "calls") == []
 
 
@@ -439,7 +443,7 @@ def test_a_root_that_cannot_be_hashed_is_refused_with_the_argument_at_fault(tmp_
     research = Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")])
     research = research.add_callable("net", load, conn=[{"k": threading.Lock()}], root=True)
     with pytest.raises(HashError, match=saying("'net'", "'conn'", "[0]['k']", "lock", "cannot be hashed", "make it")):
-        research.run(bar=False, **options)
+        research.run(bar=False, dump_results=False, **options)
     assert noted(tmp_path / "calls") == []
 
 
@@ -454,21 +458,21 @@ def test_a_socket_is_refused_for_processes():
     with socket.socket() as connection:
         research = Research().add_callable("send", load, connection=connection)
         with pytest.raises(TypeError, match=saying("'send'", "'connection'", "workers=1")):
-            research.run(workers=2, bar=False)
+            research.run(workers=2, bar=False, dump_results=False)
 
 
 @pytest.mark.parametrize("values", [[Unpicklable(), 1], [1, Unpicklable()]], ids=["first", "second"])
 def test_a_value_of_the_domain_that_cannot_be_pickled_is_refused_for_processes_with_its_parameter(tmp_path, values):
     research = Research(domain=Option("conn", values)).add_callable("first", note, args=[tmp_path / "calls", 1])
     with pytest.raises(TypeError, match=saying("'conn'", "cannot be pickled", "workers=1")):
-        research.run(workers=2, bar=False)
+        research.run(workers=2, bar=False, dump_results=False)
     assert noted(tmp_path / "calls") == []
 
 
 def test_r_in_a_unit_is_refused_for_processes_with_the_way_out(tmp_path):
     research = Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", 1]).save(R(), "results")
     with pytest.raises(ValueError, match=saying("R()", "'save_results'", "workers=1", "update_domain")):
-        research.run(workers=2, bar=False)
+        research.run(workers=2, bar=False, dump_results=False)
     assert noted(tmp_path / "calls") == []
 
 
@@ -502,6 +506,6 @@ FILTERS = {
 @pytest.mark.parametrize("case", FILTERS.values(), ids=FILTERS.keys())
 def test_a_filter_by_what_there_is_not_is_refused_with_what_there_is(case):
     filters, *texts = case
-    results = Research(domain=X).save(EC("x"), "seen").run(bar=False).results
+    results = Research(domain=X).save(EC("x"), "seen").run(bar=False, dump_results=False).results
     with pytest.raises(ValueError, match=saying(*texts)):
         results.to_df(**filters)

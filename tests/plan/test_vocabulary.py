@@ -114,14 +114,14 @@ def test_two_researches_share_a_beginning():
 def test_results_belong_to_the_research_that_ran():
     beginning = Research(domain=X).power(EC("x"), 2, save_to="square")
     longer = beginning.save(EC("x"), "seen")
-    longer.run(bar=False)
+    longer.run(bar=False, dump_results=False)
     with pytest.raises(Exception, match=saying("no results", "run()")):
         beginning.results.df  # noqa: B018
     assert list(longer.results.df.seen) == [2, 3]
 
 
 def test_what_is_chained_behind_a_run_has_no_results_yet():
-    research = Research(domain=X).power(EC("x"), 2, save_to="square").run(bar=False)
+    research = Research(domain=X).power(EC("x"), 2, save_to="square").run(bar=False, dump_results=False)
     with pytest.raises(Exception, match=saying("no results", "run()")):
         research.save(EC("x"), "seen").results.df  # noqa: B018
     assert list(research.results.df.square) == [4, 9]
@@ -129,7 +129,7 @@ def test_what_is_chained_behind_a_run_has_no_results_yet():
 
 def test_run_returns_the_research_it_was_called_on():
     research = Research().power(save_to="power")
-    assert research.run(bar=False) is research
+    assert research.run(bar=False, dump_results=False) is research
 
 
 def test_a_later_run_replaces_the_results():
@@ -140,9 +140,9 @@ def test_a_later_run_replaces_the_results():
 
 
 def test_a_refused_run_keeps_the_results_of_the_one_before():
-    research = Research().save(E().iteration, "i").run(bar=False)
+    research = Research().save(E().iteration, "i").run(bar=False, dump_results=False)
     with pytest.raises(ValueError, match="n_iters"):
-        research.run(n_iters=0)
+        research.run(n_iters=0, dump_results=False)
     assert list(research.results.df.i) == [0]
 
 
@@ -609,7 +609,7 @@ def test_save_output_dict_records_the_items_of_a_generator():
 
 @pytest.mark.parametrize("output", [5, [1], None, "a"], ids=repr)
 def test_an_output_that_is_no_dict_is_a_failure_that_says_so(output):
-    research = Research().add_callable("f", lambda: output, save_output_dict=True).run(bar=False)
+    research = Research().add_callable("f", lambda: output, save_output_dict=True).run(bar=False, dump_results=False)
     (failure,) = research.results.failures.exception
     assert isinstance(failure, TypeError)
     assert "dict" in str(failure)
@@ -618,7 +618,11 @@ def test_an_output_that_is_no_dict_is_a_failure_that_says_so(output):
 
 @pytest.mark.parametrize("key", ["x", "id", "iteration", "repetition", "updates", 5])
 def test_a_dict_output_with_a_key_that_is_no_column_of_its_own_is_a_failure_and_records_nothing(key):
-    research = Research(domain=X).add_callable("f", lambda: {"a": 1, key: 2}, save_output_dict=True).run(bar=False)
+    research = (
+        Research(domain=X)
+        .add_callable("f", lambda: {"a": 1, key: 2}, save_output_dict=True)
+        .run(bar=False, dump_results=False)
+    )
     assert failures_of(research) == [("f", 0), ("f", 0)]
     assert repr(key) in str(research.results.failures.exception[0])
     assert len(research.results.df) == 0
@@ -634,7 +638,9 @@ def test_an_instance_is_built_once_in_iteration_0_with_the_config():
         def __init__(self, width, iteration):
             built.append((width, iteration))
 
-    Research(domain=X).add_instance("net", Net, width=EC("x"), iteration=E().iteration).run(n_iters=3, bar=False)
+    Research(domain=X).add_instance("net", Net, width=EC("x"), iteration=E().iteration).run(
+        n_iters=3, bar=False, dump_results=False
+    )
     assert built == [(2, 0), (3, 0)]
 
 
@@ -678,14 +684,16 @@ def test_instances_may_use_each_other():
 
 
 def test_a_method_that_an_instance_has_not_is_a_failure_of_the_unit():
-    research = Research().add_instance("calc", Calc).add_callable("calc.powr", args=[2]).run(bar=False)
+    research = (
+        Research().add_instance("calc", Calc).add_callable("calc.powr", args=[2]).run(bar=False, dump_results=False)
+    )
     assert failures_of(research) == [("calc.powr", 0)]
     assert isinstance(research.results.failures.exception[0], AttributeError)
 
 
 def test_an_instance_that_cannot_be_built_fails_and_its_methods_are_skipped():
     research = Research().add_instance("calc", Calc, wrong=1).add_callable("calc.power", args=[2], save_to="power")
-    research = research.save(E("calc").b, "b").save(1, "other").run(bar=False)
+    research = research.save(E("calc").b, "b").save(1, "other").run(bar=False, dump_results=False)
     assert failures_of(research) == [("calc", 0)]
     assert rows(research.results.df, "power", "b", "other") == [(None, None, 1)]
 
@@ -728,7 +736,7 @@ def test_pure_makes_every_callable_a_root():
 def test_without_pure_a_callable_runs_in_each_experiment_and_iteration():
     calls = []
     research = Research(domain=X).add_callable(calls.append, args=["call"])
-    research.run(n_iters=2, bar=False)
+    research.run(n_iters=2, bar=False, dump_results=False)
     assert calls == ["call"] * 4
 
 

@@ -1,0 +1,194 @@
+"""Clean-up: many small parts become a few large ones of one schema, and what no part needs is removed.
+
+A new part is complete before the ones that it replaces go, so that a reader finds each experiment at any moment, and a
+kill leaves at most a record twice, which readers and the next clean-up take for one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from daskresearch.store.files import Files
+from daskresearch.store.folder_snapshot import FolderSnapshot, Part, read_part, read_parts
+from daskresearch.store.parquet import opened
+from daskresearch.store.parts import EXPERIMENTS, RESULTS
+from daskresearch.store.rows import Request, read_request
+from daskresearch.store.widen import common_schema, concatenated, fitted
+from daskresearch.store.writer import write_part
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+ARRAYS = "arrays.zarr"
+ROWS_A_PART = 1_000_000
+"""About how many rows a large part has."""
+EXPERIMENTS_A_PART = 250_000
+
+
+def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_small: bool = False) -> None:
+    """Bring the parts of a folder to a few files of one schema.
+
+    Parameters
+    ----------
+    files : Files
+    positions : Mapping of str to int, optional
+        Places of experiments, by id, that are not those with which they were recorded.
+    only_small : bool
+        Whether large parts stay as they are, whatever their schema.
+    """
+    parts = read_parts(files)
+    if not parts:
+        return
+    order = sorted(parts.values(), key=lambda part: min(part.experiments.column("position").to_pylist(), default=0))
+    snapshot = FolderSnapshot(files, order)
+    kept = {part.name: snapshot.members(part.name) for part in order}
+    if only_small:
+        order = [part for part in order if not _is_large(part)]
+    schemas = _schemas(files, order)
+    changed = [part for part in order if _must_change(files, part, kept[part.name], schemas, positions or {})]
+    if len(changed) == 1 and not _must_change(files, changed[0], kept[changed[0].name], None, positions or {}):
+        return
+    for batch in _batches(changed):
+        _merge(files, batch, kept, schemas, positions or {})
+
+
+def _is_large(part: Part) -> bool:
+    n_rows = sum(part.experiments.column("n_rows").to_pylist())
+    return bool(2 * n_rows > ROWS_A_PART) or 2 * part.experiments.num_rows > EXPERIMENTS_A_PART
+
+
+def _schemas(files: Files, parts: Sequence[Part]) -> tuple[pa.Schema, pa.Schema]:
+    """Return the common schema of the experiments of parts, and that of their results."""
+    experiments = [opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow for part in parts]
+    results = [opened(files, _results(part)).schema_arrow for part in parts if _has_rows(part)]
+    plain = [common_schema([schema.remove_metadata() for schema in schemas]) for schemas in (experiments, results)]
+    return plain[0], plain[1]
+
+
+def _results(part: Part) -> str:
+    return f"{RESULTS}/{part.name}.parquet"
+
+
+def _has_rows(part: Part) -> bool:
+    return any(part.experiments.column("n_rows").to_pylist())
+
+
+def _must_change(
+    files: Files,
+    part: Part,
+    kept: NDArray[np.int64],
+    schemas: tuple[pa.Schema, pa.Schema] | None,
+    positions: Mapping[str, int],
+) -> bool:
+    """Return whether a part is too small or not as it should be; without schemas only the latter."""
+    table = part.experiments
+    if len(kept) < table.num_rows:
+        return True
+    if positions:
+        places = zip(table.column("id").to_pylist(), table.column("position").to_pylist(), strict=True)
+        if any(positions.get(one, place) != place for one, place in places):
+            return True
+    if schemas is None:
+        return False
+    if not _is_large(part):
+        return True
+    experiments, results = schemas
+    own = opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow.remove_metadata()
+    return own != experiments or (
+        _has_rows(part) and opened(files, _results(part)).schema_arrow.remove_metadata() != results
+    )
+
+
+def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    batch: list[Part] = []
+    n_rows = n_experiments = 0
+    for part in parts:
+        batch.append(part)
+        n_rows += sum(part.experiments.column("n_rows").to_pylist())
+        n_experiments += part.experiments.num_rows
+        if n_rows >= ROWS_A_PART or n_experiments >= EXPERIMENTS_A_PART:
+            yield batch
+            batch, n_rows, n_experiments = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _merge(
+    files: Files,
+    batch: Sequence[Part],
+    kept: Mapping[str, NDArray[np.int64]],
+    schemas: tuple[pa.Schema, pa.Schema],
+    positions: Mapping[str, int],
+) -> None:
+    """Write one part with the experiments of several, then remove these."""
+    import pyarrow as pa
+
+    experiments, results = [], []
+    for part in batch:
+        rows = kept[part.name]
+        whole = read_part(files, part.name, whole=True).experiments
+        experiments.append(whole.take(pa.array(rows)))
+        n_rows = whole.column("n_rows").to_numpy()
+        if len(rows) and n_rows[rows].sum():
+            table, _ = read_request(files, Request(part.name, n_rows, rows, rows), part.variables, None)
+            results.append(fitted(table.replace_schema_metadata(None), schemas[1]))
+    table = _moved(fitted(concatenated(experiments), schemas[0]), positions)
+    if table.num_rows:
+        rows_table = pa.concat_tables(results) if results else schemas[1].empty_table()
+        arrays = sorted({array for part in batch for array in part.arrays})
+        write_part(files, f"all-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), arrays)
+    for part in batch:
+        files.remove(f"{EXPERIMENTS}/{part.name}.parquet")
+    for part in batch:
+        files.remove(_results(part))
+
+
+def _moved(experiments: pa.Table, positions: Mapping[str, int]) -> pa.Table:
+    """Return the table with the positions that experiments have now."""
+    import pyarrow as pa
+
+    if not positions:
+        return experiments
+    places = zip(experiments.column("id").to_pylist(), experiments.column("position").to_pylist(), strict=True)
+    column = pa.array([positions.get(one, place) for one, place in places], pa.int64())
+    return experiments.set_column(experiments.column_names.index("position"), "position", column)
+
+
+def _sorted(experiments: pa.Table, results: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Return both tables in domain order."""
+    import numpy as np
+    import pyarrow as pa
+
+    positions = experiments.column("position").to_numpy()
+    order = np.argsort(positions, kind="stable")
+    if bool((order[1:] > order[:-1]).all()):
+        return experiments, results
+    n_rows = experiments.column("n_rows").to_numpy()
+    starts = np.cumsum(n_rows) - n_rows
+    counts = n_rows[order]
+    rows = np.arange(counts.sum()) + np.repeat(starts[order] - (np.cumsum(counts) - counts), counts)
+    return experiments.take(pa.array(order)), results.take(pa.array(rows))
+
+
+def sweep(files: Files) -> None:
+    """Remove what killed runs have left: files aside, results and arrays that belong to no part.
+
+    Nobody else may be writing to the folder.
+    """
+    files.sweep()
+    parts = read_parts(files)
+    suffix = ".parquet"
+    for name in files.names(RESULTS):
+        if name.endswith(suffix) and name.removesuffix(suffix) not in parts:
+            files.remove(f"{RESULTS}/{name}")
+    for name in files.names(EXPERIMENTS):
+        if name.endswith(suffix) and name.removesuffix(suffix) not in parts:
+            files.remove(f"{EXPERIMENTS}/{name}")
+    needed: set[Any] = {array for part in parts.values() for array in part.arrays}
+    for name in files.names(ARRAYS):
+        if name not in needed and name != "zarr.json":
+            files.remove_tree(f"{ARRAYS}/{name}")

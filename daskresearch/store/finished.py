@@ -1,0 +1,67 @@
+"""Which experiments a folder holds: looked up by id in arrays, as there may be millions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from daskresearch.store.files import Files
+from daskresearch.store.folder_snapshot import FolderSnapshot, read_parts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The experiments of a folder that ended without failure.
+
+    Attributes
+    ----------
+    ids : ndarray of bytes
+        Ascending.
+    contents, used : ndarray of bytes
+        The hash of the values of each config, and that of the plan by which it ran.
+    positions : ndarray of int
+    """
+
+    ids: NDArray[np.bytes_]
+    contents: NDArray[np.bytes_]
+    used: NDArray[np.bytes_]
+    positions: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, files: Files) -> Finished:
+        """Return those of a folder."""
+        import numpy as np
+
+        snapshot = FolderSnapshot(files, list(read_parts(files).values()))
+        is_good = np.array([status == "ok" for status in snapshot.column("status")], dtype=bool)
+
+        def texts(name: str) -> Any:
+            column = np.array([(text or "").encode() for text in snapshot.column(name)], dtype=bytes)
+            return column[is_good]
+
+        ids = texts("id")
+        order = np.argsort(ids, kind="stable")
+        contents, used = texts("content")[order], texts("definition")[order]
+        return cls(ids[order], contents, used, snapshot.positions[is_good][order])
+
+    def position(self, experiment_id: str, content: str) -> int | None:
+        """Return the position of an experiment, None if it is not among them with these values."""
+        place = int(self.ids.searchsorted(experiment_id.encode()))
+        if place == len(self.ids) or self.ids[place] != experiment_id.encode():
+            return None
+        return int(self.positions[place]) if self.contents[place] == content.encode() else None
+
+    def definitions(self) -> Counter[str]:
+        """Return how many ran by each plan."""
+        return Counter([text.decode() for text in self.used.tolist()])
+
+    def only(self, definition: str) -> Finished:
+        """Return those that ran by one plan."""
+        mask = self.used == definition.encode()
+        return Finished(self.ids[mask], self.contents[mask], self.used[mask], self.positions[mask])

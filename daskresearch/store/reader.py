@@ -1,0 +1,81 @@
+"""Reading a folder: its parts, and of them a snapshot whenever one is asked for.
+
+Parts never change; they come, and are replaced by larger ones with the same experiments, also while somebody reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from daskresearch.store.files import Files
+from daskresearch.store.folder_snapshot import FolderSnapshot, Part, read_parts, retried
+
+
+@final
+class FolderStore:
+    """The results in a folder; see `Store`.
+
+    Parameters
+    ----------
+    files : Files
+    variables : tuple of str
+        Those that are columns of every table.
+    allow_pickle : bool
+        Whether values are unpickled, which runs code of whoever wrote them.
+    true_values : Mapping, optional
+        By parameter and text, config values that the folder cannot hold.
+    flush : callable, optional
+        Called before each look at the folder.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        variables: tuple[str, ...] = (),
+        *,
+        allow_pickle: bool = False,
+        true_values: Mapping[str, Mapping[str, Any]] | None = None,
+        flush: Callable[[], object] = bool,
+    ) -> None:
+        self.files = files
+        self.allow_pickle = allow_pickle
+        self._variables = variables
+        self._true_values = true_values or {}
+        self._flush = flush
+        self._parts: dict[str, Part] = {}
+
+    @property
+    def n_experiments(self) -> int:
+        """How many experiments have ended."""
+        return len(self.snapshot().ids)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that the plan declares."""
+        return self._variables
+
+    def snapshot(self) -> FolderSnapshot:
+        """Return what the folder holds now."""
+        self._flush()
+        return retried(self._snapshot)
+
+    def snapshot_of(self, part: str) -> FolderSnapshot:
+        """Return what one part holds, without the records that others supersede."""
+        whole = self._snapshot()
+        return whole.only(part)
+
+    def part_names(self) -> list[str]:
+        """Return the names of the parts."""
+        self._flush()
+        return list(retried(lambda: read_parts(self.files, self._parts)))
+
+    def reopened(self, *, allow_pickle: bool) -> FolderStore:
+        """Return a store of the same folder that unpickles, or does not."""
+        return FolderStore(
+            self.files, self._variables, allow_pickle=allow_pickle, true_values=self._true_values, flush=self._flush
+        )
+
+    def _snapshot(self) -> FolderSnapshot:
+        self._parts = parts = read_parts(self.files, self._parts)
+        return FolderSnapshot(self.files, list(parts.values()), self._true_values, allow_pickle=self.allow_pickle)

@@ -1,0 +1,252 @@
+"""Writing: experiments that have ended wait a moment, then become a part of the folder.
+
+A part's large arrays are written first, then its rows, and its experiments last: with them it exists. Whatever kills
+a process before has cost the experiments of the last moment and left files that nobody reads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+from daskresearch.errors import PickleError, StorageError
+from daskresearch.store.arrays import ArrayWriter
+from daskresearch.store.files import Files, open_files
+from daskresearch.store.parquet import opened, parquet_bytes, read
+from daskresearch.store.parts import (
+    EXPERIMENTS,
+    RESULTS,
+    Ended,
+    Stamp,
+    experiments_table,
+    results_table,
+    size_of,
+    with_metadata,
+    without_unwritable,
+)
+
+ARTIFACTS = "artifacts"
+DESCRIPTION = "research.json"
+_WAIT_S = 1.0
+_MOST_EXPERIMENTS = 10_000
+_MOST_ROWS = 100_000
+_MOST_BYTES = 100_000_000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the experiments of a run are written to; travels to the workers.
+
+    Attributes
+    ----------
+    url : str
+        Of the folder.
+    token : str
+        What its description holds, by which a worker knows that it sees the same folder.
+    run : int
+        The number of the run within the folder.
+    definition : str
+        A hash of the plan.
+    """
+
+    url: str
+    token: str
+    run: int
+    definition: str
+
+    def writer(self, prefix: str = "", folder: str = "") -> PartWriter:
+        """Return what writes parts.
+
+        Parameters
+        ----------
+        prefix : str
+            What their names begin with.
+        folder : str
+            Where experiments have their folders, which are put into that of the run if it is elsewhere.
+        """
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        return PartWriter(open_files(self.url), Stamp(self.run, self.definition, worker), prefix, folder)
+
+
+def check_visible(target: Target) -> None:
+    """Refuse to work where the folder of a run cannot be seen.
+
+    Raises
+    ------
+    StorageError
+        If the folder is not there, or is another one.
+    """
+    files = open_files(target.url)
+    try:
+        is_there = target.token in files.read(DESCRIPTION).decode(errors="replace")
+    except FileNotFoundError:
+        is_there = False
+    if not is_there:
+        raise StorageError(
+            f"worker {socket.gethostname()}:{os.getpid()} does not see the folder {target.url!r} of the research; give "
+            f"a name on a file system that all workers share, or a URL such as s3://bucket/name"
+        )
+
+
+@final
+class PartWriter:
+    """Writes experiments as they end, some at a time; whoever appends may do so from several threads.
+
+    Parameters
+    ----------
+    files : Files
+    stamp : Stamp
+    prefix : str
+        What the names of its parts begin with.
+    folder : str
+        Where experiments have their folders.
+    wait_s : float
+        The most seconds that an experiment waits for others.
+    """
+
+    def __init__(self, files: Files, stamp: Stamp, prefix: str = "", folder: str = "", wait_s: float = _WAIT_S) -> None:
+        self._files = files
+        self._folder = folder
+        self._stamp = stamp
+        self._prefix = prefix
+        self._wait_s = wait_s
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: list[Ended] = []
+        self._n_rows = self._n_bytes = 0
+        self._timer: threading.Timer | None = None
+        self._error: BaseException | None = None
+        self.n_parts = 0
+        self.n_unwritable = 0
+
+    def append(self, ended: Ended) -> None:
+        """Keep an experiment; it is written within a second or so.
+
+        Raises
+        ------
+        StorageError
+            If it, or one before it, cannot be written.
+        """
+        with self._lock:
+            self._waiting.append(ended)
+            self._n_rows += len(ended.record.iterations)
+            self._n_bytes += size_of([ended.record])
+            is_full = (
+                len(self._waiting) >= _MOST_EXPERIMENTS or self._n_rows > _MOST_ROWS or self._n_bytes > _MOST_BYTES
+            )
+            if not is_full and self._timer is None:
+                self._timer = threading.Timer(self._wait_s, self._on_time)
+                self._timer.daemon = True
+                self._timer.start()
+        self._raise()
+        if is_full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written; it goes on waiting.
+        """
+        with self._writing:
+            with self._lock:
+                waiting = self._waiting
+                self._waiting, self._n_rows, self._n_bytes = [], 0, 0
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+            if waiting:
+                try:
+                    self._write(waiting)
+                except BaseException:
+                    with self._lock:
+                        self._waiting = waiting + self._waiting
+                    raise
+        self._raise()
+
+    def close(self) -> None:
+        """Write what waits, and stop waiting."""
+        self.flush()
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _on_time(self) -> None:
+        try:
+            self.flush()
+        except BaseException as error:
+            self._error = error  # whoever appends next is told
+
+    def _write(self, waiting: list[Ended]) -> None:
+        part = f"{self._prefix}{uuid.uuid4().hex[:12]}"
+        self._upload_folders(waiting)
+        arrays = ArrayWriter(self._files, part)
+        try:
+            results = results_table(waiting, arrays.keep)
+        except PickleError:
+            n_failed = sum(bool(one.record.failures) for one in waiting)
+            waiting = [without_unwritable(one) for one in waiting]
+            self.n_unwritable += sum(bool(one.record.failures) for one in waiting) - n_failed
+            results = results_table(waiting, arrays.keep)
+        write_part(self._files, part, experiments_table(waiting, self._stamp), results, arrays.groups)
+        self.n_parts += 1
+
+    def _upload_folders(self, waiting: list[Ended]) -> None:
+        """Put the folders of experiments where that of the run is, if that is not on this machine."""
+        if self._folder and not self._files.is_local:
+            for one in waiting:
+                path = os.path.join(self._folder, one.id)
+                if os.path.isdir(path):
+                    self._files.upload(path, f"{ARTIFACTS}/{one.id}")
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+class Known(NamedTuple):
+    """What was written of a batch that runs again: ids, and how many experiments, failures and iterations."""
+
+    ids: frozenset[str]
+    n_experiments: int
+    n_failed: int
+    n_iters: int
+
+
+def committed(target: Target, name: str) -> Known:
+    """Return what was written of a batch before its worker died."""
+    files = open_files(target.url)
+    known = Known(frozenset(), 0, 0, 0)
+    for file in files.names(EXPERIMENTS):
+        if file.startswith(f"{name}-"):
+            path = f"{EXPERIMENTS}/{file}"
+            table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
+            ids, statuses, n_iters = [table.column(i).to_pylist() for i in range(3)]
+            counts = known.n_experiments + len(ids), known.n_failed + statuses.count("failed"), sum(n_iters)
+            known = Known(known.ids | set(ids), counts[0], counts[1], known.n_iters + counts[2])
+    return known
+
+
+def write_part(files: Files, part: str, experiments: Any, results: Any, arrays: list[str]) -> None:
+    """Write the tables of a part, that of the experiments last.
+
+    Parameters
+    ----------
+    files : Files
+    part : str
+    experiments, results : pyarrow.Table
+    arrays : list of str
+        The parts under whose names its large arrays are kept.
+    """
+    variables = [name for name in results.column_names if name not in ("id", "iteration", "_types")]
+    if results.num_rows:
+        files.write(f"{RESULTS}/{part}.parquet", parquet_bytes(results))
+    experiments = with_metadata(experiments, variables=variables, arrays=arrays)
+    files.write(f"{EXPERIMENTS}/{part}.parquet", parquet_bytes(experiments))

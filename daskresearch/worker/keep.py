@@ -1,0 +1,151 @@
+"""What becomes of the records of a batch: they go back to the client, or are written where they were made."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple, Self, final
+
+from daskresearch.domain import Config, Entry
+from daskresearch.store.parts import Ended
+from daskresearch.store.record import Record
+from daskresearch.store.writer import Target, check_visible, committed
+from daskresearch.worker.experiment import Experiment
+from daskresearch.worker.parcel import dump_records
+
+
+class Written(NamedTuple):
+    """How many experiments a worker has written.
+
+    Attributes
+    ----------
+    n_experiments, n_failed : int
+    n_iters : int
+        The iterations of all of them.
+    """
+
+    n_experiments: int = 0
+    n_failed: int = 0
+    n_iters: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a batch sends back.
+
+    Attributes
+    ----------
+    seconds : float
+        How long the batch ran.
+    n_groups : int
+        How many groups were run; the others were left when the time was up.
+    records : bytes
+        The pickled records; none if they were written where they were made.
+    written : Written
+        How many were.
+    """
+
+    seconds: float
+    n_groups: int
+    records: bytes
+    written: Written
+
+
+@final
+class Keeping:
+    """Keeps the records of a batch, to be sent back."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self.written = Written()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+        """Return the experiments of a group that are to run: all."""
+        return group
+
+    def append(self, record: Record, group: Sequence[Experiment]) -> None:
+        """Keep the record of an experiment of a group."""
+        self._records.append(record)
+
+    def content(self) -> bytes:
+        """Return the pickled records."""
+        return dump_records(self._records)
+
+
+@final
+class Writing:
+    """Writes the records of a batch to the folder of the run, within moments of their end.
+
+    Parameters
+    ----------
+    target : Target
+    folder : str
+        Where the folders of experiments are.
+    name : str
+        Of the batch: when it is run again, what was written is not run again.
+    """
+
+    def __init__(self, target: Target, folder: str, name: str) -> None:
+        _check_visible(target)
+        self._known = committed(target, name)
+        self._writer = target.writer(f"{name}-", folder)
+        self._seen = Written(*self._known[1:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._writer.close()
+
+    @property
+    def written(self) -> Written:
+        """How many experiments of the batch have been written."""
+        return self._seen._replace(n_failed=self._seen.n_failed + self._writer.n_unwritable)
+
+    def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+        """Return the experiments of a group that were not written when the batch ran before."""
+        return tuple([one for one in group if one.id not in self._known.ids]) if self._known.ids else group
+
+    def append(self, record: Record, group: Sequence[Experiment]) -> None:
+        """Write the record of an experiment of a group."""
+        experiment = next(one for one in group if one.position == record.position)
+        self._writer.append(ended_of(record, experiment))
+        n_experiments, n_failed, n_iters = self._seen
+        self._seen = Written(n_experiments + 1, n_failed + bool(record.failures), n_iters + record.n_iters)
+
+    def content(self) -> bytes:
+        """Return nothing, as nothing is sent back."""
+        return b""
+
+
+def ended_of(record: Record, experiment: Experiment) -> Ended:
+    """Return what is written of an experiment."""
+    texts, content = experiment.label or ((), "")
+    values = experiment.values.items()
+    entries = tuple([Entry(name, value, text) for (name, value), text in zip(values, texts, strict=True)])
+    config = Config(entries, experiment.repetition, experiment.updates)
+    return Ended(record, experiment.id, config, experiment.group_key, content)
+
+
+@cache
+def _check_visible(target: Target) -> None:
+    check_visible(target)
+
+
+@cache
+def folder_of_process() -> str:
+    """Return a temporary folder of this process, in which the folders of experiments are made before they leave it."""
+    folder = tempfile.mkdtemp(prefix="daskresearch-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
