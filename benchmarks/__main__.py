@@ -15,6 +15,7 @@ from benchmarks.imports import import_time
 from benchmarks.measure import SMOKE, Row, Sizes, in_fresh_interpreter, table
 from benchmarks.memory import memory
 from benchmarks.sharing import shared_prefix, sweep
+from benchmarks.storage import filtered, folder, folder_memory, frame
 from benchmarks.workloads import growth, loops, loops_in_two, small, small_in_two
 
 WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
@@ -30,6 +31,10 @@ WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
     "preview": preview,
     "shared-prefix": shared_prefix,
     "sweep": sweep,
+    "folder": folder,
+    "frame": frame,
+    "filtered": filtered,
+    "folder-memory": folder_memory,
 }
 
 

@@ -50,6 +50,8 @@ class Sizes:
         Of the load.
     n_samples : int
         That classifiers learn from and are tested on.
+    n_curves, short_iters, long_iters : int
+        Experiments in a folder that is read, and the iterations of each, of two such folders.
     """
 
     n_experiments: int = 1_000
@@ -66,11 +68,15 @@ class Sizes:
     branch_s: float = 0.25
     n_branches: int = 16
     n_samples: int = 12_000
+    n_curves: int = 1_000
+    short_iters: int = 100
+    long_iters: int = 1_000
 
 
 SMOKE = Sizes(
     n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1, n_long_rounds=1, array_mb=1, n_nodes=40,
     n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005, n_branches=4, n_samples=300,
+    n_curves=200, short_iters=3, long_iters=5,
 )  # fmt: skip
 
 

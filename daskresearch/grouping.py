@@ -9,6 +9,7 @@ from typing import NamedTuple, final
 
 from daskresearch.domain import Config, Entry, identify
 from daskresearch.graph import PlanKeys
+from daskresearch.plan import Kind
 from daskresearch.worker import Experiment, Group, Label, Program
 
 _SMALL = 16
@@ -60,6 +61,8 @@ class Grouping:
     ----------
     n_made : int
         How many experiments there were so far, those that were left out too.
+    n_skipped : int
+        How many were left out, as they had finished in a run before.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Grouping:
         self._appended = appended
         self._running: dict[int, Running] = {}
         self._recorded: Recorded | None = None
-        self.n_made = 0
+        self.n_made = self.n_skipped = 0
 
     def record(self, recorded: Recorded) -> None:
         """Leave out from now on what a folder holds already."""
@@ -120,15 +123,38 @@ class Grouping:
                 if self._length is not None:
                     numbers[repetition] = number + 1
                 key = b"%b-%d-%d-%d" % (self._entropy, repetition, number, updates)
-                made = (
+                members = (
                     self._experiment(config, i, key, next(positions), remembers=remembers)
                     for i, config in enumerate(part)
                 )
-                members = (member for member in made if member is not None)
-                if not is_whole:
-                    yield from ((member,) for member in members)
-                elif group := tuple(members):
-                    yield group
+                if is_whole:
+                    yield from self._unfinished(tuple(members))
+                else:
+                    yield from ((member,) for member in members if not self._skips(member))
+
+    def _unfinished(self, members: Group) -> Iterator[Group]:
+        """Yield what is to run of a group, if anything is: where members share an instance, all."""
+        if self._shares_instances and not all([self._is_finished(member) for member in members]):
+            yield members
+        elif group := tuple([member for member in members if not self._skips(member)]):
+            yield group
+
+    @property
+    def _shares_instances(self) -> bool:
+        return any(root.unit.kind is Kind.INSTANCE for root in self._program.roots.values())
+
+    def _is_finished(self, experiment: Experiment) -> bool:
+        if self._recorded is None:
+            return False
+        content = experiment.label.content if experiment.label else ""
+        return self._recorded.is_finished(experiment.id, content, experiment.position)
+
+    def _skips(self, experiment: Experiment) -> bool:
+        if not self._is_finished(experiment):
+            return False
+        self.n_skipped += 1
+        self._running.pop(experiment.position, None)
+        return True
 
     def ended(self, position: int) -> Running:
         """Return what describes an experiment, and forget it."""
@@ -143,8 +169,7 @@ class Grouping:
 
     def _experiment(
         self, config: Config, place: int, group_key: bytes, position: int, *, remembers: bool
-    ) -> Experiment | None:
-        """Return the experiment of a config, None if it need not run."""
+    ) -> Experiment:
         if self._appended:
             config = config.extended(self._appended[place])
         experiment_id, key = identify(config, self._entropy)
@@ -153,10 +178,7 @@ class Grouping:
         content, label = "", None
         if self._recorded is not None:
             content = self._keys.values(values)
-            if self._recorded.is_finished(experiment_id, content, position):
-                return None
-            if self._recorded.is_labelled:
-                label = Label(tuple(config.texts().values()), content)
+            label = Label(tuple(config.texts().values()) if self._recorded.is_labelled else (), content)
         if remembers:
             self._running[position] = Running(experiment_id, config, group_key, content)
         fields = (position, experiment_id, key, group_key, values, config.repetition, config.updates)

@@ -9,13 +9,29 @@ from daskresearch.collection import Collection
 from daskresearch.errors import ResearchError
 from daskresearch.graph.count import as_frame
 from daskresearch.metadata import environment, git_state
+from daskresearch.monitor import Monitor
 from daskresearch.options import UNSET
 from daskresearch.results import ResearchResults
-from daskresearch.session import Monitor, Session
+from daskresearch.session import Session
 from daskresearch.stored import Stored, remove
+from daskresearch.worker.profile import ProfileRow
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+if TYPE_CHECKING:
+    of_class = classmethod
+else:
+
+    class of_class(classmethod):  # noqa: N801
+        """A method of the class alone: on an object its name is free for the short form of units."""
+
+        def __get__(self, instance, owner=None):
+            """Return the method of the class."""
+            if instance is not None:
+                raise AttributeError
+            return super().__get__(None, owner)
 
 
 class Kept(Collection):
@@ -46,6 +62,26 @@ class Kept(Collection):
         return Monitor(self._ran())
 
     @property
+    def profiler(self) -> pd.DataFrame:
+        """What the units of the last run cost, if it had ``profile=``.
+
+        One row a unit, and with ``profile=2`` one for each function in it: ``unit``, ``function`` (empty for the unit
+        itself), ``n_calls``, ``total_s`` in the function itself and ``cumulative_s`` with all that it calls, in
+        seconds. Those that cost the most come first. Roots that a cluster calls apart from experiments are left out.
+
+        Examples
+        --------
+        >>> from daskresearch import Research
+        >>> research = Research().add_callable("total", sum, args=[[1, 2]])
+        >>> research.run(bar=False, dump_results=False, profile=True).profiler[["unit", "n_calls"]]
+            unit  n_calls
+        0  total        1
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._ran().profile, columns=ProfileRow._fields)
+
+    @property
     def seed(self) -> int:
         """The seed of the last run, also if it was drawn, so that the run can be repeated."""
         return self._ran().seed
@@ -74,9 +110,9 @@ class Kept(Collection):
         """Begin no further experiment of the run; those that are running end as usual."""
         self._ran().stop()
 
-    @classmethod
+    @of_class
     def load(cls, name: str, *, allow_pickle: bool = False) -> Self:
-        """Return the research whose results a folder holds.
+        """Return the research whose results a folder holds; called as ``Research.load``.
 
         Its `results`, `preview` and description work without its plan. With the plan it can run again, and be extended.
 
@@ -119,9 +155,9 @@ class Kept(Collection):
         research._session = stored
         return research
 
-    @staticmethod
-    def remove(name: str, ask: bool = True) -> None:
-        """Remove the folder of a research; nothing that a research does not write is removed.
+    @of_class
+    def remove(cls, name: str, ask: bool = True) -> None:
+        """Remove the folder of a research, as ``Research.remove``; nothing that a research does not write is removed.
 
         Parameters
         ----------

@@ -53,6 +53,7 @@ class RunOptions:
     redirect_stderr: bool | int = True
     git_meta: bool = False
     env_meta: bool = False
+    profile: bool | int = False
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
@@ -111,6 +112,10 @@ class RunOptions:
             raise OptionError(f"resume must be True, False or 'changed', not {self.resume!r}")
         if self.resume and not self.dump_results:
             raise OptionError("resume goes on with the folder of a research, which dump_results=False does not use")
+        if not isinstance(self.profile, int) or self.profile not in range(3):
+            raise OptionError(
+                f"profile must be False, True (units) or 2 (functions in them, too), not {self.profile!r}"
+            )
         for name in ("redirect_stdout", "redirect_stderr"):
             mode = getattr(self, name)
             if not isinstance(mode, int) or mode not in range(4):

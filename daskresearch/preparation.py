@@ -147,6 +147,7 @@ class Preparation:
             in_threads=self.options.executor_target == "threads",
             parameters=frozenset((*self.parameters, "repetition", "updates")),
             folder=folder,
+            profile=int(self.options.profile),
         )
 
     def explained(self, experiment_id: str, config: Any, group_key: bytes) -> list[UnitKey]:

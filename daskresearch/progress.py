@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from typing import Any, Protocol, final
@@ -58,6 +59,7 @@ class Bar:
         self._failed = 0
         self._lock = threading.Lock()
         self._bar: Any = None
+        self._file = sys.stderr  # not what stands there while the output of experiments is captured
 
     def expect(self, n_experiments: int | None) -> None:
         """Set the length of the bar, which is shown from now on."""
@@ -67,7 +69,9 @@ class Bar:
 
         total = None if n_experiments is None else n_experiments * (self._n_iters or 1)
         if self._bar is None:
-            self._bar = tqdm(total=total, unit="exp" if self._n_iters is None else "it", dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total, unit="exp" if self._n_iters is None else "it", dynamic_ncols=True, file=self._file
+            )
         else:
             self._bar.total = total
             self._bar.refresh()

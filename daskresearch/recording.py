@@ -12,7 +12,7 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, final
@@ -30,14 +30,17 @@ from daskresearch.store.description import FORMAT, PLAN, read_description
 from daskresearch.store.files import Files, open_files
 from daskresearch.store.finished import Finished
 from daskresearch.store.lock import LEASE, LOCK, FolderLock
+from daskresearch.store.parquet import parquet_bytes
 from daskresearch.store.parts import Ended
 from daskresearch.store.reader import FolderStore
 from daskresearch.store.writer import ARTIFACTS, DESCRIPTION, PartWriter, Target
+from daskresearch.worker.profile import ProfileRow
 
 logger = logging.getLogger(__name__)
 
 LOCKS = (LOCK, LEASE)
 LOG = "research.log"
+PROFILE = "profile.parquet"
 _MOST_PARTS = 400
 
 
@@ -71,6 +74,8 @@ class Recording:
     files : Files
     before : dict, optional
         The description that was there.
+    folder : str
+        Where experiments have their folders; empty if each process is to make its own.
     """
 
     files: Files
@@ -82,8 +87,8 @@ class Recording:
     _finished: Finished | None = None
     _writer: PartWriter | None = None
     _moved: dict[str, int] = field(default_factory=dict)
-    _n_skipped: int = 0
     _definition: str = ""
+    folder: str = ""
 
     @classmethod
     def open(cls, name: str, options: RunOptions) -> Recording:
@@ -113,7 +118,7 @@ class Recording:
             if not was_there:
                 _remove_empty(files)
             raise
-        return cls(files, before, lock, options)
+        return cls(files, before, lock, options, folder=files.local_path(ARTIFACTS) or "")
 
     @property
     def seed(self) -> int | None:
@@ -124,16 +129,6 @@ class Recording:
     def url(self) -> str:
         """Where the folder is."""
         return self.files.url
-
-    @property
-    def folder(self) -> str:
-        """Where experiments have their folders; empty if each process is to make its own."""
-        return self.files.local_path(ARTIFACTS) or ""
-
-    @property
-    def n_skipped(self) -> int:
-        """How many experiments were left out so far, as they had finished."""
-        return self._n_skipped
 
     def begin(self, name: str, seed: int, facts: Facts) -> None:
         """Write what the research is, and learn what is there.
@@ -165,29 +160,32 @@ class Recording:
             "definition": self._definition,
             "runs": [*runs, run],
         }
-        if self.before is not None:
+        if self.before is None:
+            self.files.sweep()
+        else:
             sweep(self.files)
             self._learn(facts.definition)
+        self._describe()  # first, as a folder without it is refused as no research
         if facts.plan is not None:
             self.files.write(PLAN, facts.plan)
-        self._describe()
         self._log(f"run {run['number']} of {name!r} begins with seed {seed}")
 
     def _learn(self, definition: dict[str, str]) -> None:
         """Find out which experiments are finished, and warn of those that ran by another plan."""
         finished = Finished.of(self.files)
         others = self._description["definitions"]
-        stale = {one: n for one, n in finished.definitions().items() if one != self._definition}
+        is_known = "" not in definition.values()  # else nobody can tell that it is the same
+        stale = {one: n for one, n in finished.definitions().items() if one != self._definition or not is_known}
         changed = _changed([others.get(one, {}) for one in stale], definition)
         n_stale = sum(stale.values())
         if self._options.resume == "changed":
-            finished = finished.only(self._definition)
+            finished = finished.only(self._definition if is_known else "")
         elif n_stale and changed:
             text = (
                 f"{n_stale} finished experiments are kept that ran before these changed: {', '.join(changed)}; "
                 f"resume='changed' runs them again"
             )
-            logger.warning(text)
+            self._log(text)
             warnings.warn(text, ChangedUnitsWarning, stacklevel=6)
         self._finished = finished
 
@@ -204,13 +202,22 @@ class Recording:
         """Return whether an experiment need not run, as the folder has it; it may have another position now."""
         if self._finished is None:
             return False
-        known = self._finished.position(experiment_id, content)
+        known = self._finished.place(experiment_id)
         if known is None:
             return False
-        if known != position:
+        self._finished.seen[known] = True
+        if not self._finished.has(known, content):
+            return False
+        if self._finished.positions[known] != position:
             self._moved[experiment_id] = position
-        self._n_skipped += 1
         return True
+
+    def end(self, n_made: int) -> None:
+        """Put what the domain has no more behind its last experiment."""
+        if self._finished is not None:
+            unseen = (~self._finished.seen).nonzero()[0]
+            ids, positions = self._finished.ids[unseen].tolist(), self._finished.positions[unseen].tolist()
+            self._moved |= {one.decode(): n_made + place for one, place in zip(ids, positions, strict=True)}
 
     def append(self, ended: Ended) -> None:
         """Write an experiment that ended in this process, within a second or so."""
@@ -243,7 +250,7 @@ class Recording:
         if len(self.files.names("experiments")) > _MOST_PARTS:
             compact(self.files, only_small=True)
 
-    def close(self, *, n_experiments: int, n_failed: int, error: BaseException | None) -> None:
+    def close(self, *, n_experiments: int, n_failed: int, n_skipped: int, error: BaseException | None) -> None:
         """Write the last experiments, tidy up and let go of the folder."""
         state = "finished" if error is None else f"ended by {type(error).__name__}"
         try:
@@ -254,7 +261,7 @@ class Recording:
             self._description["runs"][-1] |= run
             self._describe()
             self._log(f"the run {state}: {n_experiments} experiments ran, {n_failed} of them failed, "
-                      f"{self._n_skipped} were there already")  # fmt: skip
+                      f"{n_skipped} were there already")  # fmt: skip
         except StorageError:
             if error is None:  # else that is what is told
                 raise
@@ -266,6 +273,12 @@ class Recording:
         self._lock.release()
         if self.before is None:
             _remove_empty(self.files)
+
+    def attach_profile(self, rows: Sequence[ProfileRow]) -> None:
+        """Write what units cost."""
+        import pyarrow as pa
+
+        self.files.write(PROFILE, parquet_bytes(pa.Table.from_pylist([row._asdict() for row in rows])))
 
     def withdraw(self) -> None:
         """Remove what was written of a research that cannot run; what was there before stays."""

@@ -181,6 +181,7 @@ class Research(Vocabulary, Kept):
         redirect_stderr: bool | int = UNSET,
         git_meta: bool = UNSET,
         env_meta: bool = UNSET,
+        profile: bool | int = UNSET,
     ) -> Self:
         """Run all experiments and return this research, which then carries their results.
 
@@ -236,6 +237,8 @@ class Research(Vocabulary, Kept):
         git_meta, env_meta : bool
             Whether the state of the git repository, and of the Python environment, is written to the folder; see
             `attach_git_meta` and `attach_env_meta`.
+        profile : bool or int
+            Whether the cost of units is measured for `profiler`: 1 or True by unit, 2 also by the functions in them.
 
         Raises
         ------
@@ -270,7 +273,7 @@ class Research(Vocabulary, Kept):
             "scheduler": scheduler, "parallel": parallel, "executor_target": executor_target, "bar": bar,
             "detach": detach, "debug": debug, "finalize": finalize, "seed": seed, "create_id_prefix": create_id_prefix,
             "resume": resume, "loglevel": loglevel, "redirect_stdout": redirect_stdout,
-            "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta,
+            "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta, "profile": profile,
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name

@@ -11,8 +11,8 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, final
+from dataclasses import replace
+from typing import Any, final
 
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError, ResearchError
@@ -30,9 +30,8 @@ from daskresearch.store.parts import Ended
 from daskresearch.worker import Context, Group, Written
 from daskresearch.worker.capture import Modes, installed
 from daskresearch.worker.keep import ended_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from daskresearch.worker.profile import Profile, ProfileRow, combined
+from daskresearch.worker.program import profiled
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +49,8 @@ class Session:
     seed : int
         As asked, or drawn.
     results : ResearchResults
+    profile : list of ProfileRow
+        What units cost, if the run was to measure it.
 
     Raises
     ------
@@ -65,6 +66,7 @@ class Session:
         self._done = threading.Event()
         self._error: BaseException | None = None
         self._n_failed = self._n_ended = 0
+        self.profile: list[ProfileRow] = []
         self._recording = Recording.open(name, options) if options.dump_results else None
         try:
             self._prepare(options, name, facts)
@@ -118,7 +120,7 @@ class Session:
             refuse_live_results(self._job.plan)
             prepared.check_travel()
             warn_of_large_arguments(self._job.plan)
-            self._modes = Modes()
+            self._modes, self._profile = Modes(), None
             executor = distributed_executor(
                 place,
                 prepared.plan,
@@ -133,12 +135,17 @@ class Session:
         tick = progress.tick if options.bar and context.n_iters is not None else None
         self._modes = context.modes
         folder = context.folder or self._make_folder()
+        if self._recording is not None:
+            self._recording.folder = folder
         context = replace(context, tick=tick, results=lambda: self.results, folder=folder, target=None)
-        return local_executor(place, prepared.program, context, options.workers), progress
+        self._profile = Profile(context.profile) if context.profile else None
+        program = prepared.program if self._profile is None else profiled(prepared.program, self._profile)
+        return local_executor(place, program, context, options.workers), progress
 
     def _make_folder(self) -> str:
-        """Return where ``EP()`` lies, if any unit uses it: a temporary folder that lives as long as the results."""
-        return temporary_folder(self.results) if self._prepared.uses_folder else ""
+        """Return where ``EP()`` lies, if anything uses it: a temporary folder that lives as long as the results."""
+        is_used = self._prepared.uses_folder or self._modes.to_files
+        return temporary_folder(self.results) if is_used else ""
 
     def run(self) -> None:
         """Run all experiments, and the domains that follow; returns when the last record is kept."""
@@ -161,10 +168,18 @@ class Session:
         """Let go of the executor and the folder."""
         self._progress.close()
         if self._executor is not None:
+            self.profile = combined([*self._executor.profile, *(self._profile.rows() if self._profile else [])])
             self._executor.close()
         self._executor = None
+        if self._recording is not None and self.profile:
+            self._recording.attach_profile(self.profile)
         if self._recording is not None:
-            self._recording.close(n_experiments=self._n_ended, n_failed=self.n_failed, error=self._error)
+            self._recording.close(
+                n_experiments=self._n_ended,
+                n_failed=self.n_failed,
+                n_skipped=self._prepared.grouping.n_skipped,
+                error=self._error,
+            )
 
     def start(self) -> None:
         """Run in a thread, whose error is logged and raised by `wait`."""
@@ -208,7 +223,7 @@ class Session:
     @property
     def n_finished(self) -> int:
         """How many experiments have ended so far, those that a folder had before too."""
-        return self._n_ended + (0 if self._recording is None else self._recording.n_skipped)
+        return self._n_ended + self._prepared.grouping.n_skipped
 
     def _run_domains(self) -> None:
         domain: Domain | None = self._job.domain
@@ -228,6 +243,8 @@ class Session:
                 if not groups:
                     n_done = max(n_done, self._prepared.grouping.n_made)
                 domain = self._updated(is_due or (not groups and self._ends_with_update))
+            if self._recording is not None and domain is None and not self._stop.is_set():
+                self._recording.end(n_done)
 
     @property
     def _ends_with_update(self) -> bool:
@@ -297,45 +314,6 @@ class Session:
             raise DomainError(f"parameters {sorted(recorded)} of the new domain are variables already; rename them")
         self._prepared.check_end(domain)
         return domain
-
-
-class Watched(Protocol):
-    """A run, be it one that was."""
-
-    @property
-    def n_finished(self) -> int:
-        """How many experiments have ended, failed ones too."""
-
-    @property
-    def n_failed(self) -> int:
-        """How many experiments have failed."""
-
-    @property
-    def results(self) -> ResearchResults:
-        """What they have recorded."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Monitor:
-    """What can be seen of a run, at any time."""
-
-    _session: Watched
-
-    @property
-    def n_finished(self) -> int:
-        """How many experiments have ended, failed ones too."""
-        return self._session.n_finished
-
-    @property
-    def n_failed(self) -> int:
-        """How many experiments have failed."""
-        return self._session.n_failed
-
-    @property
-    def exceptions(self) -> pd.DataFrame:
-        """The failures so far; see `ResearchResults.failures`."""
-        return self._session.results.failures
 
 
 @final

@@ -11,16 +11,18 @@ import cloudpickle
 
 from daskresearch.errors import MissingFileError, OptionError, ResearchError, StorageError
 from daskresearch.graph import Counts
-from daskresearch.recording import LOG
+from daskresearch.recording import LOG, PROFILE
 from daskresearch.results import ResearchResults
 from daskresearch.store.compact import ARRAYS
 from daskresearch.store.description import PLAN, described
 from daskresearch.store.files import Files, open_files
 from daskresearch.store.lock import LEASE, LOCK, FolderLock
+from daskresearch.store.parquet import opened, read
 from daskresearch.store.parts import EXPERIMENTS, RESULTS
 from daskresearch.store.writer import ARTIFACTS, DESCRIPTION
+from daskresearch.worker.profile import ProfileRow
 
-_FILES = (PLAN, LOG, "profile.parquet")
+_FILES = (PLAN, LOG, PROFILE)
 _FOLDERS = (EXPERIMENTS, RESULTS, ARRAYS, ARTIFACTS, "env")
 
 
@@ -80,6 +82,15 @@ class Stored:
     def seed(self) -> int:
         """The seed of the run."""
         return int(self.description["seed"])
+
+    @property
+    def profile(self) -> list[ProfileRow]:
+        """What units cost, if the last run measured it."""
+        files = open_files(self.name)
+        if not files.exists(PROFILE):
+            return []
+        table = read(opened(files, PROFILE), files, PROFILE, columns=list(ProfileRow._fields))
+        return [ProfileRow(**row) for row in table.to_pylist()]
 
     @property
     def n_failed(self) -> int:

@@ -39,6 +39,7 @@ from daskresearch.worker import (
     run_batch,
     run_root,
 )
+from daskresearch.worker.profile import ProfileRow, combined
 from daskresearch.worker.travel import check_values, dumps
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class DistributedExecutor:
         self._n_out: dict[str, int] = {}
         self._places: dict[str, str] = {}
         self._seen_until = 0.0
+        self.profile: list[ProfileRow] = []
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end."""
@@ -244,10 +246,12 @@ class DistributedExecutor:
             self._n_out[address] -= 1
         try:
             receipt: Receipt = future.result()
-            return receipt
         except KilledWorker as death:
             self._forget_dead_roots(death)
             return None
+        if receipt.profile:
+            self.profile = combined([*self.profile, *receipt.profile])
+        return receipt
 
     def _forget_dead_roots(self, death: BaseException) -> None:
         """Make a failure of each root whose worker died, for all experiments that share it."""

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, final
 from daskresearch.store.record import Record
 from daskresearch.store.writer import Target
 from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
+from daskresearch.worker.profile import ProfileRow
 
 
 class Lost(NamedTuple):
@@ -26,7 +27,17 @@ Came = Record | Written | Lost
 
 
 class Executor(Protocol):
-    """Runs groups of experiments somewhere."""
+    """Runs groups of experiments somewhere.
+
+    Attributes
+    ----------
+    profile : list of ProfileRow
+        What units cost in other processes, if that is measured.
+    """
+
+    @property
+    def profile(self) -> list[ProfileRow]:
+        """What units cost in other processes, if that is measured."""
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield what came of experiments when they have ended, in any order.
@@ -62,6 +73,7 @@ class SerialExecutor:
         self._program = program
         self._context = context
         self._shared = RootOutputs(program, context)
+        self.profile: list[ProfileRow] = []
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield the records in order."""
@@ -95,6 +107,7 @@ class ThreadsExecutor:
         self._context = context
         self._n_threads = n_threads or os.cpu_count() or 1
         self._shared = RootOutputs(program, context)
+        self.profile: list[ProfileRow] = []
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield the records as experiments end; after an error or an interrupt no further group begins."""

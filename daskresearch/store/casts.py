@@ -227,6 +227,8 @@ def _as_texts(array: pa.Array, tags: Tags | None) -> Coded:
     import pyarrow as pa
 
     base = canonical_tag(array.type)
+    if tags is None and pa.types.is_integer(array.type):
+        return array.cast(pa.string()), _tags(array, None, base)
     texts: list[str | None] = []
     new: Tags = []
     for raw, tag in zip(raws(array), tags or [None] * len(array), strict=True):

@@ -15,6 +15,7 @@ from daskresearch.store.folder_snapshot import FolderSnapshot, Part, read_part, 
 from daskresearch.store.parquet import opened
 from daskresearch.store.parts import EXPERIMENTS, RESULTS
 from daskresearch.store.rows import Request, read_request
+from daskresearch.store.values import TYPES, decode, split
 from daskresearch.store.widen import common_schema, concatenated, fitted
 from daskresearch.store.writer import write_part
 
@@ -134,17 +135,28 @@ def _merge(
         experiments.append(whole.take(pa.array(rows)))
         n_rows = whole.column("n_rows").to_numpy()
         if len(rows) and n_rows[rows].sum():
-            table, _ = read_request(files, Request(part.name, n_rows, rows, rows), part.variables, None)
+            table, _ = read_request(files, Request(part.name, n_rows, rows, rows), ("id", *part.variables), None)
             results.append(fitted(table.replace_schema_metadata(None), schemas[1]))
     table = _moved(fitted(concatenated(experiments), schemas[0]), positions)
     if table.num_rows:
         rows_table = pa.concat_tables(results) if results else schemas[1].empty_table()
-        arrays = sorted({array for part in batch for array in part.arrays})
-        write_part(files, f"all-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), arrays)
+        arrays = {array for part in batch for array in part.arrays}
+        if any([len(kept[part.name]) < part.experiments.num_rows for part in batch]):
+            arrays &= _referenced(rows_table)  # superseded experiments had some of their own
+        write_part(files, f"all-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), sorted(arrays))
     for part in batch:
         files.remove(f"{EXPERIMENTS}/{part.name}.parquet")
     for part in batch:
         files.remove(_results(part))
+
+
+def _referenced(results: pa.Table) -> set[str]:
+    """Return the parts under whose names the large arrays of some rows are kept."""
+    found: set[str] = set()
+    types = split(results.column(TYPES)) if TYPES in results.column_names else {}
+    for name, tags in types.items():
+        decode(results.column(name), tags, open_array=lambda text: found.add(text.partition("/")[0]))
+    return found
 
 
 def _moved(experiments: pa.Table, positions: Mapping[str, int]) -> pa.Table:

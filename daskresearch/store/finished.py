@@ -26,12 +26,15 @@ class Finished:
     contents, used : ndarray of bytes
         The hash of the values of each config, and that of the plan by which it ran.
     positions : ndarray of int
+    seen : ndarray of bool
+        Whether a run came to them; for that run to tell.
     """
 
     ids: NDArray[np.bytes_]
     contents: NDArray[np.bytes_]
     used: NDArray[np.bytes_]
     positions: NDArray[np.int64]
+    seen: NDArray[np.bool_]
 
     @classmethod
     def of(cls, files: Files) -> Finished:
@@ -48,14 +51,18 @@ class Finished:
         ids = texts("id")
         order = np.argsort(ids, kind="stable")
         contents, used = texts("content")[order], texts("definition")[order]
-        return cls(ids[order], contents, used, snapshot.positions[is_good][order])
+        return cls(ids[order], contents, used, snapshot.positions[is_good][order], np.zeros(len(ids), dtype=bool))
 
-    def position(self, experiment_id: str, content: str) -> int | None:
-        """Return the position of an experiment, None if it is not among them with these values."""
+    def place(self, experiment_id: str) -> int | None:
+        """Return which of them an experiment is, None if it is not among them."""
         place = int(self.ids.searchsorted(experiment_id.encode()))
         if place == len(self.ids) or self.ids[place] != experiment_id.encode():
             return None
-        return int(self.positions[place]) if self.contents[place] == content.encode() else None
+        return place
+
+    def has(self, place: int, content: str) -> bool:
+        """Return whether the config of one of them has the values of this hash."""
+        return bool(self.contents[place] == content.encode())
 
     def definitions(self) -> Counter[str]:
         """Return how many ran by each plan."""
@@ -64,4 +71,4 @@ class Finished:
     def only(self, definition: str) -> Finished:
         """Return those that ran by one plan."""
         mask = self.used == definition.encode()
-        return Finished(self.ids[mask], self.contents[mask], self.used[mask], self.positions[mask])
+        return Finished(self.ids[mask], self.contents[mask], self.used[mask], self.positions[mask], self.seen[mask])

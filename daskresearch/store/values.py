@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from daskresearch.errors import StorageError
 from daskresearch.store.casts import canonical_tag, cast, common_type, is_number, raws
 from daskresearch.store.cells import Pickled, reader_of
-from daskresearch.store.kinds import SIMPLE, Coded, Keep, Kind, Tags, coded, kind_of
+from daskresearch.store.kinds import SIMPLE, Coded, Keep, Tags, coded, kind_of
+from daskresearch.store.numpy_kinds import Kind
 from daskresearch.store.record import MISSING, Missing
 
 if TYPE_CHECKING:

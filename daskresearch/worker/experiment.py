@@ -128,6 +128,8 @@ class Context:
         Where workers write what comes of experiments; None if it goes back to where they came from.
     modes : Modes
         What of the text that experiments print and log is captured.
+    profile : int
+        What of the cost of units is measured; see `daskresearch.worker.profile.Profile`.
     """
 
     n_iters: int | None = 1
@@ -141,6 +143,7 @@ class Context:
     results: Callable[[], Any] | None = None
     target: Target | None = None
     modes: Modes = field(default_factory=Modes)
+    profile: int = 0
 
 
 @final

@@ -16,6 +16,7 @@ from daskresearch.store.record import Record
 from daskresearch.store.writer import Target, check_visible, committed
 from daskresearch.worker.experiment import Experiment
 from daskresearch.worker.parcel import dump_records
+from daskresearch.worker.profile import ProfileRow
 
 
 class Written(NamedTuple):
@@ -48,12 +49,15 @@ class Receipt:
         The pickled records; none if they were written where they were made.
     written : Written
         How many were.
+    profile : list of ProfileRow
+        What units cost, if that is measured.
     """
 
     seconds: float
     n_groups: int
     records: bytes
     written: Written
+    profile: list[ProfileRow]
 
 
 @final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from daskresearch.plan import (
@@ -21,6 +21,7 @@ from daskresearch.plan import (
     whole_experiments,
 )
 from daskresearch.worker.experiment import Running, check_variable
+from daskresearch.worker.profile import Profile
 
 EXHAUSTED = object()
 
@@ -128,6 +129,25 @@ class Program:
             reached,
             needed,
         )
+
+
+def profiled(program: Program, profile: Profile) -> Program:
+    """Return a program whose units are measured."""
+
+    def measured(name: str, call: Call) -> Call:
+        return lambda run: profile.call(name, lambda: call(run))
+
+    # a step of a steady root only fetches its output
+    steps = {
+        step.name: step if step.name in program.root_calls else replace(step, call=measured(step.name, step.call))
+        for step in program.steps
+    }
+    return replace(
+        program,
+        steps=tuple(steps[step.name] for step in program.steps),
+        segments=tuple(tuple(steps[step.name] for step in segment) for segment in program.segments),
+        root_calls={name: measured(name, call) for name, call in program.root_calls.items()},
+    )
 
 
 def _reached(roots: Sequence[Root], n_iters: int | None) -> tuple[str, ...]:

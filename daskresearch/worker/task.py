@@ -21,7 +21,8 @@ from daskresearch.worker.group import run_group
 from daskresearch.worker.keep import Keeping, Receipt, Writing, folder_of_process
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.parcel import Finished
-from daskresearch.worker.program import Call, Program, call_of
+from daskresearch.worker.profile import Profile
+from daskresearch.worker.program import Call, Program, call_of, profiled
 from daskresearch.worker.shared import GivenRoots, Outcome, RootOutputs, call_root, read_only
 from daskresearch.worker.travel import Carried
 
@@ -68,6 +69,9 @@ def run_batch(
     start = time.perf_counter()
     program, context, own = _workplace(blob)
     shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
+    profile = Profile(context.profile) if context.profile else None
+    if profile is not None:
+        program = profiled(program, profile)
     keep = Keeping() if context.target is None else Writing(context.target, context.folder, name)
     n_groups = 0
     with installed(context.modes), keep:
@@ -78,7 +82,9 @@ def run_batch(
             n_groups += 1
             if time.perf_counter() - start > budget_s:
                 break
-    return Receipt(time.perf_counter() - start, n_groups, keep.content(), keep.written)
+    return Receipt(
+        time.perf_counter() - start, n_groups, keep.content(), keep.written, profile.rows() if profile else []
+    )
 
 
 def run_node(

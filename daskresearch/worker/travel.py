@@ -6,6 +6,7 @@ it once and never see an edit. Installed packages go by name.
 
 from __future__ import annotations
 
+import io
 import os
 import site
 import sys
@@ -13,12 +14,13 @@ import sysconfig
 import threading
 import uuid
 import zlib
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, final
+from types import CodeType, ModuleType
+from typing import Any, ClassVar, final
 
 import cloudpickle
 
@@ -59,12 +61,30 @@ def pickle_unit(unit: Unit) -> bytes:
 
 def dumps(value: Any) -> bytes:
     """Pickle a value with the user's modules by value, or by name where that is impossible."""
-    content: bytes
     with _by_value(), suppress(Exception):
-        content = cloudpickle.dumps(value)
-        return content
-    content = cloudpickle.dumps(value)
-    return content
+        return _dumps(value)
+    return _dumps(value)
+
+
+def _dumps(value: Any) -> bytes:
+    with io.BytesIO() as file:
+        _Pickler(file).dump(value)
+        return file.getvalue()
+
+
+def _reduced(code: CodeType) -> tuple[Any, ...]:
+    function, arguments, *rest = _of_cloudpickle[CodeType](code)
+    # with the file that it left out, tracebacks of workers show the lines of the user
+    named = [code.co_filename if isinstance(one, str) and one == "<dynamic-code>" else one for one in arguments]
+    return function, tuple(named), *rest
+
+
+_of_cloudpickle: Any = cloudpickle.Pickler.dispatch_table
+
+
+@final
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap({CodeType: _reduced}, _of_cloudpickle)
 
 
 def can_travel(value: Any) -> bool:

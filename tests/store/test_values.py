@@ -107,6 +107,8 @@ def test_values_of_one_kind_have_the_type_that_readers_expect_and_mostly_no_tags
     [
         ([dt.timedelta.max, 1], pa.binary(), ["pickle", "int"]),
         ([np.datetime64("2026-01-02", "ns")], pa.timestamp("ns"), ["np:datetime64[ns]"]),
+        ([pd.Timestamp("2026-01-02").as_unit("s")], pa.timestamp("ms"), ["timestamp:s"]),
+        ([np.datetime64("20260-01-02", "s")], pa.binary(), ["npy0"]),
         ([np.timedelta64("NaT", "s"), MISSING], pa.duration("s"), ["np:timedelta64[s]", None]),
         ([1, 0.5, True, MISSING], pa.float64(), ["int", None, "bool", None]),
         ([1, 2**53 + 1, 0.5], pa.float64(), ["int", f"int={2**53 + 1}", None]),

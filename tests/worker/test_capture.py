@@ -103,6 +103,7 @@ def test_each_task_of_asyncio_gets_its_own_lines():
 
 def test_text_outside_of_experiments_goes_where_it_went_before(capsys, caplog, logger):
     captured = Captured(KEPT)
+    caplog.set_level(logging.DEBUG)  # clusters of other tests quiet the handlers that are there
     with installed(KEPT):
         print("before")
         with captured_by(captured):
