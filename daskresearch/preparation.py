@@ -27,7 +27,7 @@ from daskresearch.errors import DomainError
 from daskresearch.graph import PlanKeys, with_inputs
 from daskresearch.grouping import Grouping
 from daskresearch.options import RunOptions
-from daskresearch.plan import EP, RESERVED_VARIABLES, Plan, Schedule, check_complete, expressions_in
+from daskresearch.plan import EP, RESERVED_PARAMETERS, Plan, Schedule, check_complete, expressions_in
 from daskresearch.store import UnitKey
 from daskresearch.worker import Context, Experiment, Group, Program
 
@@ -163,16 +163,16 @@ class Preparation:
             raise DomainError(f"branches set parameters {sorted(common)}, which the domain has too; rename them")
         names = dict.fromkeys((*domain.names, *(entry.name for entries in self.appended for entry in entries)))
         for name in names:
-            if name in RESERVED_VARIABLES:
+            if name in RESERVED_PARAMETERS:
                 raise DomainError(f"a parameter named {name!r} would be mixed up with that column; rename it")
         check_complete(self.job.plan, tuple(names), are_all_parameters=self.job.update is None)
         return tuple(names)
 
-    def texts_of_values(self) -> dict[str, dict[str, Any]]:
+    def texts_of_values(self, domain: Domain) -> dict[str, dict[str, Any]]:
         """Return by parameter and text the values that files cannot hold, as far as they are known."""
         true: dict[str, dict[str, Any]] = {}
-        for name, values in self._known_values(self.job.domain):
-            if isinstance(values, range) or getattr(values, "dtype", object) != object:
+        for name, values in self._known_values(domain):
+            if isinstance(values, range) or getattr(getattr(values, "dtype", None), "kind", "O") != "O":
                 continue
             for value in values:
                 plain = value.value if isinstance(value, Alias) else value

@@ -21,7 +21,6 @@ from daskresearch.errors import (
     ChangedUnitsWarning,
     FolderExistsError,
     OptionError,
-    StorageError,
 )
 from daskresearch.metadata import core_versions
 from daskresearch.options import RunOptions
@@ -41,6 +40,7 @@ logger = logging.getLogger(__name__)
 LOCKS = (LOCK, LEASE)
 LOG = "research.log"
 PROFILE = "profile.parquet"
+FINISHED, STOPPED = "finished", "stopped"
 _MOST_PARTS = 400
 
 
@@ -250,21 +250,33 @@ class Recording:
         if len(self.files.names("experiments")) > _MOST_PARTS:
             compact(self.files, only_small=True)
 
-    def close(self, *, n_experiments: int, n_failed: int, n_skipped: int, error: BaseException | None) -> None:
-        """Write the last experiments, tidy up and let go of the folder."""
-        state = "finished" if error is None else f"ended by {type(error).__name__}"
+    def close(self, state: str, *, n_experiments: int, n_failed: int, n_skipped: int) -> None:
+        """Write the last experiments, tidy up and let go of the folder.
+
+        Parameters
+        ----------
+        state : str
+            How the run has ended; only one that did as it was asked tidies up.
+        n_experiments, n_failed, n_skipped : int
+            How many experiments ran, failed, and were there already.
+
+        Raises
+        ------
+        StorageError
+            If the folder cannot be written.
+        """
         try:
             self.flush()
-            if error is None or isinstance(error, KeyboardInterrupt):
+            if state in (FINISHED, STOPPED):
                 compact(self.files, self._moved)
-            run = {"ended": _now(), "state": state, "n_experiments": n_experiments, "n_failed": n_failed}
-            self._description["runs"][-1] |= run
+                sweep(self.files)
+            counts = {"n_experiments": n_experiments, "n_failed": n_failed, "n_skipped": n_skipped}
+            self._description["runs"][-1] |= {"ended": _now(), "state": state, **counts}
             self._describe()
-            self._log(f"the run {state}: {n_experiments} experiments ran, {n_failed} of them failed, "
-                      f"{n_skipped} were there already")  # fmt: skip
-        except StorageError:
-            if error is None:  # else that is what is told
-                raise
+            self._log(
+                f"the run has {state}: {n_experiments} experiments ran, {n_failed} of them failed, {n_skipped} were "
+                f"there already"
+            )
         finally:
             self._lock.release()
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, final
 
 from daskresearch.domain import Domain
-from daskresearch.errors import DomainError, PlanError, ResearchError
+from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
 from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor
 from daskresearch.graph import warn_of_large_arguments
 from daskresearch.grouping import Recorded
@@ -23,7 +23,7 @@ from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
 from daskresearch.progress import Bar, Progress, Silent
-from daskresearch.recording import Facts, Recording, check_writable_names
+from daskresearch.recording import FINISHED, STOPPED, Facts, Recording, check_writable_names
 from daskresearch.results import ResearchResults
 from daskresearch.store import MemoryStore, Store
 from daskresearch.store.parts import Ended
@@ -97,7 +97,8 @@ class Session:
         before = recording.before or {}
         variables = tuple(dict.fromkeys([*self._job.plan.variables, *before.get("variables", [])]))
         parameters = tuple(dict.fromkeys([*prepared.parameters, *before.get("parameters", [])]))
-        self._store = recording.store(variables, prepared.texts_of_values())
+        self._true_values = prepared.texts_of_values(self._job.domain)
+        self._store = recording.store(variables, self._true_values)
         self.results = ResearchResults(self._store, parameters, prepared.explained)
         modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)
         context = replace(prepared.context(recording.folder), target=recording.target(), modes=modes)
@@ -174,12 +175,20 @@ class Session:
         if self._recording is not None and self.profile:
             self._recording.attach_profile(self.profile)
         if self._recording is not None:
-            self._recording.close(
-                n_experiments=self._n_ended,
-                n_failed=self.n_failed,
-                n_skipped=self._prepared.grouping.n_skipped,
-                error=self._error,
-            )
+            n_skipped = self._prepared.grouping.n_skipped
+            counts = {"n_experiments": self._n_ended, "n_failed": self.n_failed, "n_skipped": n_skipped}
+            try:
+                self._recording.close(self._state, **counts)
+            except StorageError:
+                if self._error is None:  # else that is what is told
+                    raise
+
+    @property
+    def _state(self) -> str:
+        """How the run has ended."""
+        if self._error is not None and not isinstance(self._error, KeyboardInterrupt):
+            return f"ended by {type(self._error).__name__}"
+        return STOPPED if self._stop.is_set() or self._error is not None else FINISHED
 
     def start(self) -> None:
         """Run in a thread, whose error is logged and raised by `wait`."""
@@ -313,6 +322,9 @@ class Session:
         if recorded:
             raise DomainError(f"parameters {sorted(recorded)} of the new domain are variables already; rename them")
         self._prepared.check_end(domain)
+        if self._recording is not None:
+            for name, values in self._prepared.texts_of_values(domain).items():
+                self._true_values.setdefault(name, {}).update(values)
         return domain
 
 

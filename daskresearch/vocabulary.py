@@ -74,7 +74,7 @@ class Vocabulary(ABC):
         save_output_dict : bool
             Whether the output is a dict whose items are recorded as variables.
         dump : int, str or list, optional
-            When results are written; without effect while they are kept in memory.
+            Accepted as BatchFlow has it, and without effect: an experiment is written when it has ended.
         version : str, optional
             Stands for the function's code where it is compared with another run's.
         resources : Mapping, optional
@@ -227,7 +227,10 @@ class Vocabulary(ABC):
         )
 
     def dump(self, variable: str | None = None, when: int | str | Sequence[int | str] = "last") -> Self:
-        """Add a step that writes what was recorded so far; without effect while results are kept in memory.
+        """Add a step that writes what was recorded so far.
+
+        Accepted as BatchFlow has it, and without effect: `run` writes each experiment within a second or so of its end,
+        and none in parts, so that a folder holds whole experiments only.
 
         Parameters
         ----------

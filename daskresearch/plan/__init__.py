@@ -6,6 +6,7 @@ from daskresearch.plan.plan import Plan, check_complete, plan_of
 from daskresearch.plan.roots import Root, roots_of, with_all_roots
 from daskresearch.plan.schedule import Schedule
 from daskresearch.plan.unit import (
+    RESERVED_PARAMETERS,
     RESERVED_VARIABLES,
     WHOLE_CONFIG,
     Kind,
@@ -18,6 +19,7 @@ from daskresearch.plan.unit import (
 __all__ = [
     "EC",
     "EP",
+    "RESERVED_PARAMETERS",
     "RESERVED_VARIABLES",
     "WHOLE_CONFIG",
     "E",

@@ -13,7 +13,8 @@ from daskresearch.plan.expressions import Attribute, Expression, expressions_in
 from daskresearch.plan.named import EC, E, O
 from daskresearch.plan.schedule import Schedule
 
-RESERVED_VARIABLES = ("id", "iteration", "repetition", "updates")
+RESERVED_PARAMETERS = ("id", "iteration", "repetition", "updates")
+RESERVED_VARIABLES = (*RESERVED_PARAMETERS, "_types")
 WHOLE_CONFIG = "*"
 
 

@@ -52,7 +52,7 @@ def dataset_of(frame: pd.DataFrame, texts: pd.DataFrame, parameters: Sequence[st
 
 
 def _needed(frame: pd.DataFrame) -> list[str]:
-    return [name for name in ("repetition", "updates") if frame[name].nunique() > 1]
+    return [name for name in ("repetition", "updates") if len(set(frame[name])) > 1]
 
 
 def _can_index(column: pd.Series) -> bool:

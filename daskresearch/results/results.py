@@ -212,8 +212,8 @@ class ResearchResults(Explained):
         Returns
         -------
         pandas.DataFrame
-            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``, within the folder of
-            the research.
+            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``, that within the
+            folder of the research.
 
         Raises
         ------
@@ -236,7 +236,7 @@ class ResearchResults(Explained):
         return artifacts_table(self._store, snapshot, Layout(self._all_parameters(snapshot), include_config, use_alias))
 
     def output_to_df(self) -> pd.DataFrame:
-        """Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
+        r"""Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
 
         Returns
         -------
@@ -255,7 +255,7 @@ class ResearchResults(Explained):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     research = Research(f"{folder}/prints").print("hello").run(bar=False)
         ...     list(research.results.output_to_df().stdout)
-        ['hello\\n']
+        ['hello\n']
         """
         return retried(lambda: output_table(self._store, self._store.snapshot()))
 

@@ -41,7 +41,7 @@ class FolderStore:
         self.files = files
         self.allow_pickle = allow_pickle
         self._variables = variables
-        self._true_values = true_values or {}
+        self._true_values = {} if true_values is None else true_values  # which may grow
         self._flush = flush
         self._parts: dict[str, Part] = {}
 

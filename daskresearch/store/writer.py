@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-from daskresearch.errors import PickleError, StorageError
+from daskresearch.errors import MissingFileError, PickleError, StorageError
 from daskresearch.store.arrays import ArrayWriter
 from daskresearch.store.files import Files, open_files
 from daskresearch.store.parquet import opened, parquet_bytes, read
@@ -227,7 +227,10 @@ def committed(target: Target, name: str) -> Known:
     for file in files.names(EXPERIMENTS):
         if file.startswith(f"{name}-"):
             path = f"{EXPERIMENTS}/{file}"
-            table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
+            try:
+                table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
+            except MissingFileError:  # a clean-up has merged it meanwhile: what runs twice is the same
+                continue
             ids, statuses, n_iters = [table.column(i).to_pylist() for i in range(3)]
             counts = known.n_experiments + len(ids), known.n_failed + statuses.count("failed"), sum(n_iters)
             known = Known(known.ids | set(ids), counts[0], counts[1], known.n_iters + counts[2])
