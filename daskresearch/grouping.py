@@ -184,3 +184,27 @@ class Grouping:
         fields = (position, experiment_id, key, group_key, values, config.repetition, config.updates)
         experiment = Experiment(*fields, None, label)
         return experiment._replace(roots=self._keys.roots(experiment)) if self._program.roots else experiment
+
+
+@final
+class Peekable:
+    """An iterator of groups that is true while it has a next one."""
+
+    def __init__(self, groups: Iterator[Group]) -> None:
+        self._groups = groups
+        self._ahead: list[Group] = []
+
+    def __bool__(self) -> bool:
+        if not self._ahead:
+            self._ahead = list(itertools.islice(self._groups, 1))
+        return bool(self._ahead)
+
+    def __iter__(self) -> Peekable:
+        return self
+
+    def __next__(self) -> Group:
+        return self._ahead.pop() if self._ahead else next(self._groups)
+
+    def put_back(self, group: Group) -> None:
+        """Give a group again that was the last one taken."""
+        self._ahead.append(group)

@@ -27,7 +27,7 @@ from daskresearch.options import RunOptions
 from daskresearch.store.compact import compact, sweep
 from daskresearch.store.description import FORMAT, PLAN, read_description
 from daskresearch.store.files import Files, open_files
-from daskresearch.store.finished import Finished
+from daskresearch.store.finished import Finished, SoFar
 from daskresearch.store.lock import LEASE, LOCK, FolderLock
 from daskresearch.store.parquet import parquet_bytes
 from daskresearch.store.parts import Ended
@@ -144,6 +144,9 @@ class Recording:
         definitions = {**before.get("definitions", {}), self._definition: facts.definition}
         runs = before.get("runs", [])
         now = _now()
+        for known in runs:
+            if isinstance(known, dict) and known.get("state") == "running":
+                known["state"] = "killed"  # its lock is ours now
         versions = core_versions()
         run = {"number": len(runs), "started": now, "versions": versions, "state": "running"}
         self._description = {
@@ -160,12 +163,12 @@ class Recording:
             "definition": self._definition,
             "runs": [*runs, run],
         }
+        self._describe()  # first: a folder without it is no research, and workers of a killed run add no more to it
         if self.before is None:
             self.files.sweep()
         else:
             sweep(self.files)
             self._learn(facts.definition)
-        self._describe()  # first, as a folder without it is refused as no research
         if facts.plan is not None:
             self.files.write(PLAN, facts.plan)
         self._log(f"run {run['number']} of {name!r} begins with seed {seed}")
@@ -245,6 +248,10 @@ class Recording:
             flush=self.flush,
         )
 
+    def so_far(self, store: FolderStore, n_done: int) -> SoFar:
+        """Return of the folder what this run has come to, be it that it ran or was finished before."""
+        return SoFar(store, len((self.before or {}).get("runs", [])), self._finished, self._moved, n_done)
+
     def tidy(self) -> None:
         """Merge small parts while the run goes on, if there are many."""
         if len(self.files.names("experiments")) > _MOST_PARTS:
@@ -268,8 +275,9 @@ class Recording:
         try:
             self.flush()
             if state in (FINISHED, STOPPED):
-                compact(self.files, self._moved)
-                sweep(self.files)
+                known = compact(self.files, self._moved)
+                if state == FINISHED:  # else workers may be writing what is ended by force
+                    sweep(self.files, known)
             counts = {"n_experiments": n_experiments, "n_failed": n_failed, "n_skipped": n_skipped}
             self._description["runs"][-1] |= {"ended": _now(), "state": state, **counts}
             self._describe()
@@ -299,12 +307,13 @@ class Recording:
                 self.files.remove(name)
 
     def _describe(self) -> None:
-        self.files.write(DESCRIPTION, json.dumps(self._description, indent=1, default=str).encode())
+        # a line for each fact: with indent= it would be Python that writes, ten times slower
+        facts = [f"{json.dumps(name)}: {json.dumps(fact, default=str)}" for name, fact in self._description.items()]
+        self.files.write(DESCRIPTION, ("{\n" + ",\n".join(facts) + "\n}\n").encode())
 
     def _log(self, text: str) -> None:
         logger.info(text)
-        known = self.files.read(LOG) if self.files.exists(LOG) else b""
-        self.files.write(LOG, known + f"{_now()} {text}\n".encode())
+        self.files.append(LOG, f"{_now()} {text}\n".encode())
 
 
 def check_writable_names(names: Iterable[str]) -> None:

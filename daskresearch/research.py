@@ -391,8 +391,10 @@ class Research(Vocabulary, Kept):
 
     def _facts(self, prepared: Preparation) -> Facts:
         """Return what a folder tells of this research beside its results."""
+        chosen = prepared.options
+        same = {name: getattr(chosen, name) for name in ("n_iters", "branches", "finalize", "create_id_prefix")}
         try:
-            content = dumps(self._with(self._plan, self._namespaces))
+            content = dumps(self.options(**same))
         except Exception:  # in one process what cannot be pickled simply runs
             content = None
         return facts_of(prepared, counts_of(prepared, most=_SHOWN), content)

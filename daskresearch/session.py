@@ -18,14 +18,14 @@ from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
 from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor
 from daskresearch.graph import warn_of_large_arguments
-from daskresearch.grouping import Recorded
+from daskresearch.grouping import Peekable, Recorded
 from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
 from daskresearch.progress import Bar, Progress, Silent
 from daskresearch.recording import FINISHED, STOPPED, Facts, Recording, check_writable_names
 from daskresearch.results import ResearchResults
-from daskresearch.store import MemoryStore, Store
+from daskresearch.store import FolderStore, MemoryStore, Store
 from daskresearch.store.parts import Ended
 from daskresearch.worker import Context, Group, Written
 from daskresearch.worker.capture import Modes, installed
@@ -244,14 +244,17 @@ class Session:
             size = params.size(domain.node)
             self._progress.expect(None if size is None else n_done + size)
             remembers = self._is_local or self._recording is None
-            groups = _Peekable(self._prepared.groups(domain, n_done, updates, remembers=remembers))
+            groups = Peekable(self._prepared.groups(domain, n_done, updates, remembers=remembers))
             n_groups = None if self._job.update else self._prepared.grouping.n_groups(size, params.n_reps)
             domain = None
-            while domain is None and groups and not self._stop.is_set():
+            is_end = False
+            while domain is None and not is_end and not self._stop.is_set():
                 n_done, is_due = self._run_stage(groups, n_groups, n_done)
-                if not groups:
-                    n_done = max(n_done, self._prepared.grouping.n_made)
-                domain = self._updated(is_due or (not groups and self._ends_with_update))
+                n_made = self._prepared.grouping.n_made
+                is_end = not groups and not (is_due and n_done < n_made)
+                if is_end:
+                    n_done = max(n_done, n_made)
+                domain = self._updated(n_done, is_due=is_due or (is_end and self._ends_with_update))
             if self._recording is not None and domain is None and not self._stop.is_set():
                 self._recording.end(n_done)
 
@@ -259,27 +262,45 @@ class Session:
     def _ends_with_update(self) -> bool:
         return self._job.update is not None and self._job.update.schedule.last
 
-    def _run_stage(self, groups: Iterator[Group], n_groups: int | None, n_done: int) -> tuple[int, bool]:
-        """Run groups until the domain is to be updated; return the number of the next experiment, and whether it is."""
+    def _run_stage(self, groups: Peekable, n_groups: int | None, n_done: int) -> tuple[int, bool]:
+        """Run groups until the domain is to be updated; return the number of the next experiment, and whether it is.
+
+        Experiments that were finished before count when their turn comes, so that a resumed run is updated as the
+        first one was.
+        """
         turn = n_done
         is_due = False
-        schedule = self._job.update.schedule if self._job.update else None
 
         def stage() -> Iterator[Group]:
             nonlocal turn, is_due
             for group in groups:
-                turns = range(turn, group[-1].position + 1)  # also of those that were finished before
+                due = self._first_due(range(turn, group[0].position))
+                if due is not None:
+                    groups.put_back(group)
+                    turn, is_due = due + 1, True
+                    return
+                turns = range(group[0].position, group[-1].position + 1)
                 turn = turns.stop
                 yield group
-                is_due = schedule is not None and any([schedule.runs_at(one, is_last=False) for one in turns])
+                is_due = self._first_due(turns) is not None
                 if is_due:
                     return
+            due = self._first_due(range(turn, self._prepared.grouping.n_made))
+            if due is not None:
+                turn, is_due = due + 1, True
 
         assert self._executor is not None
         with contextlib.closing(self._executor.run(stage(), n_groups, self._stop)) as came:
             for one in came:
                 self._keep(one)
         return turn, is_due
+
+    def _first_due(self, turns: range) -> int | None:
+        """Return the first of some experiments after which the domain is to be updated."""
+        if self._job.update is None:
+            return None
+        schedule = self._job.update.schedule
+        return next((turn for turn in turns if schedule.runs_at(turn, is_last=False)), None)
 
     def _keep(self, came: Came) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
@@ -305,12 +326,19 @@ class Session:
         if n_experiments:
             self._progress.ended(n_experiments, n_iters, n_failed)
 
-    def _updated(self, is_due: bool) -> Domain | None:
+    def _results_of(self, n_done: int) -> ResearchResults:
+        """Return the results of exactly the experiments that have had their turn, also where a folder holds more."""
+        if self._recording is None or self._recording.before is None or not isinstance(self._store, FolderStore):
+            return self.results
+        store = self._recording.so_far(self._store, n_done)
+        return ResearchResults(store, self._prepared.parameters, self._prepared.explained)
+
+    def _updated(self, n_done: int, *, is_due: bool) -> Domain | None:
         """Return the domain that takes the place of what is left, if its turn has come and there is one."""
         update = self._job.update
         if update is None or self._stop.is_set() or not is_due:
             return None
-        scope: Any = _UpdateScope(self.results)
+        scope: Any = _UpdateScope(self._results_of(n_done))
         new = update.function(**evaluator(dict(update.kwargs), "update_domain")(scope))
         if new is None:
             return None
@@ -326,26 +354,6 @@ class Session:
             for name, values in self._prepared.texts_of_values(domain).items():
                 self._true_values.setdefault(name, {}).update(values)
         return domain
-
-
-@final
-class _Peekable:
-    """An iterator that is true while it has a next item."""
-
-    def __init__(self, groups: Iterator[Group]) -> None:
-        self._groups = groups
-        self._ahead: list[Group] = []
-
-    def __bool__(self) -> bool:
-        if not self._ahead:
-            self._ahead = list(itertools.islice(self._groups, 1))
-        return bool(self._ahead)
-
-    def __iter__(self) -> _Peekable:
-        return self
-
-    def __next__(self) -> Group:
-        return self._ahead.pop() if self._ahead else next(self._groups)
 
 
 @final

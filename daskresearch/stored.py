@@ -123,7 +123,7 @@ class Stored:
             plain = {str(unit): _count(n) for unit, n, _ in units}
             calls = {str(unit): _count(n) for unit, _, n in units}
             return Counts(_count(preview["n_experiments"]), None, _count(preview["n_nodes"]), None, plain, calls)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise StorageError(f"{DESCRIPTION} of {self.name!r} has no good 'preview': {error!r}") from None
 
     def __repr__(self) -> str:
@@ -142,12 +142,17 @@ class Stored:
 
 
 def _count(value: Any) -> int | None:
-    return None if value is None else int(value)
+    number = None if value is None else int(value)
+    if number is not None and not 0 <= number < 2**63:
+        raise ValueError(f"a count of {value!r:.80}")
+    return number
 
 
 def described_as(name: str, description: dict[str, Any]) -> str:
     """Return what a stored research is, in a line."""
-    units = [one["name"] for one in description.get("plan", []) if isinstance(one, dict) and "name" in one]
+    plan = description.get("plan")
+    listed = plan if isinstance(plan, list) else []
+    units = [one["name"] for one in listed if isinstance(one, dict) and "name" in one]
     domain = description.get("domain")
     text = domain.get("text", "") if isinstance(domain, dict) else ""
     return f"<Research {name!r}, loaded from its folder: {' -> '.join(map(str, units))} over {text}>"
@@ -168,6 +173,7 @@ def remove(name: str, *, ask: bool) -> None:
     if ask and not _confirmed(files, len(ResearchResults(name))):
         return
     with FolderLock(files):
+        files.sweep()
         for entry in _FOLDERS:
             files.remove_tree(entry)
         for entry in (*_FILES, DESCRIPTION):

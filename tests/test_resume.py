@@ -323,3 +323,62 @@ def test_the_cost_of_units_is_measured_on_workers(name, calls):
     assert research.profiler[["unit", "n_calls"]].values.tolist() == [["noted", 5]]
     kept = squares(name, range(5), calls).run(bar=False, profile=True, workers=2, dump_results=False)
     assert kept.profiler[["unit", "n_calls"]].values.tolist() == [["noted", 5]]
+
+
+def test_a_domain_that_changes_goes_on_after_a_kill_between_its_domains(name, tmp_path):
+    good, seen = tmp_path / "good", tmp_path / "seen"
+
+    def step(x, good):
+        if x >= 4 and not good.exists():
+            raise ValueError("killed here")
+        return 2 * x
+
+    def double(results, path):
+        frame = results.df
+        with open(path, "a") as file:
+            file.write(f"{frame.y.tolist()}\n")
+        return Option("x", [int(frame.y.iloc[-1])]) if frame.y.iloc[-1] < 16 else None
+
+    def research():
+        plan = Research(name, domain=Option("x", [1])).add_callable(step, args=[EC("x"), good], save_to="y")
+        return plan.update_domain(double, "last", results=R(), path=str(seen))
+
+    with pytest.raises(ValueError, match="killed here"):
+        research().run(bar=False, debug=True)
+    first = seen.read_text().splitlines()
+    assert first == ["[2]", "[2, 4]"]
+    good.touch()
+    assert list(research().run(bar=False, resume=True).results.df.y) == [2, 4, 8, 16]
+    # what the function sees is what it saw, though the folder holds more
+    assert seen.read_text().splitlines()[2:] == ["[2]", "[2, 4]", "[2, 4, 8]", "[2, 4, 8, 16]"]
+
+
+def test_a_resumed_run_changes_its_domain_at_the_same_experiments(name, tmp_path):
+    seen = tmp_path / "seen"
+
+    def watch(results, path):
+        with open(path, "a") as file:
+            file.write(f"{sorted(results.df.x.tolist())}\n")
+
+    def research(n):
+        plan = Research(name, domain=Option("x", list(range(n)))).add_callable(abs, args=[EC("x")], save_to="y")
+        return plan.update_domain(watch, [2, "last"], results=R(), path=str(seen))
+
+    research(4).run(bar=False)
+    assert seen.read_text().splitlines() == ["[0, 1]", "[0, 1, 2, 3]"]
+    research(7).run(bar=False, resume=True)
+    expected = [str(list(range(n))) for n in (2, 4, 6, 7)]
+    assert seen.read_text().splitlines()[2:] == expected
+
+
+def test_what_left_the_domain_is_behind_also_if_nothing_is_left_to_run(name, calls):
+    squares(name, [1, 2, 3], calls).run(bar=False)
+    assert list(squares(name, [3], calls).run(bar=False, resume=True).results.df.x) == [3, 1, 2]
+
+
+def test_a_killed_run_is_called_so_by_the_next(name, calls):
+    squares(name, [1], calls).run(bar=False)
+    path = Path(name) / "research.json"
+    path.write_text(path.read_text().replace('"finished"', '"running"'))
+    squares(name, [1], calls).run(bar=False, resume=True)
+    assert [run["state"] for run in json.loads(path.read_text())["runs"]] == ["killed", "finished"]

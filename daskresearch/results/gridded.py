@@ -34,6 +34,9 @@ def dataset_of(frame: pd.DataFrame, texts: pd.DataFrame, parameters: Sequence[st
     import numpy as np
 
     dims = [*parameters, *_needed(frame), "iteration"]
+    clash = [name for name in variables if name in (*dims, "id")]
+    if clash:
+        raise OptionError(f"variable {clash[0]!r} is named like a dimension; name the variables that you want by name=")
     codes, coords = [], {}
     for name in dims:
         column = frame[name] if _can_index(frame[name]) else texts[name]

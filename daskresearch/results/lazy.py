@@ -22,30 +22,44 @@ def dask_frame(store: Store, read: ReadPart) -> Any:
     read : callable
         Gives the table of one part, by name, or of all for None.
     """
+    import dask
     import dask.dataframe as dd
     import pandas as pd
 
-    names = store.part_names() if isinstance(store, FolderStore) else []
+    names: list[str | None] = [*(store.part_names() if isinstance(store, FolderStore) else [])]
     if len(names) < 2:
-        return dd.from_pandas(read(None), npartitions=1)
+        names = [None]
     # a column has one type in all partitions, whatever each part would be read as by itself
-    kinds = [read(name).dtypes for name in names]
-    dtypes = {}
-    for column in dict.fromkeys(column for one in kinds for column in one.index):
-        known = {one[column] for one in kinds if column in one.index}
-        is_whole = all(column in one.index for one in kinds)
-        dtypes[column] = _common(known, is_whole=is_whole)
+    kinds = [_kinds(read(name)) for name in names]
+    dtypes = {name: _common([one[name] for one in kinds if name in one]) for one in kinds for name in one}
     meta = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in dtypes.items()})
-    return dd.from_map(_Fitted(read, dtypes), names, meta=meta)
+    with dask.config.set({"dataframe.convert-string": False}):  # it would make texts of lists and arrays
+        return dd.from_map(_Fitted(read, dtypes), names, meta=meta)
 
 
-def _common(dtypes: set[Any], *, is_whole: bool) -> Any:
+def _kinds(frame: pd.DataFrame) -> dict[str, tuple[Any, bool, bool]]:
+    """Return the type of each column, whether it has any value, and whether it has gaps."""
+    kinds = {}
+    for name in frame.columns:
+        is_missing = frame[name].isna()
+        kinds[name] = frame[name].dtype, not is_missing.all(), bool(is_missing.any())
+    return kinds
+
+
+def _common(kinds: list[tuple[Any, bool, bool]]) -> Any:
+    """Return the type that the whole column would have."""
     import numpy as np
     from pandas.api.types import is_numeric_dtype
 
-    if len(dtypes) == 1 and is_whole:
-        return next(iter(dtypes))
-    numbers = all(is_numeric_dtype(dtype) and dtype.kind in "iuf" for dtype in dtypes)
+    known = {dtype for dtype, has_values, _ in kinds if has_values}
+    if not known:
+        return kinds[0][0]
+    has_gaps = any(gaps for _, _, gaps in kinds)
+    if len(known) == 1:
+        dtype = next(iter(known))
+        if not has_gaps or dtype.kind not in "biu":
+            return dtype
+    numbers = all(is_numeric_dtype(dtype) and dtype.kind in "iuf" for dtype in known)
     return np.dtype("float64") if numbers else np.dtype(object)
 
 
@@ -56,5 +70,5 @@ class _Fitted:
         self._read = read
         self._dtypes = dtypes
 
-    def __call__(self, name: str) -> pd.DataFrame:
+    def __call__(self, name: str | None) -> pd.DataFrame:
         return self._read(name).reindex(columns=list(self._dtypes)).astype(self._dtypes)

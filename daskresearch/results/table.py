@@ -96,12 +96,16 @@ def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout
     import numpy as np
 
     # each experiment is described once, however many rows it has
-    used, place = np.unique(index, return_inverse=True)
+    is_used = np.zeros(int(index.max(initial=-1)) + 1, dtype=bool)
+    is_used[index] = True
+    used = np.flatnonzero(is_used)
     is_same = len(used) == len(index) and bool((used == index).all())
+    place = None if is_same else (np.cumsum(is_used) - 1)[index]
 
     def spread(values: Any, kind: type | None = None) -> Any:
-        column = _series(values, kind)
-        return column if is_same else column.take(place).reset_index(drop=True)
+        if place is None or not isinstance(values, list):
+            return _series(values if place is None else values[place], kind)
+        return _series(values, kind).take(place).reset_index(drop=True)
 
     columns: dict[str, Any] = {"id": spread(taken(list(snapshot.ids), used), str)}
     if not layout.include_config:
@@ -130,7 +134,7 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
         return pd.Series([], dtype=kind or object)
     if not isinstance(values, list):
         return pd.Series(values)
-    if any([value is MISSING for value in values]):
+    if kind is not str and any([value is MISSING for value in values]):
         # a float cannot hold every integer
         is_large = any([type(value) is int and abs(value) > 2**53 for value in values])
         values = [np.nan if value is MISSING else value for value in values]

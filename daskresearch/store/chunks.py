@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KINDS: Final = "biufc"
 SHARED_BYTES: Final = 1 << 20  # small arrays share chunks of up to this size
 CHUNK_BYTES: Final = 1 << 26  # larger arrays are split
+LEAST_BYTES: Final = 1 << 16  # about which no chunk of them is smaller
+MOST_CHUNKS: Final = 10_000
 
 
 def keeps_dtype(dtype: np.dtype[Any]) -> bool:
@@ -68,6 +70,9 @@ def check_array(array: ZarrArray, where: str) -> None:
     """Raise StorageError for a zarr array that no `ArrayWriter` can have written."""
     if not array.shape or not keeps_dtype(array.dtype):
         raise StorageError(f"{where!r} holds no arrays of numbers, but {array.dtype}; was the folder changed?")
+    n_chunks = math.prod([-(-size // chunk) for size, chunk in zip(array.shape[1:], array.chunks[1:], strict=True)])
+    if n_chunks > max(MOST_CHUNKS, row_bytes(array) // LEAST_BYTES):
+        raise StorageError(f"{where!r} splits each array into {n_chunks} chunks, which this library never does")
     memory = physical_memory()
     for what, n_bytes in (("an array", row_bytes(array)), ("a chunk", math.prod(array.chunks) * array.dtype.itemsize)):
         if n_bytes > memory:

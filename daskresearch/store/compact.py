@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.store.files import Files
-from daskresearch.store.folder_snapshot import FolderSnapshot, Part, read_part, read_parts
+from daskresearch.store.folder_snapshot import RECORDS, FolderSnapshot, Part, read_part, read_parts
 from daskresearch.store.parquet import opened
 from daskresearch.store.parts import EXPERIMENTS, RESULTS
 from daskresearch.store.rows import Request, read_request
@@ -30,7 +30,7 @@ ROWS_A_PART = 1_000_000
 EXPERIMENTS_A_PART = 250_000
 
 
-def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_small: bool = False) -> None:
+def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_small: bool = False) -> dict[str, Part]:
     """Bring the parts of a folder to a few files of one schema.
 
     Parameters
@@ -40,25 +40,37 @@ def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_sm
         Places of experiments, by id, that are not those with which they were recorded.
     only_small : bool
         Whether large parts stay as they are, whatever their schema.
+
+    Returns
+    -------
+    dict of str to Part
+        The parts that were there, by name.
     """
-    parts = read_parts(files)
+    parts = read_parts(files, columns=RECORDS)
     if not parts:
-        return
-    order = sorted(parts.values(), key=lambda part: min(part.experiments.column("position").to_pylist(), default=0))
+        return parts
+    order = sorted(parts.values(), key=_first_position)
     snapshot = FolderSnapshot(files, order)
     kept = {part.name: snapshot.members(part.name) for part in order}
     if only_small:
         order = [part for part in order if not _is_large(part)]
+    if len(order) == 1 and not _must_change(files, order[0], kept[order[0].name], None, positions or {}):
+        return parts
     schemas = _schemas(files, order)
     changed = [part for part in order if _must_change(files, part, kept[part.name], schemas, positions or {})]
     if len(changed) == 1 and not _must_change(files, changed[0], kept[changed[0].name], None, positions or {}):
-        return
+        return parts
     for batch in _batches(changed):
         _merge(files, batch, kept, schemas, positions or {})
+    return parts
+
+
+def _first_position(part: Part) -> int:
+    return int(part.experiments.column("position").to_numpy().min(initial=2**62))
 
 
 def _is_large(part: Part) -> bool:
-    n_rows = sum(part.experiments.column("n_rows").to_pylist())
+    n_rows = _n_rows(part)
     return bool(2 * n_rows > ROWS_A_PART) or 2 * part.experiments.num_rows > EXPERIMENTS_A_PART
 
 
@@ -75,7 +87,11 @@ def _results(part: Part) -> str:
 
 
 def _has_rows(part: Part) -> bool:
-    return any(part.experiments.column("n_rows").to_pylist())
+    return _n_rows(part) > 0
+
+
+def _n_rows(part: Part) -> int:
+    return int(part.experiments.column("n_rows").to_numpy().sum())
 
 
 def _must_change(
@@ -109,7 +125,7 @@ def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:
     n_rows = n_experiments = 0
     for part in parts:
         batch.append(part)
-        n_rows += sum(part.experiments.column("n_rows").to_pylist())
+        n_rows += _n_rows(part)
         n_experiments += part.experiments.num_rows
         if n_rows >= ROWS_A_PART or n_experiments >= EXPERIMENTS_A_PART:
             yield batch
@@ -186,13 +202,13 @@ def _sorted(experiments: pa.Table, results: pa.Table) -> tuple[pa.Table, pa.Tabl
     return experiments.take(pa.array(order)), results.take(pa.array(rows))
 
 
-def sweep(files: Files) -> None:
+def sweep(files: Files, known: Mapping[str, Part] | None = None) -> None:
     """Remove what killed runs have left: files aside, results and arrays that belong to no part.
 
-    Nobody else may be writing to the folder.
+    Nobody else may be writing to the folder. Parts that are known need not be read again.
     """
     files.sweep()
-    parts = read_parts(files)
+    parts = read_parts(files, known, RECORDS)
     suffix = ".parquet"
     for name in files.names(RESULTS):
         if name.endswith(suffix) and name.removesuffix(suffix) not in parts:

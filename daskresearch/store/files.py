@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Files(Protocol):
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file whole or not at all, and the folders above it."""
+
+    def append(self, path: str, content: bytes) -> None:
+        """Write to the end of a file, which is made if it is not there; for notes, whose last a power cut may take."""
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of what is in a folder now, none if there is no folder; ``""`` is the root."""
@@ -225,8 +229,10 @@ class LocalFiles:
     def read(self, path: str) -> bytes:
         """Return the content of a file."""
         full = self._full(checked(path))
-        with translated(full, "read"), open(self._inside(full), "rb") as file:
-            return file.read()
+        with translated(full, "read"):
+            check_regular(self._inside(full))
+            with open(full, "rb") as file:
+                return file.read()
 
     def write(self, path: str, content: bytes) -> None:
         """Write aside, and move the file to its place."""
@@ -246,6 +252,16 @@ class LocalFiles:
                 with suppress(OSError):
                     os.remove(aside)
                 raise
+
+    def append(self, path: str, content: bytes) -> None:
+        """Write to the end of a file."""
+        full = self._full(checked(path))
+        with translated(full, "written"):
+            os.makedirs(os.path.dirname(self._inside(full)), exist_ok=True)
+            with suppress(FileNotFoundError):
+                check_regular(full)
+            with open(full, "ab") as file:
+                file.write(content)
 
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of what is in a folder, but of what is being written."""
@@ -298,14 +314,15 @@ class LocalFiles:
         """Return the absolute path of a file that is there."""
         full = self._full(checked(path))
         with translated(full, "read"):
-            os.stat(self._inside(full))
+            check_regular(self._inside(full))
         return full
 
     def zarr_store(self, path: str, *, read_only: bool) -> Store:
         """Return a folder as a store of zarr."""
-        from zarr.storage import LocalStore
+        from daskresearch.store.local_zarr import InsideStore
 
-        return LocalStore(self._inside(self._full(checked(path, root=True))), read_only=read_only)
+        full = self._inside(self._full(checked(path, root=True)))
+        return InsideStore(os.path.realpath(full), read_only=read_only)
 
     def local_path(self, path: str) -> str:
         """Return the absolute path of a file or folder."""
@@ -339,6 +356,13 @@ class LocalFiles:
         if real != root and not real.startswith(os.path.join(root, "")):
             raise StorageError(f"{full!r} is a link that leads out of the results folder, to {real!r}; remove the link")
         return full
+
+
+def check_regular(full: str) -> None:
+    """Raise StorageError for a pipe or device, from which reading may never end."""
+    mode = os.stat(full).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise StorageError(f"{full!r} is no regular file, which no results folder holds; remove it")
 
 
 def is_aside(name: str) -> bool:

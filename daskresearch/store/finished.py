@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.store.files import Files
-from daskresearch.store.folder_snapshot import FolderSnapshot, read_parts
+from daskresearch.store.folder_snapshot import RECORDS, FolderSnapshot, read_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,8 @@ class Finished:
         """Return those of a folder."""
         import numpy as np
 
-        snapshot = FolderSnapshot(files, list(read_parts(files).values()))
+        parts = read_parts(files, columns=(*RECORDS, "content", "definition"))
+        snapshot = FolderSnapshot(files, list(parts.values()))
         is_good = np.array([status == "ok" for status in snapshot.column("status")], dtype=bool)
 
         def texts(name: str) -> Any:
@@ -72,3 +74,53 @@ class Finished:
         """Return those that ran by one plan."""
         mask = self.used == definition.encode()
         return Finished(self.ids[mask], self.contents[mask], self.used[mask], self.positions[mask], self.seen[mask])
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """What a folder holds of the experiments that a run has come to; see `Store`.
+
+    Attributes
+    ----------
+    store : FolderStore
+    run : int
+        The number of the run.
+    finished : Finished, optional
+        Those of runs before; they count once they are seen.
+    moved : Mapping of str to int
+        Where they are now, if that is not where they were.
+    n_done : int
+        How many experiments have had their turn.
+    """
+
+    store: FolderStore
+    run: int
+    finished: Finished | None
+    moved: Mapping[str, int]
+    n_done: int
+
+    @property
+    def n_experiments(self) -> int:
+        """How many experiments have ended."""
+        return len(self.snapshot().ids)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that the plan declares."""
+        return self.store.variables
+
+    def snapshot(self) -> FolderSnapshot:
+        """Return what is known now."""
+        import numpy as np
+
+        whole = self.store.snapshot()
+        seen = set() if self.finished is None else set(self.finished.ids[self.finished.seen].tolist())
+        ids, runs, positions = whole.ids, whole.column("run"), whole.positions.tolist()
+        mask = [
+            position < self.n_done
+            if run == self.run
+            else one.encode() in seen and self.moved.get(one, position) < self.n_done
+            for one, run, position in zip(ids, runs, positions, strict=True)
+        ]
+        return whole.where(np.array(mask, dtype=bool))

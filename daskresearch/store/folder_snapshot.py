@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 
 from daskresearch.errors import MissingFileError, RecordedError, StorageError
 from daskresearch.store.arrays import ArrayReader
+from daskresearch.store.believed import believed, check_columns
 from daskresearch.store.files import Files
 from daskresearch.store.parquet import opened, read
-from daskresearch.store.parts import ALIASES, EXPERIMENTS, RESULTS, column_of, metadata_of, parameter_of
+from daskresearch.store.parts import ALIASES, EXPERIMENTS, OWN, RESULTS, column_of, metadata_of, parameter_of
 from daskresearch.store.record import MISSING, Described, Failure
 from daskresearch.store.rows import Request, read_rows
 from daskresearch.store.snapshot import Plain, Rows
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_HEAVY = ("failures", "stdout", "stderr", "log")
-_NEEDED = ("id", "position", "repetition", "updates", "status", "run", "n_rows", "group")
+RECORDS = ("id", "position", "status", "run", "n_rows")
+"""The columns that tell which records count, and where their rows are."""
+_LIGHT = (*RECORDS, "repetition", "updates", ALIASES, TYPES)
 _TRIES = 8
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Part(NamedTuple):
-    """What is known of a part: its experiments, without what is heavy.
+    """What is known of a part: its experiments, as far as it was read.
 
     Attributes
     ----------
@@ -68,8 +70,10 @@ def _names(files: Files, folder: str) -> list[str]:
     return [name.removesuffix(suffix) for name in files.names(folder) if name.endswith(suffix)]
 
 
-def read_parts(files: Files, known: Mapping[str, Part] | None = None) -> dict[str, Part]:
-    """Return the parts of a folder by name; those that are known are not read again.
+def read_parts(
+    files: Files, known: Mapping[str, Part] | None = None, columns: Collection[str] | None = None
+) -> dict[str, Part]:
+    """Return the parts of a folder by name; those that are known are not read again; see `read_part`.
 
     A part whose results are gone counts as never written, so that its experiments run again.
     """
@@ -78,8 +82,8 @@ def read_parts(files: Files, known: Mapping[str, Part] | None = None) -> dict[st
     with_results = set(_names(files, RESULTS))
     parts = {}
     for name in names:
-        part = known[name] if name in known else read_part(files, name)
-        if name in with_results or not sum(part.experiments.column("n_rows").to_pylist()):
+        part = known[name] if name in known else read_part(files, name, columns)
+        if name in with_results or not part.experiments.column("n_rows").to_numpy().any():
             parts[name] = part
         elif name in _names(files, EXPERIMENTS):
             logger.warning("%s/%s/%s.parquet is gone: its experiments count as not finished", files.url, RESULTS, name)
@@ -88,26 +92,29 @@ def read_parts(files: Files, known: Mapping[str, Part] | None = None) -> dict[st
     return parts
 
 
-def read_part(files: Files, name: str, *, whole: bool = False) -> Part:
+def read_part(files: Files, name: str, columns: Collection[str] | None = None, *, whole: bool = False) -> Part:
     """Return a part of a folder.
 
     Parameters
     ----------
     files : Files
     name : str
+    columns : collection of str, optional
+        Those that are read. Default: the parameters, and what tables need beside them.
     whole : bool
-        Whether what is heavy is read, too.
+        Whether all are read.
     """
     path = f"{EXPERIMENTS}/{name}.parquet"
     file = opened(files, path)
     schema = file.schema_arrow
-    missing = [column for column in (*_NEEDED, *(_HEAVY if whole else ())) if column not in schema.names]
-    if missing:
-        raise StorageError(f"{files.url}/{path} is no table of experiments: it has no column {missing[0]!r}")
-    columns = [column for column in schema.names if whole or column not in _HEAVY]
+    check_columns(schema.names, f"{files.url}/{path}")
+    wanted = columns or {*_LIGHT, *(column for column in schema.names if column not in OWN)}
+    names = [column for column in schema.names if whole or column in wanted]
     facts = metadata_of(schema)
-    table = read(file, files, path, columns=columns).replace_schema_metadata(None)
-    return Part(name, table, *[_texts_in(facts.get(key)) for key in ("variables", "arrays")])
+    table = read(file, files, path, columns=names).replace_schema_metadata(None)
+    return Part(
+        name, believed(table, f"{files.url}/{path}"), *[_texts_in(facts.get(key)) for key in ("variables", "arrays")]
+    )
 
 
 def _texts_in(value: Any) -> tuple[str, ...]:
@@ -126,8 +133,6 @@ class FolderSnapshot:
         By parameter and text, config values that the folder cannot hold.
     allow_pickle : bool
         Whether values are unpickled.
-    only : str, optional
-        The part to be seen; the others tell what of it counts.
     """
 
     def __init__(
@@ -137,7 +142,6 @@ class FolderSnapshot:
         true_values: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         allow_pickle: bool = False,
-        only: str | None = None,
     ) -> None:
         import numpy as np
 
@@ -145,29 +149,24 @@ class FolderSnapshot:
         self._parts = [part for part in parts if part.experiments.num_rows]
         self._true_values = true_values or {}
         self._allow_pickle = allow_pickle
-        self._only = only
         tables = [part.experiments for part in self._parts]
         self._table: pa.Table | None = concatenated(tables) if tables else None
         lengths = [table.num_rows for table in tables]
         # for each record, the place of its part and its row in it
         self._part = np.repeat(np.arange(len(tables)), lengths)
         self._row = np.concatenate([np.arange(n) for n in lengths]) if lengths else np.zeros(0, np.int64)
-        self._valid = self._valid_records()
-        if len(self._valid) < len(self._part) and self._table is not None:
-            self._table = self._table.take(self._valid)
-            self._part, self._row = self._part[self._valid], self._row[self._valid]
+        valid = self._valid_records()
+        if len(valid) < len(self._part) and self._table is not None:
+            self._table = self._table.take(valid)
+            self._part, self._row = self._part[valid], self._row[valid]
 
     def _valid_records(self) -> NDArray[np.int64]:
         """Return the records that count: one of each experiment, of the latest run, and of several the good one."""
         import numpy as np
 
-        ids = self.column("id")
-        valid = np.arange(len(ids)) if len(set(ids)) == len(ids) else self._best_records(ids)
-        if self._only is None:
-            return valid
-        place = [part.name for part in self._parts].index(self._only)
-        chosen: NDArray[np.int64] = valid[self._part[valid] == place]
-        return chosen
+        n = len(self._part)
+        is_simple = self._table is None or len(self._table.column("id").unique()) == n
+        return np.arange(n) if is_simple else self._best_records(self.column("id"))
 
     def _best_records(self, ids: list[str]) -> NDArray[np.int64]:
         import numpy as np
@@ -183,7 +182,17 @@ class FolderSnapshot:
 
     def only(self, part: str) -> FolderSnapshot:
         """Return what one part holds, without the records that others supersede."""
-        return FolderSnapshot(self._files, self._parts, self._true_values, allow_pickle=self._allow_pickle, only=part)
+        return self.where(self._part == [one.name for one in self._parts].index(part))
+
+    def where(self, mask: NDArray[np.bool_]) -> FolderSnapshot:
+        """Return the same with some of the experiments."""
+        import pyarrow as pa
+
+        some = FolderSnapshot(self._files, [], self._true_values, allow_pickle=self._allow_pickle)
+        some._parts = self._parts
+        some._table = None if self._table is None else self._table.filter(pa.array(mask))
+        some._part, some._row = self._part[mask], self._row[mask]
+        return some
 
     def members(self, part: str) -> NDArray[np.int64]:
         """Return the rows of a part that count."""
@@ -197,7 +206,7 @@ class FolderSnapshot:
 
     @property
     def table(self) -> Any:
-        """The table of experiments, without what is heavy; None if there are none."""
+        """The table of experiments, as far as it was read; None if there are none."""
         return self._table
 
     @cached_property
@@ -246,7 +255,7 @@ class FolderSnapshot:
     def _aliases(self) -> dict[str, dict[int, Any]]:
         """The texts of config values that are not their ``str``, by parameter and experiment."""
         aliases: dict[str, dict[int, Any]] = {}
-        if self._table is None or ALIASES not in self._table.column_names:
+        if self._table is None or self._table.column(ALIASES).null_count == self._table.num_rows:
             return aliases
         parsed: dict[str, Any] = {}
         for row, text in enumerate(self._table.column(ALIASES).to_pylist()):
@@ -306,17 +315,18 @@ class FolderSnapshot:
         names = [name for name, value in values.items() if value is not MISSING]
         texts = {name: self.texts(name, one)[0] for name in names}
         extra = {name: int(self._integers(name)[index]) for name in ("repetition", "updates")}
-        assert self._table is not None
-        return Plain({name: values[name] for name in names}, texts, extra), self._table.column("group")[index].as_py()
+        group = next(iter(self.heavy(["group"], {index})))[1]["group"]
+        return Plain({name: values[name] for name in names}, texts, extra), group
 
     def failures(self) -> list[tuple[int, Failure]]:
         """Return the failures, each with the index of its experiment."""
         failed = {i for i, status in enumerate(self.column("status")) if status == "failed"}
         found = []
         for index, listed in self.heavy(["failures"], failed):
-            for one in listed["failures"] or ():
+            for one in filter(None, listed["failures"] or ()):
                 exception = self._exception(one)
-                found.append((index, Failure(one["unit"], one["iteration"], exception, one["traceback"])))
+                unit, iteration, traceback = one["unit"] or "", one["iteration"] or 0, one["traceback"] or ""
+                found.append((index, Failure(unit, iteration, exception, traceback)))
         return found
 
     def _exception(self, one: Mapping[str, Any]) -> BaseException:
@@ -326,19 +336,20 @@ class FolderSnapshot:
             try:
                 exception = cloudpickle.loads(one["pickle"])
             except Exception:
-                return RecordedError(one["exception"])
+                return RecordedError(one["exception"] or "")
             if isinstance(exception, BaseException):
                 return exception
-        return RecordedError(one["exception"])
+        return RecordedError(one["exception"] or "")
 
     def heavy(self, columns: list[str], wanted: set[int] | None = None) -> Iterable[tuple[int, dict[str, Any]]]:
-        """Yield the index of experiments and some of their heavy columns, part by part."""
+        """Yield the index of experiments and some columns that were not read, part by part."""
         for place, part in enumerate(self._parts):
             index = (self._part == place).nonzero()[0].tolist()
             index = [i for i in index if wanted is None or i in wanted]
             if index:
                 path = f"{EXPERIMENTS}/{part.name}.parquet"
                 table = read(opened(self._files, path), self._files, path, columns=columns)
+                table = believed(table, f"{self._files.url}/{path}")
                 yield from zip(index, table.take(self._row[index]).to_pylist(), strict=True)
 
     def rows(

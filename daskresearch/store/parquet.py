@@ -31,12 +31,18 @@ def opened(files: Files, path: str) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(files.opened(path))
+        file = pq.ParquetFile(files.opened(path))
+        names = file.schema_arrow.names
     except FileNotFoundError as error:
         raise MissingFileError(f"{files.url}/{path} is not there") from error
-    except (pa.ArrowException, ValueError) as error:
+    except StorageError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
         text = f"{files.url}/{path} cannot be read as Parquet ({error}); remove it, or restore it"
         raise StorageError(text) from error
+    if len(set(names)) < len(names):
+        raise StorageError(f"{files.url}/{path} has two columns of one name; remove it, or restore it")
+    return file
 
 
 def read(file: Any, files: Files, path: str, *, groups: list[int] | None = None, columns: list[str]) -> Any:

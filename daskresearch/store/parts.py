@@ -84,8 +84,10 @@ def column_of(parameter: str) -> str:
     >>> column_of("rate"), column_of("status")
     ('rate', 'config_status')
     """
-    is_taken = parameter in OWN or parameter.removeprefix("config_") in OWN
-    return f"config_{parameter}" if is_taken else parameter
+    bare = parameter
+    while bare.startswith("config_"):
+        bare = bare.removeprefix("config_")
+    return f"config_{parameter}" if bare in OWN else parameter
 
 
 def parameter_of(column: str) -> str | None:
@@ -190,6 +192,8 @@ def _error(failures: Sequence[Failure]) -> str | None:
 
 
 def _failures(failures: Sequence[Failure]) -> list[dict[str, Any]] | None:
+    if not failures:
+        return None
     import cloudpickle
 
     rows = []
@@ -203,7 +207,7 @@ def _failures(failures: Sequence[Failure]) -> list[dict[str, Any]] | None:
         rows.append(
             {"unit": unit, "iteration": one.iteration, "exception": text, "traceback": trace, "pickle": content}
         )
-    return rows or None
+    return rows
 
 
 def text_of(exception: BaseException) -> str:

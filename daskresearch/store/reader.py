@@ -66,9 +66,11 @@ class FolderStore:
         return whole.only(part)
 
     def part_names(self) -> list[str]:
-        """Return the names of the parts."""
+        """Return the names of the parts, in the order of the first of their experiments."""
         self._flush()
-        return list(retried(lambda: read_parts(self.files, self._parts)))
+        parts = retried(lambda: read_parts(self.files, self._parts))
+        first = {name: min(part.experiments.column("position").to_pylist(), default=0) for name, part in parts.items()}
+        return sorted(first, key=first.__getitem__)
 
     def reopened(self, *, allow_pickle: bool) -> FolderStore:
         """Return a store of the same folder that unpickles, or does not."""

@@ -80,6 +80,10 @@ class RemoteFiles:
                 self._fs.makedirs(full.rpartition("/")[0], exist_ok=True)
                 self._fs.pipe_file(full, content)
 
+    def append(self, path: str, content: bytes) -> None:
+        """Write to the end of a file, by writing all of it."""
+        self.write(path, (self.read(path) if self.exists(path) else b"") + content)
+
     def names(self, folder: str) -> list[str]:
         """Return the sorted names of what is in a folder now."""
         with self._reached(folder, "read", root=True) as full:

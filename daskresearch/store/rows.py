@@ -89,6 +89,8 @@ def read_rows(
             continue
         values = decode(table.column(name), types.get(name), open_array=_Reference, allow_pickle=allow_pickle)
         columns[name] = _with_arrays(values, load) if name in types else values
+    if table.column("iteration").null_count:
+        raise StorageError(f"column 'iteration' of the results in {files.url} has empty cells; its file is damaged")
     numbers = np.asarray(table.column("iteration").to_numpy(), dtype=np.int64)
     return Rows(np.concatenate(owners), numbers, columns)
 
@@ -106,6 +108,7 @@ def read_request(
 ) -> tuple[Any, NDArray[np.int64]]:
     """Return the rows of a part that are asked for, and for each the index of its experiment."""
     import numpy as np
+    import pyarrow as pa
 
     path = f"{RESULTS}/{request.part}.parquet"
     file = opened(files, path)
@@ -116,8 +119,8 @@ def read_request(
             f"two files is not the one that was written"
         )
     columns = [name for name in file.schema_arrow.names if name in names or name in ("iteration", TYPES)]
-    if "iteration" not in columns:
-        raise StorageError(f"{files.url}/{path} is no table of results: it has no column 'iteration'")
+    if "iteration" not in columns or not pa.types.is_integer(file.schema_arrow.field("iteration").type):
+        raise StorageError(f"{files.url}/{path} is no table of results: it has no column 'iteration' of integers")
     counts = request.n_rows[request.chosen]
     owner = np.repeat(request.owners, counts)
     if len(request.chosen) == len(request.n_rows) and iterations is None:

@@ -165,12 +165,17 @@ def decode(
     >>> decode(*encode([1.0, 0.5]))
     array([1. , 0.5])
     """
+    import pyarrow as pa
+
     whole = _whole(array)
     has_tags = tags is not None and any(tags)
     if not has_tags and is_number(whole.type) and not whole.null_count:
         numbers: np.ndarray = whole.to_numpy(zero_copy_only=False)
         return numbers
-    found = raws(whole)
+    try:
+        found = raws(whole)
+    except (pa.ArrowException, ValueError, ArithmeticError) as error:
+        raise StorageError(f"a column of type {whole.type} cannot be read ({error}); its file is damaged") from None
     tags = [None] * len(found) if tags is None else tags
     if len(tags) != len(found):
         raise StorageError(f"a column of {len(found)} rows has {len(tags)} tags; its file is damaged")
@@ -250,10 +255,13 @@ def split(types: pa.Array | pa.ChunkedArray | None) -> dict[str, list[str | None
     if types is None:
         return {}
     import numpy as np
+    import pyarrow as pa
 
     whole = _whole(types)
     if whole.null_count == len(whole):
         return {}
+    if not pa.types.is_string(whole.type):
+        raise StorageError(f"column {TYPES!r} is of type {whole.type}, which holds no tags; its file is damaged")
     coded = whole.dictionary_encode()
     places = coded.indices.fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False)
     objects = [*map(_tags_of, coded.dictionary.to_pylist()), {}]

@@ -11,10 +11,11 @@ import shutil
 import socket
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
-from daskresearch.errors import MissingFileError, PickleError, StorageError
+from daskresearch.errors import BusyError, MissingFileError, PickleError, StorageError
 from daskresearch.store.arrays import ArrayWriter
 from daskresearch.store.files import Files, open_files
 from daskresearch.store.parquet import opened, parquet_bytes, read
@@ -71,7 +72,8 @@ class Target:
             Where experiments have their folders, which are put into that of the run if it is elsewhere.
         """
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        return PartWriter(open_files(self.url), Stamp(self.run, self.definition, worker), prefix, folder)
+        stamp = Stamp(self.run, self.definition, worker)
+        return PartWriter(open_files(self.url), stamp, prefix, folder, check=lambda: check_current(self))
 
 
 def check_visible(target: Target) -> None:
@@ -82,16 +84,30 @@ def check_visible(target: Target) -> None:
     StorageError
         If the folder is not there, or is another one.
     """
-    files = open_files(target.url)
-    try:
-        is_there = target.token in files.read(DESCRIPTION).decode(errors="replace")
-    except FileNotFoundError:
-        is_there = False
-    if not is_there:
+    if not _is_current(target):
         raise StorageError(
             f"worker {socket.gethostname()}:{os.getpid()} does not see the folder {target.url!r} of the research; give "
             f"a name on a file system that all workers share, or a URL such as s3://bucket/name"
         )
+
+
+def check_current(target: Target) -> None:
+    """Refuse to write what ends after its run was killed, and another has gone on with the folder.
+
+    Raises
+    ------
+    BusyError
+        If the folder is that of another run now.
+    """
+    if not _is_current(target):
+        raise BusyError(f"another run has gone on with {target.url!r}, so that nothing of this one is written any more")
+
+
+def _is_current(target: Target) -> bool:
+    try:
+        return target.token in open_files(target.url).read(DESCRIPTION).decode(errors="replace")
+    except FileNotFoundError:
+        return False
 
 
 @final
@@ -108,14 +124,25 @@ class PartWriter:
         Where experiments have their folders.
     wait_s : float
         The most seconds that an experiment waits for others.
+    check : callable
+        Called before a part comes to be, raises if it must not.
     """
 
-    def __init__(self, files: Files, stamp: Stamp, prefix: str = "", folder: str = "", wait_s: float = _WAIT_S) -> None:
+    def __init__(
+        self,
+        files: Files,
+        stamp: Stamp,
+        prefix: str = "",
+        folder: str = "",
+        wait_s: float = _WAIT_S,
+        check: Callable[[], object] = bool,
+    ) -> None:
         self._files = files
         self._folder = folder
         self._stamp = stamp
         self._prefix = prefix
         self._wait_s = wait_s
+        self._check = check
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._waiting: list[Ended] = []
@@ -198,7 +225,9 @@ class PartWriter:
             waiting = [without_unwritable(one) for one in waiting]
             self.n_unwritable += sum(bool(one.record.failures) for one in waiting) - n_failed
             results = results_table(waiting, arrays.keep)
-        write_part(self._files, part, experiments_table(waiting, self._stamp), results, arrays.groups)
+        experiments = experiments_table(waiting, self._stamp)
+        self._check()
+        write_part(self._files, part, experiments, results, arrays.groups)
         self.n_parts += 1
 
     def _upload_folders(self, waiting: list[Ended]) -> None:

@@ -24,8 +24,7 @@ from typing import Any, Literal, TextIO, final
 
 from daskresearch.errors import OptionError
 
-_END_LENGTH = 5_000_000
-_CHUNK_LENGTH = 65_536
+_END_LENGTH, _CHUNK_LENGTH = 5_000_000, 65_536
 _KEEPS, _TO_FILE = 1, 2
 
 
@@ -216,6 +215,8 @@ class Captured:
     def _file(self, stream: str) -> TextIO:
         if stream not in self._files and self._folder is not None:
             path = os.path.join(self._folder(), f"{stream}.txt")
+            if os.path.islink(path):
+                os.remove(path)  # it could lead anywhere
             how: Literal["a", "w"] = "a" if stream in self._opened else "w"
             self._files[stream] = open(path, how, buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             self._opened.add(stream)

@@ -6,9 +6,11 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 from daskresearch.domain.streams import stream
+from daskresearch.errors import StorageError
 from daskresearch.plan import RESERVED_VARIABLES
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker.capture import Captured, Modes
@@ -199,7 +201,8 @@ class Running:
         self._key = experiment.key if key is None else key
         self._streams: dict[str, Generator] = {}
         self._started, self._begun = time.time(), time.perf_counter()
-        self.captured = None if context.modes.off else Captured(context.modes, self.folder)
+        folder = partial(_made_folder, context.folder, experiment.id)  # no method: nothing here may point back at us
+        self.captured = None if context.modes.off else Captured(context.modes, folder)
 
     def random(self, unit: str) -> Generator:
         """Return the stream of a unit, which goes on from iteration to iteration."""
@@ -214,9 +217,7 @@ class Running:
 
     def folder(self) -> str:
         """Return the path of the experiment's folder, which is made if it is not there."""
-        path = os.path.join(self.context.folder, self.experiment.id)
-        os.makedirs(path, exist_ok=True)
-        return path
+        return _made_folder(self.context.folder, self.experiment.id)
 
     def storage(self) -> Storage:
         """Return where units record variables by themselves."""
@@ -236,9 +237,18 @@ class Running:
     def record(self) -> Record:
         """Return what the experiment leaves behind."""
         record = Record.of(self.experiment.position, self.iteration + 1, self.cells, self.failures)
-        record = record._replace(started=self._started, seconds=time.perf_counter() - self._begun)
+        times = self._started, time.perf_counter() - self._begun
         texts = self.captured
-        return record if texts is None else record._replace(stdout=texts.stdout, stderr=texts.stderr, log=texts.log)
+        # not by _replace, which takes longer than an experiment may
+        return Record(*record[:5], *times, *(() if texts is None else (texts.stdout, texts.stderr, texts.log)))
+
+
+def _made_folder(parent: str, experiment_id: str) -> str:
+    path = os.path.join(parent, experiment_id)
+    if os.path.islink(path):
+        raise StorageError(f"{path!r} is a link, which the folder of an experiment never is; remove it")
+    os.makedirs(path, exist_ok=True)
+    return path
 
 
 def check_variable(name: Any, parameters: frozenset[str]) -> None:

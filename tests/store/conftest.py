@@ -11,6 +11,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.contracts")
 
+pytest.register_assert_rewrite("tests.store.crashing")
+
 PLACES = ("local", "memory", "s3")
 
 

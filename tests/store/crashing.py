@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,7 @@ import psutil
 import pyarrow.parquet as pq
 import zarr
 import zarr.storage
+from distributed import Client
 from pandas.testing import assert_frame_equal
 
 import daskresearch.store.files
@@ -44,6 +46,7 @@ N_CONFIGS = 10
 _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(["tests.store.crashing", "pytest"])
 _CHANGES = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.truncate"})
+_TABLES = ("experiments", "results")
 _SMALL_BYTES = 200
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
@@ -249,9 +252,7 @@ class Study:
         report = self.place / "report"
         report.unlink(missing_ok=True)
         attempt = Attempt({"resume": True, **options}, self.made, at, before, act, part_size)
-        process = _FORK.Process(target=attempt_run, args=(str(self.folder), str(self.calls), str(report), attempt))
-        process.start()
-        return process
+        return started(attempt_run, str(self.folder), str(self.calls), str(report), attempt)
 
     def run(self, *, after_s: float | None = None, **options: Any) -> str:
         """Run in a process, and return what came of it: ``"killed"``, ``"done"`` or an error.
@@ -303,6 +304,8 @@ class Study:
         frame, configs = comparable(results.df), results.configs_to_df()
         failed = {*results.failures["id"]}
         found = {*configs.x[~configs.id.isin(failed)]}
+        parts, with_rows = ({path.name for path in (self.folder / name).glob("[!.]*.parquet")} for name in _TABLES)
+        assert parts <= with_rows  # for readers that know nothing of this library
         assert configs.id.is_unique
         assert {*frame.x} <= {*configs.x}
         assert [*frame.columns] == [*self.expected.columns]
@@ -328,6 +331,33 @@ class Study:
         assert json.loads((self.folder / "research.json").read_bytes())["runs"][-1]["state"] == "finished"
         groups = {text.partition("/")[0] for table in rows for text in table["big"].to_pylist()}
         assert {*zarr.open_group(self.folder / "arrays.zarr", mode="r").group_keys()} == groups
+
+
+def hold(calls: str, gate: str, x: int) -> int:
+    """Return a value; the first experiment waits for a file the first time that it runs."""
+    note(calls, x)
+    if x == 0 and noted(calls).count("0") == 1:
+        wait_for(Path(gate).exists)
+    return -x
+
+
+def held_research(calls: str, gate: str) -> Research:
+    """Return a research of which one experiment goes on until a file is there."""
+    return Research(domain=Option("x", [0, 1, 2, 3])).hold(calls, gate, EC("x"), save_to="y")
+
+
+def hold_on(address: str, folder: str, calls: str, gate: str) -> None:
+    """Run in this process, on the workers of a cluster."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with Client(address, set_as_default=False) as client, suppress(KeyboardInterrupt):
+        held_research(calls, gate).run(folder, bar=False, scheduler=client)
+
+
+def started(function: Callable[..., object], *arguments: Any) -> Any:
+    """Return a process that calls a function."""
+    process = _FORK.Process(target=function, args=arguments)
+    process.start()
+    return process
 
 
 def _rows(frame: pd.DataFrame) -> list[tuple[Any, ...]]:

@@ -36,6 +36,14 @@ def test_empty_content_is_kept(folder):
     assert files.exists("empty")
 
 
+def test_what_is_appended_stands_behind_what_was_written(folder):
+    files = open_files(folder)
+    files.append("notes/a.log", b"one\n")
+    files.append("notes/a.log", b"two\n")
+    assert files.read("notes/a.log") == b"one\ntwo\n"
+    assert files.names("notes") == ["a.log"]
+
+
 def test_names_are_sorted_and_fresh_though_another_writes(folder):
     files, other = open_files(folder), open_files(folder, OF_ANOTHER_PROCESS)
     assert files.names("") == []

@@ -85,14 +85,15 @@ def test_a_kill_between_any_two_writes_of_a_run_that_goes_on_loses_nothing(tmp_p
     (group, *_) = [one for one in (first.folder / "arrays.zarr").iterdir() if one.is_dir()]
     shutil.copytree(group, first.folder / "arrays.zarr" / "stray")
     mended.touch()
+    shutil.copytree(first.place, tmp_path / "left")
     for at in range(1, 1000):
-        study = replace(first, place=tmp_path / str(at), n_kills=0, lost=set(), doubled=set())
-        shutil.copytree(first.place, study.place)
+        shutil.rmtree(first.place)
+        shutil.copytree(tmp_path / "left", first.place)
+        study = replace(first, n_kills=0, lost=set(), doubled=set())
         end = study.run(at=at, part_size=1)
         study.complete()
         study.complete()  # what the first one has replaced is removed by the next
         tally.add(study)
-        shutil.rmtree(study.place)
         if end == "done":
             break
     assert at > 60
