@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.store.files import Files
 from daskresearch.store.folder_snapshot import RECORDS, FolderSnapshot, read_parts
+from daskresearch.store.reader import FolderStore
 
 if TYPE_CHECKING:
     import numpy as np
