@@ -14,7 +14,7 @@ _MOST_TEXTS = 1000
 _LONGEST = 200
 
 
-def facts_of(prepared: Preparation, counts: Counts, plan: bytes | None) -> Facts:
+def facts_of(prepared: Preparation, counts: Counts, plan: bytes | None, env: dict[str, Any]) -> Facts:
     """Return what is written of a research.
 
     Parameters
@@ -24,6 +24,8 @@ def facts_of(prepared: Preparation, counts: Counts, plan: bytes | None) -> Facts
         Of the calls that it will make.
     plan : bytes, optional
         The pickled research.
+    env : dict
+        By the name of a file, what is told of the environment.
     """
     job, options = prepared.job, prepared.options
     description = {
@@ -39,7 +41,7 @@ def facts_of(prepared: Preparation, counts: Counts, plan: bytes | None) -> Facts
         },
         "preview": _preview_facts(counts),
     }
-    return Facts(description, prepared.definition, plan, job.plan.variables)
+    return Facts(description, prepared.definition, plan, job.plan.variables, env)
 
 
 def _domain_facts(prepared: Preparation) -> dict[str, Any]:

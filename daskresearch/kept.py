@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
@@ -111,14 +112,14 @@ class Kept(Collection):
         self._ran().stop()
 
     @of_class
-    def load(cls, name: str, *, allow_pickle: bool = False) -> Self:
+    def load(cls, name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:
         """Return the research whose results a folder holds; called as ``Research.load``.
 
         Its `results`, `preview` and description work without its plan. With the plan it can run again, and be extended.
 
         Parameters
         ----------
-        name : str
+        name : str or PathLike
             A path or URL, the name that the run had.
         allow_pickle : bool
             Whether the plan, and values that no file format holds, are unpickled. That runs code of whoever wrote the
@@ -143,6 +144,7 @@ class Kept(Collection):
         8
         8
         """
+        name = os.fspath(name)
         stored = Stored.of(name, allow_pickle=allow_pickle)
         if not allow_pickle:
             research = cls._without_plan(name)
@@ -156,12 +158,12 @@ class Kept(Collection):
         return research
 
     @of_class
-    def remove(cls, name: str, ask: bool = True) -> None:
+    def remove(cls, name: str | os.PathLike[str], ask: bool = True) -> None:
         """Remove the folder of a research, as ``Research.remove``; nothing that a research does not write is removed.
 
         Parameters
         ----------
-        name : str
+        name : str or PathLike
             A path or URL, the name that the run had.
         ask : bool
             Whether to ask first, in the terminal.
@@ -183,7 +185,7 @@ class Kept(Collection):
         ...     os.listdir(folder)
         []
         """
-        remove(name, ask=ask)
+        remove(os.fspath(name), ask=ask)
 
     def preview(self, n_iters: int | None = UNSET, branches: Any = UNSET) -> pd.DataFrame:  # noqa: D102
         if self._stored is not None:

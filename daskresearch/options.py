@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -74,6 +75,8 @@ class RunOptions:
         for name in given:
             if name not in known:
                 raise OptionError(f"a run has no option {name!r}{near_miss(name, known)}; there are {', '.join(known)}")
+        if isinstance(given.get("name"), os.PathLike):
+            given["name"] = os.fspath(given["name"])
         return cls(**given)
 
     def __post_init__(self) -> None:

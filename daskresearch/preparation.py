@@ -13,6 +13,7 @@ from typing import Any, final
 
 from daskresearch.domain import (
     Alias,
+    Config,
     Domain,
     Entry,
     IterParams,
@@ -23,13 +24,15 @@ from daskresearch.domain import (
     iterate,
     values_of,
 )
-from daskresearch.errors import DomainError
+from daskresearch.errors import DomainError, OptionError
 from daskresearch.graph import PlanKeys, with_inputs
 from daskresearch.grouping import Grouping
 from daskresearch.options import RunOptions
 from daskresearch.plan import EP, RESERVED_PARAMETERS, Plan, Schedule, check_complete, expressions_in
-from daskresearch.store import UnitKey
+from daskresearch.store import Described, UnitKey
 from daskresearch.worker import Context, Experiment, Group, Program
+
+_MOST_OCCURRENCES = 10_000
 
 
 @final
@@ -150,11 +153,24 @@ class Preparation:
             profile=int(self.options.profile),
         )
 
-    def explained(self, experiment_id: str, config: Any, group_key: bytes) -> list[UnitKey]:
+    def explained(self, experiment_id: str, config: Described, group_key: bytes) -> list[UnitKey]:
         """Return the key of each unit of an experiment, with what it is made of."""
-        key = identify(config, entropy_of(self.seed))[1]
-        experiment = Experiment(0, experiment_id, key, group_key, config.values(), config.repetition, config.updates)
+        key = self._key_of(experiment_id, config)
+        extra = config.auxiliary()
+        fields = (0, experiment_id, key, group_key, config.values(), extra["repetition"], extra["updates"])
+        experiment = Experiment(*fields)
         return list(self.keys.units(experiment))
+
+    def _key_of(self, experiment_id: str, config: Described) -> bytes:
+        """Return the key of an experiment, which follows from its config and the number of equal ones before."""
+        values, texts, extra = config.values(), config.texts(), config.auxiliary()
+        entries = tuple([Entry(name, value, texts[name]) for name, value in values.items()])
+        for occurrence in range(_MOST_OCCURRENCES):
+            one = Config(entries, extra["repetition"], extra["updates"], occurrence)
+            name, key = identify(one, entropy_of(self.seed))
+            if experiment_id.endswith(name):
+                return key
+        raise OptionError(f"experiment {experiment_id!r} ran with another seed, so that it cannot be explained")
 
     def checked_parameters(self, domain: Domain) -> tuple[str, ...]:
         """Return the parameters of all configs, after a look at the plan with them."""
@@ -168,17 +184,20 @@ class Preparation:
         check_complete(self.job.plan, tuple(names), are_all_parameters=self.job.update is None)
         return tuple(names)
 
-    def texts_of_values(self, domain: Domain) -> dict[str, dict[str, Any]]:
-        """Return by parameter and text the values that files cannot hold, as far as they are known."""
-        true: dict[str, dict[str, Any]] = {}
+    def texts_of_values(self, domain: Domain) -> dict[str, dict[str, list[Any]]]:
+        """Return by parameter and text the values that files may not hold, as far as they are known."""
+        known: dict[str, dict[str, list[Any]]] = {}
         for name, values in self._known_values(domain):
             if isinstance(values, range) or getattr(getattr(values, "dtype", None), "kind", "O") != "O":
                 continue
             for value in values:
                 plain = value.value if isinstance(value, Alias) else value
-                if not isinstance(plain, (bool, int, float, str)):
-                    true.setdefault(name, {})[Alias(value).alias] = plain
-        return true
+                if isinstance(plain, (bool, int, float, str)):
+                    continue
+                alike = known.setdefault(name, {}).setdefault(Alias(value).alias, [])
+                if not any([one is plain for one in alike]):
+                    alike.append(plain)
+        return known
 
     def check_travel(self) -> None:
         """Refuse values of the domain that cannot be pickled, as far as they are known."""

@@ -9,35 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, final
 
+from daskresearch.admission import changed_parts, check_free, check_options, remove_empty
 from daskresearch.errors import (
     ChangedUnitsWarning,
-    FolderExistsError,
-    OptionError,
 )
 from daskresearch.metadata import core_versions
 from daskresearch.options import RunOptions
 from daskresearch.store.compact import compact, sweep
 from daskresearch.store.description import FORMAT, PLAN, read_description
 from daskresearch.store.files import Files, open_files
-from daskresearch.store.finished import Finished, SoFar
-from daskresearch.store.lock import LEASE, LOCK, FolderLock
+from daskresearch.store.finished import Finished, come_to
+from daskresearch.store.lock import FolderLock
 from daskresearch.store.parquet import parquet_bytes
 from daskresearch.store.parts import Ended
 from daskresearch.store.reader import FolderStore
-from daskresearch.store.writer import ARTIFACTS, DESCRIPTION, PartWriter, Target
+from daskresearch.store.writer import ARTIFACTS, DESCRIPTION, PartWriter, Target, check_current
 from daskresearch.worker.profile import ProfileRow
 
 logger = logging.getLogger(__name__)
 
-LOCKS = (LOCK, LEASE)
 LOG = "research.log"
 PROFILE = "profile.parquet"
 FINISHED, STOPPED = "finished", "stopped"
@@ -56,12 +53,15 @@ class Facts(NamedTuple):
     plan : bytes, optional
         The pickled research, if it can be pickled.
     variables : tuple of str
+    env : dict of str to dict
+        By the name of a file, what is told of the environment.
     """
 
     description: dict[str, Any]
     definition: dict[str, str]
     plan: bytes | None
     variables: tuple[str, ...]
+    env: dict[str, Any]
 
 
 @final
@@ -88,6 +88,8 @@ class Recording:
     _writer: PartWriter | None = None
     _moved: dict[str, int] = field(default_factory=dict)
     _definition: str = ""
+    _n_parts: int = 0
+    _n_tidied: int = 0
     folder: str = ""
 
     @classmethod
@@ -104,19 +106,19 @@ class Recording:
             If another run is writing to it.
         """
         files = open_files(name)
-        _check_free(files, name, resumes=bool(options.resume))
+        check_free(files, name, resumes=bool(options.resume))
         was_there = bool(files.names(""))
         lock = FolderLock(files)
         lock.acquire()
         try:
-            _check_free(files, name, resumes=bool(options.resume))
+            check_free(files, name, resumes=bool(options.resume))
             before = read_description(files)
             if before is not None:
-                _check_options(before, options)
+                check_options(before, options)
         except BaseException:
             lock.release()
             if not was_there:
-                _remove_empty(files)
+                remove_empty(files)
             raise
         return cls(files, before, lock, options, folder=files.local_path(ARTIFACTS) or "")
 
@@ -171,6 +173,8 @@ class Recording:
             self._learn(facts.definition)
         if facts.plan is not None:
             self.files.write(PLAN, facts.plan)
+        for name_of_file, content in facts.env.items():
+            self.attach(name_of_file, content)
         self._log(f"run {run['number']} of {name!r} begins with seed {seed}")
 
     def _learn(self, definition: dict[str, str]) -> None:
@@ -179,7 +183,7 @@ class Recording:
         others = self._description["definitions"]
         is_known = "" not in definition.values()  # else nobody can tell that it is the same
         stale = {one: n for one, n in finished.definitions().items() if one != self._definition or not is_known}
-        changed = _changed([others.get(one, {}) for one in stale], definition)
+        changed = changed_parts([others.get(one, {}) for one in stale], definition)
         n_stale = sum(stale.values())
         if self._options.resume == "changed":
             finished = finished.only(self._definition if is_known else "")
@@ -238,7 +242,7 @@ class Recording:
         """How many experiments failed since their values could not be written."""
         return 0 if self._writer is None else self._writer.n_unwritable
 
-    def store(self, variables: tuple[str, ...], true_values: Mapping[str, Mapping[str, Any]]) -> FolderStore:
+    def store(self, variables: tuple[str, ...], true_values: Mapping[str, Mapping[str, list[Any]]]) -> FolderStore:
         """Return what reads the folder during the run, and after it."""
         return FolderStore(
             self.files,
@@ -248,22 +252,42 @@ class Recording:
             flush=self.flush,
         )
 
-    def so_far(self, store: FolderStore, n_done: int) -> SoFar:
+    def so_far(self, store: FolderStore, n_done: int) -> FolderStore:
         """Return of the folder what this run has come to, be it that it ran or was finished before."""
-        return SoFar(store, len((self.before or {}).get("runs", [])), self._finished, self._moved, n_done)
+        run = self.target().run
+        return store.reopened(chooses=lambda known: come_to(known, run, self._finished, self._moved, n_done))
 
-    def tidy(self) -> None:
-        """Merge small parts while the run goes on, if there are many."""
-        if len(self.files.names("experiments")) > _MOST_PARTS:
+    def tidy(self, n_written: int = 0) -> None:
+        """Merge small parts while the run goes on, if there are many.
+
+        Parameters
+        ----------
+        n_written : int
+            How many parts workers have written since the last call.
+        """
+        self._n_parts += n_written
+        n_parts = self._n_parts + (0 if self._writer is None else self._writer.n_parts)
+        if n_parts - self._n_tidied > _MOST_PARTS:
+            self._n_tidied = n_parts
+            self._check_ours()
             compact(self.files, only_small=True)
 
-    def close(self, state: str, *, n_experiments: int, n_failed: int, n_skipped: int) -> None:
+    def _check_ours(self) -> None:
+        """Refuse to change a folder that another run has taken, as it may when this machine slept."""
+        self._lock.check()
+        check_current(self.target())
+
+    def close(
+        self, state: str, profile: Sequence[ProfileRow], *, n_experiments: int, n_failed: int, n_skipped: int
+    ) -> None:
         """Write the last experiments, tidy up and let go of the folder.
 
         Parameters
         ----------
         state : str
             How the run has ended; only one that did as it was asked tidies up.
+        profile : sequence of ProfileRow
+            What units cost, if that was measured.
         n_experiments, n_failed, n_skipped : int
             How many experiments ran, failed, and were there already.
 
@@ -273,7 +297,10 @@ class Recording:
             If the folder cannot be written.
         """
         try:
-            self.flush()
+            self._check_ours()
+            self._close_writer()
+            if profile:
+                self._attach_profile(profile)
             if state in (FINISHED, STOPPED):
                 known = compact(self.files, self._moved)
                 if state == FINISHED:  # else workers may be writing what is ended by force
@@ -292,17 +319,26 @@ class Recording:
         """Let go of the folder before anything was written."""
         self._lock.release()
         if self.before is None:
-            _remove_empty(self.files)
+            remove_empty(self.files)
 
-    def attach_profile(self, rows: Sequence[ProfileRow]) -> None:
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _attach_profile(self, rows: Sequence[ProfileRow]) -> None:
         """Write what units cost."""
         import pyarrow as pa
 
         self.files.write(PROFILE, parquet_bytes(pa.Table.from_pylist([row._asdict() for row in rows])))
 
+    def attach(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Write facts on the environment."""
+        self.files.write(f"env/{name}", json.dumps(facts, indent=1).encode())
+
     def withdraw(self) -> None:
         """Remove what was written of a research that cannot run; what was there before stays."""
         if self.before is None:
+            self.files.remove_tree("env")
             for name in (PLAN, LOG, DESCRIPTION):
                 self.files.remove(name)
 
@@ -314,80 +350,6 @@ class Recording:
     def _log(self, text: str) -> None:
         logger.info(text)
         self.files.append(LOG, f"{_now()} {text}\n".encode())
-
-
-def check_writable_names(names: Iterable[str]) -> None:
-    """Refuse names that no file can hold.
-
-    Raises
-    ------
-    OptionError
-        Names the first of them.
-    """
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise OptionError(
-                f"{name!r} cannot be the name of a column in a file, as it is no valid text; rename it, or run with "
-                f"dump_results=False"
-            ) from None
-
-
-def _check_free(files: Files, name: str, *, resumes: bool) -> None:
-    entries = [entry for entry in files.names("") if entry not in LOCKS]
-    if DESCRIPTION in entries:
-        if not resumes:
-            raise FolderExistsError(
-                f"there is a research {name!r} already; go on with it by resume=True, remove it by "
-                f"Research.remove({name!r}), or run under another name"
-            )
-    elif entries:
-        raise FolderExistsError(
-            f"the folder {name!r} is there already and is no research: it holds {entries[0]!r}; "
-            f"give the research another name, as by run({name + '_results'!r})"
-        )
-
-
-def _check_options(before: Mapping[str, Any], options: RunOptions) -> None:
-    """Refuse options that would give other ids or numbers than those in the folder."""
-    seed = int(before["seed"])
-    if options.seed is not None and options.seed != seed:
-        raise OptionError(
-            f"the research was made with seed {seed}, so that it cannot go on with seed {options.seed}; "
-            f"leave the seed away, or run under another name"
-        )
-    was = before.get("create_id_prefix", False)
-    if was != options.create_id_prefix:
-        raise OptionError(f"the research was made with create_id_prefix={was}; resume it with the same")
-
-
-def _remove_empty(files: Files) -> None:
-    path = files.local_path("")
-    if path is not None and set(os.listdir(path)) <= set(LOCKS):
-        for name in LOCKS:
-            files.remove(name)
-        os.rmdir(path)
-
-
-def _changed(others: list[dict[str, str]], definition: Mapping[str, str]) -> list[str]:
-    """Return what differs between definitions, as texts for a warning."""
-    names = dict.fromkeys([*definition, *(name for other in others for name in other)])
-    texts = []
-    for name in names:
-        for other in others:
-            here, there = definition.get(name), other.get(name)
-            what = name.removeprefix("option ") if name.startswith("option ") else f"unit {name!r}"
-            if here is None or there is None:
-                texts.append(f"{what} (which {'is new' if there is None else 'is gone'})")
-            elif not here or not there:
-                texts.append(f"{what} (whose code cannot be compared)")
-            elif here != there:
-                texts.append(what)
-            else:
-                continue
-            break
-    return texts
 
 
 def _digest(definition: Mapping[str, str]) -> str:

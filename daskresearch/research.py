@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -16,7 +17,7 @@ from daskresearch.facts import facts_of
 from daskresearch.graph import Counts
 from daskresearch.kept import Kept
 from daskresearch.lazy import LazyGraph, counts_of
-from daskresearch.metadata import git_state
+from daskresearch.metadata import environment, git_state
 from daskresearch.options import UNSET, RunOptions
 from daskresearch.plan import Plan, R, Schedule, expressions_in, with_all_roots
 from daskresearch.preparation import DomainUpdate, Job, Preparation
@@ -44,7 +45,8 @@ class Research(Vocabulary, Kept):
 
     Parameters
     ----------
-    name : str
+    name : str or PathLike
+        Of the research and its folder: a path, or any URL that fsspec knows.
     domain : Domain or Mapping, optional
         Default: one empty config.
     experiment : Experiment, optional
@@ -80,7 +82,7 @@ class Research(Vocabulary, Kept):
 
     def __init__(
         self,
-        name: str = "research",
+        name: str | os.PathLike[str] = "research",
         domain: Domain | Mapping[str, Any] | None = None,
         experiment: Experiment | None = None,
         n_configs: int | None = None,
@@ -88,6 +90,8 @@ class Research(Vocabulary, Kept):
         repeat_each: int | None = None,
         pure: bool = False,
     ) -> None:
+        if isinstance(name, os.PathLike):
+            name = os.fspath(name)
         if not isinstance(name, str):
             raise OptionError(f"the name of a research must be a str, not {name!r}; give the domain as domain=")
         if experiment is not None and not isinstance(experiment, Experiment):
@@ -113,7 +117,15 @@ class Research(Vocabulary, Kept):
     def _without_plan(cls, name: str) -> Self:
         return cls(name)
 
+    def _refuse_without_plan(self) -> None:
+        if self._stored is not None:
+            raise ResearchError(
+                f"the plan of {self._name!r} was left in its folder, as unpickling it runs code; load it with "
+                f"Research.load({self._stored.name!r}, allow_pickle=True) if you trust whoever wrote the folder"
+            )
+
     def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
+        self._refuse_without_plan()
         new = copy(self)
         new._plan, new._namespaces, new._session, new._lazy = plan, namespaces, None, None
         return new
@@ -160,7 +172,7 @@ class Research(Vocabulary, Kept):
 
     def run(
         self,
-        name: str | None = UNSET,
+        name: str | os.PathLike[str] | None = UNSET,
         workers: int | None = UNSET,
         branches: int | Sequence[Mapping[str, Any]] | None = UNSET,
         n_iters: int | None = UNSET,
@@ -191,7 +203,7 @@ class Research(Vocabulary, Kept):
 
         Parameters
         ----------
-        name : str, optional
+        name : str or PathLike, optional
             Another name for the research, which is that of its folder: a path, or any URL that fsspec knows.
         workers : int, optional
             Worker processes. None or 1: in this process. More: a private cluster of so many single-thread
@@ -277,14 +289,8 @@ class Research(Vocabulary, Kept):
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name
-        if options.git_meta:
-            git_state()  # refuses a folder without a repository before anything runs
         self._session = session = Session(self._checked_job(), options, name, self._facts)
         self._name = name
-        if options.git_meta:
-            self.attach_git_meta()
-        if options.env_meta:
-            self.attach_env_meta()
         if options.detach:
             session.start()
         else:
@@ -379,11 +385,7 @@ class Research(Vocabulary, Kept):
 
     def _checked_job(self) -> Job:
         """Return what is to run, if there is anything."""
-        if self._stored is not None:
-            raise ResearchError(
-                f"the plan of {self._name!r} was left in its folder, as unpickling it runs code; load it with "
-                f"Research.load({self._stored.name!r}, allow_pickle=True) if you trust whoever wrote the folder"
-            )
+        self._refuse_without_plan()
         plan = with_all_roots(self._plan) if self._is_pure else self._plan
         if not plan.units:
             raise PlanError("the research has no units; add one, as by add_callable")
@@ -397,7 +399,9 @@ class Research(Vocabulary, Kept):
             content = dumps(self.options(**same))
         except Exception:  # in one process what cannot be pickled simply runs
             content = None
-        return facts_of(prepared, counts_of(prepared, most=_SHOWN), content)
+        env = {"git.json": git_state()} if chosen.git_meta else {}
+        env |= {"environment.json": environment()} if chosen.env_meta else {}
+        return facts_of(prepared, counts_of(prepared, most=_SHOWN), content, env)
 
     def _prepared(self, **options: Any) -> Preparation:
         """Return what a graph, a preview and a picture are made from."""
@@ -411,6 +415,7 @@ class Research(Vocabulary, Kept):
     @property
     def domain(self) -> Domain:
         """The domain that a run begins with."""
+        self._refuse_without_plan()
         return self._job.domain
 
     def _repr_html_(self) -> str:

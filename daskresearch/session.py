@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import logging
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, final
 
+from daskresearch.admission import check_writable_names
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
 from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor
@@ -23,7 +23,7 @@ from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
 from daskresearch.progress import Bar, Progress, Silent
-from daskresearch.recording import FINISHED, STOPPED, Facts, Recording, check_writable_names
+from daskresearch.recording import FINISHED, STOPPED, Facts, Recording
 from daskresearch.results import ResearchResults
 from daskresearch.store import FolderStore, MemoryStore, Store
 from daskresearch.store.parts import Ended
@@ -80,6 +80,8 @@ class Session:
         recording = self._recording
         if recording is not None and recording.seed is not None:
             options = replace(options, seed=recording.seed)
+        if recording is not None:
+            check_writable_names([*self._job.domain.names, *self._job.plan.variables])
         self._options = options
         self._prepared = prepared = Preparation(self._job, options)
         self.seed = prepared.seed
@@ -90,7 +92,6 @@ class Session:
             self._modes = Modes()
             self._executor, self._progress = self._open(prepared.context(self._make_folder()))
             return
-        check_writable_names([*prepared.parameters, *self._job.plan.variables])
         assert facts is not None
         known = facts(prepared)
         recording.define(known.definition)
@@ -98,6 +99,12 @@ class Session:
         variables = tuple(dict.fromkeys([*self._job.plan.variables, *before.get("variables", [])]))
         parameters = tuple(dict.fromkeys([*prepared.parameters, *before.get("parameters", [])]))
         self._true_values = prepared.texts_of_values(self._job.domain)
+        clash = set(parameters) & set(variables)
+        if clash:
+            raise DomainError(
+                f"{min(clash)!r} is a parameter and a variable of this research, now or in its folder; both would be "
+                f"one column, so rename one, or run under another name"
+            )
         self._store = recording.store(variables, self._true_values)
         self.results = ResearchResults(self._store, parameters, prepared.explained)
         modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)
@@ -166,22 +173,25 @@ class Session:
                 self._done.set()
 
     def _close(self) -> None:
-        """Let go of the executor and the folder."""
-        self._progress.close()
-        if self._executor is not None:
-            self.profile = combined([*self._executor.profile, *(self._profile.rows() if self._profile else [])])
-            self._executor.close()
-        self._executor = None
-        if self._recording is not None and self.profile:
-            self._recording.attach_profile(self.profile)
-        if self._recording is not None:
-            n_skipped = self._prepared.grouping.n_skipped
-            counts = {"n_experiments": self._n_ended, "n_failed": self.n_failed, "n_skipped": n_skipped}
-            try:
-                self._recording.close(self._state, **counts)
-            except StorageError:
-                if self._error is None:  # else that is what is told
-                    raise
+        """Let go of the executor and the folder, whatever becomes of the other."""
+        executor, self._executor = self._executor, None
+        try:
+            self._progress.close()
+            if executor is not None:
+                self.profile = combined([*executor.profile, *(self._profile.rows() if self._profile else [])])
+                executor.close()
+        finally:
+            if self._recording is not None:
+                self._close_recording(self._recording)
+
+    def _close_recording(self, recording: Recording) -> None:
+        n_skipped = self._prepared.grouping.n_skipped
+        counts = {"n_experiments": self._n_ended, "n_failed": self.n_failed, "n_skipped": n_skipped}
+        try:
+            recording.close(self._state, self.profile, **counts)
+        except StorageError:
+            if self._error is None:  # else that is what is told
+                raise
 
     @property
     def _state(self) -> str:
@@ -216,7 +226,7 @@ class Session:
         """Write facts to the folder of the run."""
         if self._recording is None:
             raise ResearchError("the run has no folder to write to, as dump_results was False")
-        self._recording.files.write(f"env/{name}", json.dumps(facts, indent=1).encode())
+        self._recording.attach(name, facts)
 
     @property
     def is_finished(self) -> bool:
@@ -307,7 +317,7 @@ class Session:
         if isinstance(came, Written):
             self._count(*came)
             if self._recording is not None:
-                self._recording.tidy()
+                self._recording.tidy(1)
             return
         record = came.record if isinstance(came, Lost) else came
         if isinstance(came, Lost) and self._recording is not None:
@@ -316,6 +326,7 @@ class Session:
             known = self._prepared.grouping.ended(record.position)
             if self._recording is not None:
                 self._recording.append(Ended(record, *known))
+                self._recording.tidy()
             elif isinstance(self._store, MemoryStore):
                 self._store.append(record, known.id, known.config, known.group)
         self._count(1, int(bool(record.failures)), record.n_iters)
@@ -352,7 +363,9 @@ class Session:
         self._prepared.check_end(domain)
         if self._recording is not None:
             for name, values in self._prepared.texts_of_values(domain).items():
-                self._true_values.setdefault(name, {}).update(values)
+                for text, alike in values.items():
+                    known = self._true_values.setdefault(name, {}).setdefault(text, [])
+                    known += [one for one in alike if not any([one is other for other in known])]
         return domain
 
 

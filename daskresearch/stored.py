@@ -13,12 +13,11 @@ from daskresearch.errors import MissingFileError, OptionError, ResearchError, St
 from daskresearch.graph import Counts
 from daskresearch.recording import LOG, PROFILE
 from daskresearch.results import ResearchResults
-from daskresearch.store.compact import ARRAYS
 from daskresearch.store.description import PLAN, described
 from daskresearch.store.files import Files, open_files
 from daskresearch.store.lock import LEASE, LOCK, FolderLock
 from daskresearch.store.parquet import opened, read
-from daskresearch.store.parts import EXPERIMENTS, RESULTS
+from daskresearch.store.parts import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.writer import ARTIFACTS, DESCRIPTION
 from daskresearch.worker.profile import ProfileRow
 
@@ -188,7 +187,9 @@ def remove(name: str, *, ask: bool) -> None:
         )
     folder = files.local_path("")
     if folder is not None:
-        os.rmdir(folder)
+        os.rmdir(os.path.realpath(folder))
+        if os.path.islink(folder):
+            os.remove(folder)
 
 
 def _confirmed(files: Files, n_experiments: int) -> bool:

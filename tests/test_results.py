@@ -822,7 +822,7 @@ def test_rows_stand_in_domain_order_although_threads_end_in_another():
 def test_rows_stand_in_domain_order_although_workers_end_in_another(tmp_path):
     def work(x):
         if x == 0:
-            wait_for((tmp_path / "ended").exists)
+            wait_for(lambda: noted(tmp_path / "ended"))
         note(tmp_path / "ended", x)
         return x
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from daskresearch.store import FolderStore, Store
 
@@ -20,15 +21,15 @@ def dask_frame(store: Store, read: ReadPart) -> Any:
     ----------
     store : Store
     read : callable
-        Gives the table of one part, by name, or of all for None.
+        Gives the table of one part, by name, or of all for None; may travel to workers if `store` is a folder.
     """
     import dask
     import dask.dataframe as dd
     import pandas as pd
 
-    names: list[str | None] = [*(store.part_names() if isinstance(store, FolderStore) else [])]
-    if len(names) < 2:
-        names = [None]
+    names: list[str | None] = [*(store.part_names() if isinstance(store, FolderStore) else [])] or [None]
+    if not isinstance(store, FolderStore):
+        read = _Whole(read(None))
     # a column has one type in all partitions, whatever each part would be read as by itself
     kinds = [_kinds(read(name)) for name in names]
     dtypes = {name: _common([one[name] for one in kinds if name in one]) for one in kinds for name in one}
@@ -63,12 +64,26 @@ def _common(kinds: list[tuple[Any, bool, bool]]) -> Any:
     return np.dtype("float64") if numbers else np.dtype(object)
 
 
+class _Whole:
+    """The table of results that are kept in memory, which no other process could read there."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+
+    def __call__(self, name: str | None) -> pd.DataFrame:
+        return self._frame
+
+
 class _Fitted:
     """Reads a part, with the columns and types that all parts have."""
 
     def __init__(self, read: ReadPart, dtypes: dict[str, Any]) -> None:
         self._read = read
         self._dtypes = dtypes
+        self._token = uuid4().hex
+
+    def __dask_tokenize__(self) -> str:
+        return self._token
 
     def __call__(self, name: str | None) -> pd.DataFrame:
         return self._read(name).reindex(columns=list(self._dtypes)).astype(self._dtypes)

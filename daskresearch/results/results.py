@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
+from daskresearch.counts import is_integer
 from daskresearch.domain import Config, Domain
 from daskresearch.errors import OptionError
 from daskresearch.results.display import head_of, results_html
@@ -98,7 +99,7 @@ class ResearchResults(Explained):
         iterations: int | Iterable[int] | None = None,
         config: Mapping[str, Any] | Config | None = None,
         alias: Mapping[str, str] | None = None,
-        domain: Domain | None = None,
+        domain: Domain | Mapping[str, Any] | None = None,
         arrays: str = "eager",
         **params: Any,
     ) -> pd.DataFrame:
@@ -128,7 +129,7 @@ class ResearchResults(Explained):
             of its members.
         alias : Mapping, optional
             The same by texts.
-        domain : Domain, optional
+        domain : Domain or Mapping, optional
             Configs that agree with one of this domain's.
         arrays : {'eager', 'lazy'}
             Whether large arrays of a folder are read, or stand in the table as objects that read what is asked of them.
@@ -262,7 +263,10 @@ class ResearchResults(Explained):
     @property
     def ddf(self) -> Any:
         """The table of all rows as a dask.dataframe, a partition for each file; see `to_df`."""
-        return dask_frame(self._store, self._read_part)
+        if not isinstance(self._store, FolderStore):
+            return dask_frame(self._store, self._read_part)
+        store = self._store.reopened(allow_pickle=self._store.allow_pickle, is_live=False)
+        return dask_frame(self._store, ResearchResults(store, self._parameters)._read_part)
 
     def _read_part(self, name: str | None) -> pd.DataFrame:
         asked = _Asked(Filters(), None, None, "eager")
@@ -378,5 +382,9 @@ def _failures_of(snapshot: Snapshot) -> tuple[Snapshot, list[tuple[int, Failure]
     return snapshot, snapshot.failures()
 
 
-def _as_list(iterations: int | Iterable[int]) -> list[int]:
-    return list(iterations) if isinstance(iterations, Iterable) else [iterations]
+def _as_list(iterations: Any) -> list[int]:
+    wanted = list(iterations) if isinstance(iterations, Iterable) and not isinstance(iterations, str) else [iterations]
+    for one in wanted:
+        if not is_integer(one):
+            raise OptionError(f"iterations must be an integer or several, from zero, not {one!r}")
+    return wanted

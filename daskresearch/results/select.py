@@ -23,7 +23,7 @@ class Filters(NamedTuple):
     experiment_id: str | Iterable[str] | None = None
     config: Mapping[str, Any] | Config | None = None
     alias: Mapping[str, str] | None = None
-    domain: Domain | None = None
+    domain: Domain | Mapping[str, Any] | None = None
     params: Mapping[str, Any] = {}
 
 
@@ -39,19 +39,19 @@ def chosen_experiments(snapshot: Snapshot, parameters: Collection[str], filters:
 
     masks: list[NDArray[np.bool_]] = []
     if filters.experiment_id is not None:
-        one = filters.experiment_id
-        ids = {one} if isinstance(one, str) else set(one)
+        ids = _texts_of("experiment_id", filters.experiment_id)
         masks.append(np.array([known in ids for known in snapshot.ids], dtype=bool))
     config = filters.config
     wanted = {**(config.config() if isinstance(config, Config) else config or {}), **filters.params}
     for name in (*wanted, *(filters.alias or {})):
         _check_parameter(name, parameters)
     for name, value in wanted.items():
+        _check_wanted(name, value)
         masks.append(_mask(snapshot.values(name), partial(_matches, wanted=value)))
     for name, text in (filters.alias or {}).items():
-        masks.append(_mask(snapshot.texts(name), partial(_matches, wanted=text)))
+        masks.append(_mask(snapshot.texts(name), partial(_matches, wanted=_as_texts(text))))
     if filters.domain is not None:
-        masks.append(_domain_mask(snapshot, filters.domain, parameters))
+        masks.append(_domain_mask(snapshot, Domain(filters.domain), parameters))
     return np.flatnonzero(np.logical_and.reduce(masks)) if masks else None
 
 
@@ -88,6 +88,24 @@ def _domain_mask(snapshot: Snapshot, domain: Domain, parameters: Collection[str]
         known = zip(*columns, strict=True) if names else [()] * len(mask)
         mask |= np.array([one in items for one in known], dtype=bool)
     return mask
+
+
+def _as_texts(given: Any) -> str | list[str]:
+    return [str(one) for one in given] if isinstance(given, (list, tuple, set, frozenset)) else str(given)
+
+
+def _texts_of(what: str, given: Any) -> set[str]:
+    texts = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    for text in texts:
+        if not isinstance(text, str):
+            raise OptionError(f"{what} must be a str or several, not {text!r}")
+    return set(texts)
+
+
+def _check_wanted(name: str, value: Any) -> None:
+    code = getattr(value, "__name__", "")
+    if code == "<lambda>":
+        raise OptionError(f"filter {name!r} is a value or a list of values, no function; filter the table by it")
 
 
 def _check_parameter(name: str, parameters: Collection[str]) -> None:

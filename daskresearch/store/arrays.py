@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from daskresearch.errors import MissingFileError, StorageError
 from daskresearch.store.chunks import CHUNK_BYTES, check_array, chunk_keys, chunk_shape, keeps_dtype, runs
 from daskresearch.store.files import Files, safe_name, storage_error
+from daskresearch.store.parts import ARRAYS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     AnyArray = np.ndarray[Any, np.dtype[Any]]
     ZarrArray = zarr.Array[Any]
 
-FOLDER: Final = "arrays.zarr"
 GROUP: Final = b'{"attributes": {}, "zarr_format": 3, "node_type": "group"}'
 REFERENCE: Final = re.compile(r"([\w@%~-][\w@%~.-]*/[\w@%~-][\w@%~.-]*)\[([0-9]{1,18})\]", re.ASCII)
 
@@ -118,7 +118,7 @@ class ArrayWriter:
         import zarr
 
         self._write_groups()
-        path = f"{FOLDER}/{self._part}/{name}"
+        path = f"{ARRAYS}/{self._part}/{name}"
         chunks = chunk_shape(len(arrays), arrays[0].shape, dtype.itemsize)
         with foreign(self._files, path, "written"):
             target = zarr.create_array(
@@ -137,7 +137,7 @@ class ArrayWriter:
     def _write_groups(self) -> None:
         if self._has_groups:
             return
-        for folder in (FOLDER, f"{FOLDER}/{self._part}"):
+        for folder in (ARRAYS, f"{ARRAYS}/{self._part}"):
             if not self._files.exists(f"{folder}/zarr.json"):
                 self._files.write(f"{folder}/zarr.json", GROUP)  # all writers write the same
         self._has_groups = True
@@ -203,7 +203,7 @@ class ArrayReader:
         """Return a selection of rows of a zarr array."""
         import numpy as np
 
-        where = f"{FOLDER}/{path}"
+        where = f"{ARRAYS}/{path}"
         last = rows if isinstance(rows, int) else rows.stop - 1
         array = self._opened(path, last)
         with foreign(self._files, where, "read", IndexError):
@@ -216,7 +216,7 @@ class ArrayReader:
         import zarr
 
         if path not in self._arrays:
-            where = f"{FOLDER}/{path}"
+            where = f"{ARRAYS}/{path}"
             with foreign(self._files, where, "read"):
                 array = zarr.open_array(self._files.zarr_store(where, read_only=True), mode="r", zarr_format=3)
                 check_array(array, where)
@@ -230,7 +230,7 @@ class ArrayReader:
     def _check_present(self, path: str, array: ZarrArray, rows: slice | int) -> None:
         """Raise StorageError if zarr made zeros of a chunk that is not there."""
         for chunk in chunk_keys(array, rows):
-            where = f"{FOLDER}/{path}/{chunk}"
+            where = f"{ARRAYS}/{path}/{chunk}"
             if where in self._present:
                 continue
             if not self._files.exists(where):

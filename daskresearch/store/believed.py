@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _INTEGERS: Final = ("repetition", "updates", "n_rows", "position", "run")
 _TEXTS: Final = ("id", "status", "definition", "content", "stdout", "stderr", "log", ALIASES, TYPES)
 _MOST_ROWS: Final = 2**62
+_AT_ONCE: Final = 10_000
 
 
 def check_columns(names: list[str], where: str) -> None:
@@ -73,6 +74,18 @@ def believed(table: pa.Table, where: str) -> pa.Table:
         if least < 0 or most > _MOST_ROWS // table.num_rows:
             raise _damaged("n_rows", where, f"nothing has {least if least < 0 else most} rows")
     return table
+
+
+def are_distinct(ids: pa.ChunkedArray) -> bool:
+    """Return whether no id is there twice, as far as their hashes tell, which need less memory than the ids."""
+    import numpy as np
+
+    hashes = np.zeros(len(ids), np.int64)
+    for start in range(0, len(ids), _AT_ONCE):
+        texts = ids.slice(start, _AT_ONCE).to_pylist()
+        hashes[start : start + _AT_ONCE] = [hash(text) for text in texts]
+    hashes.sort()
+    return not bool((hashes[1:] == hashes[:-1]).any())
 
 
 def _damaged(name: str, where: str, reason: str) -> StorageError:

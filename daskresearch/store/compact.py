@@ -12,22 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from daskresearch.store.files import Files
 from daskresearch.store.folder_snapshot import RECORDS, FolderSnapshot, Part, read_part, read_parts
-from daskresearch.store.parquet import opened
-from daskresearch.store.parts import EXPERIMENTS, RESULTS
+from daskresearch.store.parquet import opened, streamed_bytes
+from daskresearch.store.parts import ARRAYS, EXPERIMENTS, RESULTS, with_metadata
 from daskresearch.store.rows import Request, read_request
 from daskresearch.store.values import TYPES, decode, split
-from daskresearch.store.widen import common_schema, concatenated, fitted
-from daskresearch.store.writer import write_part
+from daskresearch.store.widen import common_schema, fitted
+from daskresearch.store.writer import variables_of, write_part
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-ARRAYS = "arrays.zarr"
 ROWS_A_PART = 1_000_000
 """About how many rows a large part has."""
 EXPERIMENTS_A_PART = 250_000
+BYTES_A_PART = 100_000_000
+"""About how large its files are, which are held in memory while it is made."""
 
 
 def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_small: bool = False) -> dict[str, Part]:
@@ -53,14 +54,14 @@ def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_sm
     snapshot = FolderSnapshot(files, order)
     kept = {part.name: snapshot.members(part.name) for part in order}
     if only_small:
-        order = [part for part in order if not _is_large(part)]
+        order = [part for part in order if not _is_large(files, part)]
     if len(order) == 1 and not _must_change(files, order[0], kept[order[0].name], None, positions or {}):
         return parts
     schemas = _schemas(files, order)
     changed = [part for part in order if _must_change(files, part, kept[part.name], schemas, positions or {})]
     if len(changed) == 1 and not _must_change(files, changed[0], kept[changed[0].name], None, positions or {}):
         return parts
-    for batch in _batches(changed):
+    for batch in _batches(files, changed):
         _merge(files, batch, kept, schemas, positions or {})
     return parts
 
@@ -69,9 +70,15 @@ def _first_position(part: Part) -> int:
     return int(part.experiments.column("position").to_numpy().min(initial=2**62))
 
 
-def _is_large(part: Part) -> bool:
+def _is_large(files: Files, part: Part) -> bool:
     n_rows = _n_rows(part)
-    return bool(2 * n_rows > ROWS_A_PART) or 2 * part.experiments.num_rows > EXPERIMENTS_A_PART
+    is_long = bool(2 * n_rows > ROWS_A_PART) or 2 * part.experiments.num_rows > EXPERIMENTS_A_PART
+    return is_long or 2 * _n_bytes(files, part) > BYTES_A_PART
+
+
+def _n_bytes(files: Files, part: Part) -> int:
+    results = files.size(_results(part)) if _has_rows(part) else 0
+    return files.size(f"{EXPERIMENTS}/{part.name}.parquet") + results
 
 
 def _schemas(files: Files, parts: Sequence[Part]) -> tuple[pa.Schema, pa.Schema]:
@@ -111,7 +118,7 @@ def _must_change(
             return True
     if schemas is None:
         return False
-    if not _is_large(part):
+    if not _is_large(files, part):
         return True
     experiments, results = schemas
     own = opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow.remove_metadata()
@@ -120,16 +127,17 @@ def _must_change(
     )
 
 
-def _batches(parts: Sequence[Part]) -> Iterator[list[Part]]:
+def _batches(files: Files, parts: Sequence[Part]) -> Iterator[list[Part]]:
     batch: list[Part] = []
-    n_rows = n_experiments = 0
+    n_rows = n_experiments = n_bytes = 0
     for part in parts:
         batch.append(part)
         n_rows += _n_rows(part)
         n_experiments += part.experiments.num_rows
-        if n_rows >= ROWS_A_PART or n_experiments >= EXPERIMENTS_A_PART:
+        n_bytes += _n_bytes(files, part)
+        if n_rows >= ROWS_A_PART or n_experiments >= EXPERIMENTS_A_PART or n_bytes >= BYTES_A_PART:
             yield batch
-            batch, n_rows, n_experiments = [], 0, 0
+            batch, n_rows, n_experiments, n_bytes = [], 0, 0, 0
     if batch:
         yield batch
 
@@ -142,28 +150,79 @@ def _merge(
     positions: Mapping[str, int],
 ) -> None:
     """Write one part with the experiments of several, then remove these."""
+    if not positions and _is_in_order(batch, kept):
+        _write_streamed(files, batch, kept, schemas)
+    else:
+        _write_sorted(files, batch, kept, schemas, positions)
+    for part in batch:
+        files.remove(f"{EXPERIMENTS}/{part.name}.parquet")
+    for part in batch:
+        files.remove(_results(part))
+
+
+def _is_in_order(batch: Sequence[Part], kept: Mapping[str, NDArray[np.int64]]) -> bool:
+    """Return whether all records of parts count, and stand in domain order, as those of a run mostly do."""
+    import numpy as np
+
+    positions = np.concatenate([part.experiments.column("position").to_numpy() for part in batch])
+    n_kept = sum(len(kept[part.name]) for part in batch)
+    return n_kept == len(positions) and bool((positions[1:] > positions[:-1]).all())
+
+
+def _write_streamed(
+    files: Files,
+    batch: Sequence[Part],
+    kept: Mapping[str, NDArray[np.int64]],
+    schemas: tuple[pa.Schema, pa.Schema],
+) -> None:
+    """Write one part with all experiments of several, of which but one is held at a time."""
+    name = f"all-{uuid.uuid4().hex[:12]}"
+    results = (_results_of(files, part, kept[part.name], schemas[1]) for part in batch if _has_rows(part))
+    if any(map(_has_rows, batch)):
+        files.write(f"{RESULTS}/{name}.parquet", streamed_bytes(schemas[1], results))
+    arrays = sorted({array for part in batch for array in part.arrays})
+    empty = with_metadata(schemas[0].empty_table(), variables=variables_of(schemas[1]), arrays=arrays)
+    experiments = (_experiments_of(files, part, kept[part.name], empty.schema) for part in batch)
+    files.write(f"{EXPERIMENTS}/{name}.parquet", streamed_bytes(empty.schema, experiments))
+
+
+def _experiments_of(files: Files, part: Part, rows: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
+    """Return some rows of the experiments of a part."""
+    import pyarrow as pa
+
+    return fitted(read_part(files, part.name, whole=True).experiments.take(pa.array(rows)), schema)
+
+
+def _results_of(files: Files, part: Part, rows: NDArray[np.int64], schema: pa.Schema) -> pa.Table:
+    """Return the results of some of the experiments of a part."""
+    n_rows = part.experiments.column("n_rows").to_numpy()
+    table, _ = read_request(files, Request(part.name, n_rows, rows, rows), ("id", *part.variables), None)
+    return fitted(table.replace_schema_metadata(None), schema)
+
+
+def _write_sorted(
+    files: Files,
+    batch: Sequence[Part],
+    kept: Mapping[str, NDArray[np.int64]],
+    schemas: tuple[pa.Schema, pa.Schema],
+    positions: Mapping[str, int],
+) -> None:
+    """Write one part with those experiments of several that count, in the order of their positions."""
     import pyarrow as pa
 
     experiments, results = [], []
     for part in batch:
         rows = kept[part.name]
-        whole = read_part(files, part.name, whole=True).experiments
-        experiments.append(whole.take(pa.array(rows)))
-        n_rows = whole.column("n_rows").to_numpy()
-        if len(rows) and n_rows[rows].sum():
-            table, _ = read_request(files, Request(part.name, n_rows, rows, rows), ("id", *part.variables), None)
-            results.append(fitted(table.replace_schema_metadata(None), schemas[1]))
-    table = _moved(fitted(concatenated(experiments), schemas[0]), positions)
+        experiments.append(_experiments_of(files, part, rows, schemas[0]))
+        if len(rows) and part.experiments.column("n_rows").to_numpy()[rows].sum():
+            results.append(_results_of(files, part, rows, schemas[1]))
+    table = _moved(pa.concat_tables(experiments), positions)
     if table.num_rows:
         rows_table = pa.concat_tables(results) if results else schemas[1].empty_table()
         arrays = {array for part in batch for array in part.arrays}
         if any([len(kept[part.name]) < part.experiments.num_rows for part in batch]):
             arrays &= _referenced(rows_table)  # superseded experiments had some of their own
         write_part(files, f"all-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), sorted(arrays))
-    for part in batch:
-        files.remove(f"{EXPERIMENTS}/{part.name}.parquet")
-    for part in batch:
-        files.remove(_results(part))
 
 
 def _referenced(results: pa.Table) -> set[str]:
@@ -208,7 +267,7 @@ def sweep(files: Files, known: Mapping[str, Part] | None = None) -> None:
     Nobody else may be writing to the folder. Parts that are known need not be read again.
     """
     files.sweep()
-    parts = read_parts(files, known, RECORDS)
+    parts = read_parts(files, known, ["n_rows"])
     suffix = ".parquet"
     for name in files.names(RESULTS):
         if name.endswith(suffix) and name.removesuffix(suffix) not in parts:

@@ -29,6 +29,7 @@ NOT_ALLOWED: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_FOLDER: Final = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 ASIDE: Final = re.compile(r"\.[0-9a-f]{32}\.part(ial)?$")  # ours, and those of zarr
 LONGEST_NAME: Final = 100
+NEARLY_URL: Final = re.compile(r"(?:memory|file|local|s3|gs|gcs|az|abfs|http|https|ftp|sftp):/?(?!/)")
 LOCAL_URL: Final = re.compile(r"(?:file|local)://")
 
 
@@ -123,6 +124,8 @@ def open_files(url: str | os.PathLike[str], options: Mapping[str, Any] | None = 
         from daskresearch.store.remote import RemoteFiles
 
         return RemoteFiles(where, options)
+    if NEARLY_URL.match(where):
+        raise StorageError(f"{where!r} is neither a path nor a URL; did you mean {where.replace(':', '://', 1)!r}?")
     local = LOCAL_URL.sub("", where, count=1)
     if not local:
         raise StorageError(f"{where!r} is no place for a results folder; give a path or a URL")

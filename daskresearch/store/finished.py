@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.store.files import Files
 from daskresearch.store.folder_snapshot import RECORDS, FolderSnapshot, read_parts
-from daskresearch.store.reader import FolderStore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,14 +76,14 @@ class Finished:
         return Finished(self.ids[mask], self.contents[mask], self.used[mask], self.positions[mask], self.seen[mask])
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class SoFar:
-    """What a folder holds of the experiments that a run has come to; see `Store`.
+def come_to(
+    snapshot: FolderSnapshot, run: int, finished: Finished | None, moved: Mapping[str, int], n_done: int
+) -> NDArray[np.bool_]:
+    """Return which experiments of a folder have had their turn in a run, be it that they were finished before.
 
-    Attributes
+    Parameters
     ----------
-    store : FolderStore
+    snapshot : FolderSnapshot
     run : int
         The number of the run.
     finished : Finished, optional
@@ -94,34 +93,12 @@ class SoFar:
     n_done : int
         How many experiments have had their turn.
     """
+    import numpy as np
 
-    store: FolderStore
-    run: int
-    finished: Finished | None
-    moved: Mapping[str, int]
-    n_done: int
-
-    @property
-    def n_experiments(self) -> int:
-        """How many experiments have ended."""
-        return len(self.snapshot().ids)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The variables that the plan declares."""
-        return self.store.variables
-
-    def snapshot(self) -> FolderSnapshot:
-        """Return what is known now."""
-        import numpy as np
-
-        whole = self.store.snapshot()
-        seen = set() if self.finished is None else set(self.finished.ids[self.finished.seen].tolist())
-        ids, runs, positions = whole.ids, whole.column("run"), whole.positions.tolist()
-        mask = [
-            position < self.n_done
-            if run == self.run
-            else one.encode() in seen and self.moved.get(one, position) < self.n_done
-            for one, run, position in zip(ids, runs, positions, strict=True)
-        ]
-        return whole.where(np.array(mask, dtype=bool))
+    seen = set() if finished is None else set(finished.ids[finished.seen].tolist())
+    known = zip(snapshot.ids, snapshot.column("run"), snapshot.positions.tolist(), strict=True)
+    mask = [
+        position < n_done if number == run else one.encode() in seen and moved.get(one, position) < n_done
+        for one, number, position in known
+    ]
+    return np.array(mask, dtype=bool)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 
 from daskresearch.errors import MissingFileError, RecordedError, StorageError
 from daskresearch.store.arrays import ArrayReader
-from daskresearch.store.believed import believed, check_columns
+from daskresearch.store.believed import are_distinct, believed, check_columns
 from daskresearch.store.files import Files
 from daskresearch.store.parquet import opened, read
-from daskresearch.store.parts import ALIASES, EXPERIMENTS, OWN, RESULTS, column_of, metadata_of, parameter_of
+from daskresearch.store.parts import ALIASES, ARRAYS, EXPERIMENTS, OWN, RESULTS, column_of, metadata_of, parameter_of
 from daskresearch.store.record import MISSING, Described, Failure
 from daskresearch.store.rows import Request, read_rows
 from daskresearch.store.snapshot import Plain, Rows
@@ -75,7 +75,7 @@ def read_parts(
 ) -> dict[str, Part]:
     """Return the parts of a folder by name; those that are known are not read again; see `read_part`.
 
-    A part whose results are gone counts as never written, so that its experiments run again.
+    A part whose results or arrays are gone counts as never written, so that its experiments run again.
     """
     known = known or {}
     names = _names(files, EXPERIMENTS)
@@ -89,7 +89,17 @@ def read_parts(
             logger.warning("%s/%s/%s.parquet is gone: its experiments count as not finished", files.url, RESULTS, name)
         else:
             raise MissingFileError(f"part {name!r} was replaced")
-    return parts
+    return _with_arrays(files, parts)
+
+
+def _with_arrays(files: Files, parts: dict[str, Part]) -> dict[str, Part]:
+    if not any([part.arrays for part in parts.values()]):
+        return parts
+    there = set(files.names(ARRAYS))
+    lost = {name for name, part in parts.items() if not there.issuperset(part.arrays)}
+    for name in lost:
+        logger.warning("arrays of part %s of %s are gone: its experiments count as not finished", name, files.url)
+    return {name: part for name, part in parts.items() if name not in lost}
 
 
 def read_part(files: Files, name: str, columns: Collection[str] | None = None, *, whole: bool = False) -> Part:
@@ -130,7 +140,7 @@ class FolderSnapshot:
     files : Files
     parts : list of Part
     true_values : Mapping
-        By parameter and text, config values that the folder cannot hold.
+        By parameter and text, config values that the folder may not hold: all that have this text.
     allow_pickle : bool
         Whether values are unpickled.
     """
@@ -139,7 +149,7 @@ class FolderSnapshot:
         self,
         files: Files,
         parts: list[Part],
-        true_values: Mapping[str, Mapping[str, Any]] | None = None,
+        true_values: Mapping[str, Mapping[str, list[Any]]] | None = None,
         *,
         allow_pickle: bool = False,
     ) -> None:
@@ -165,7 +175,7 @@ class FolderSnapshot:
         import numpy as np
 
         n = len(self._part)
-        is_simple = self._table is None or len(self._table.column("id").unique()) == n
+        is_simple = self._table is None or are_distinct(self._table.column("id"))
         return np.arange(n) if is_simple else self._best_records(self.column("id"))
 
     def _best_records(self, ids: list[str]) -> NDArray[np.int64]:
@@ -182,7 +192,8 @@ class FolderSnapshot:
 
     def only(self, part: str) -> FolderSnapshot:
         """Return what one part holds, without the records that others supersede."""
-        return self.where(self._part == [one.name for one in self._parts].index(part))
+        places = [place for place, one in enumerate(self._parts) if one.name == part]
+        return self.where((self._part == places[0]) if places else (self._part < 0))
 
     def where(self, mask: NDArray[np.bool_]) -> FolderSnapshot:
         """Return the same with some of the experiments."""
@@ -234,8 +245,9 @@ class FolderSnapshot:
 
     @cached_property
     def variables(self) -> tuple[str, ...]:
-        """The variables that any of the experiments recorded."""
-        return tuple(dict.fromkeys(name for part in self._parts for name in part.variables))
+        """The variables that any of the experiments recorded, in domain order whatever the names of the parts."""
+        parts = sorted(self._parts, key=lambda part: part.experiments.column("position").to_numpy().min())
+        return tuple(dict.fromkeys(name for part in parts for name in part.variables))
 
     @cached_property
     def has_updates(self) -> bool:
@@ -287,8 +299,9 @@ class FolderSnapshot:
             values = list(values)
             for place, row in enumerate(rows):
                 text = shown.get(row)
-                if isinstance(text, list) and text[0] in known:
-                    values[place] = known[text[0]]
+                alike = known.get(text[0], []) if isinstance(text, list) and text else []
+                if len(alike) == 1:  # else nobody knows which
+                    values[place] = alike[0]
         return values
 
     def texts(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any]:
@@ -311,7 +324,7 @@ class FolderSnapshot:
         import numpy as np
 
         one = np.array([index])
-        values = {name: self.values(name, one)[0] for name in self.parameters}
+        values = {name: _first(self.values(name, one)) for name in self.parameters}
         names = [name for name, value in values.items() if value is not MISSING]
         texts = {name: self.texts(name, one)[0] for name in names}
         extra = {name: int(self._integers(name)[index]) for name in ("repetition", "updates")}
@@ -381,6 +394,12 @@ class FolderSnapshot:
             (lambda texts: [arrays.lazy(text) for text in texts]) if lazy else arrays.load_many,
             allow_pickle=self._allow_pickle,
         )
+
+
+def _first(values: list[Any] | NDArray[Any]) -> Any:
+    """Return the first value of a column, of plain numbers as Python has them."""
+    is_plain = not isinstance(values, list) and values.dtype.name in ("int64", "float64", "bool")
+    return values[0].item() if is_plain else values[0]
 
 
 def _object_of(text: str) -> dict[str, Any]:

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from daskresearch.errors import MissingFileError, StorageError
 from daskresearch.store.files import Files
 
 
-def parquet_bytes(table: Any, *, rows_a_group: int = 10_000) -> bytes:
+def parquet_bytes(table: Any) -> bytes:
     """Return a pyarrow table as the bytes of a Parquet file."""
+    return streamed_bytes(table.schema, [table])
+
+
+def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10_000) -> bytes:
+    """Return pyarrow tables of one schema as the bytes of one Parquet file; only the bytes are held of all of them.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+    tables : iterable of pyarrow.Table
+    rows_a_group : int
+        Rows of each row group, but for the last.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=rows_a_group)
+    with pq.ParquetWriter(sink, schema) as writer:
+        rest = schema.empty_table()
+        for table in tables:
+            rest = pa.concat_tables([rest, table])
+            n_full = len(rest) - len(rest) % rows_a_group
+            if n_full:
+                writer.write_table(rest.slice(0, n_full), rows_a_group)
+                rest = rest.slice(n_full)
+                pa.default_memory_pool().release_unused()  # what its threads have freed, it keeps for each of them
+        if len(rest):
+            writer.write_table(rest)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 

@@ -10,7 +10,7 @@ their ``str``, in a list if the text stands in the place of a value that Parquet
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-EXPERIMENTS, RESULTS = "experiments", "results"
+EXPERIMENTS, RESULTS, ARRAYS = "experiments", "results", "arrays.zarr"
 ALIASES = "_aliases"
 METADATA = b"daskresearch"
 
@@ -172,6 +172,7 @@ def _parameter(
 
 
 _SIMPLE = frozenset({bool, int, float, str, type(None)})
+_NUMBERS = frozenset({bool, int, float, type(None), type(MISSING)})
 
 
 def _is_storable(value: Any) -> bool:
@@ -284,12 +285,23 @@ def without_unwritable(ended: Ended) -> Ended:
     return ended._replace(record=record._replace(iterations=iterations, columns=columns, failures=tuple(failures)))
 
 
-def size_of(records: Iterable[Record]) -> int:
-    """Return about how many bytes the arrays of records take."""
-    return sum(
-        getattr(value, "nbytes", 0)
-        for record in records
-        for values in record.columns.values()
-        if values and type(values[-1]) not in _SIMPLE
-        for value in values
-    )
+def size_of(record: Record) -> int:
+    """Return about how many bytes a record takes, beside numbers and small texts."""
+    n_bytes = len(record.stdout) + len(record.stderr) + len(record.log)
+    for values in record.columns.values():
+        if not _NUMBERS.issuperset(map(type, values)):
+            n_bytes += sum(map(_size_of, values))
+    return n_bytes
+
+
+def _size_of(value: Any, depth: int = 3) -> int:
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    n_bytes = getattr(value, "nbytes", None)
+    if isinstance(n_bytes, int):
+        return n_bytes
+    if isinstance(value, (list, tuple, set, frozenset)) and depth:
+        return 50 * len(value) + sum(_size_of(part, depth - 1) for part in value)
+    if isinstance(value, dict) and depth:
+        return 100 * len(value) + sum(_size_of(part, depth - 1) for part in value.values())
+    return 100

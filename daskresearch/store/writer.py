@@ -84,11 +84,13 @@ def check_visible(target: Target) -> None:
     StorageError
         If the folder is not there, or is another one.
     """
-    if not _is_current(target):
+    try:
+        check_current(target)
+    except StorageError:
         raise StorageError(
             f"worker {socket.gethostname()}:{os.getpid()} does not see the folder {target.url!r} of the research; give "
             f"a name on a file system that all workers share, or a URL such as s3://bucket/name"
-        )
+        ) from None
 
 
 def check_current(target: Target) -> None:
@@ -99,15 +101,12 @@ def check_current(target: Target) -> None:
     BusyError
         If the folder is that of another run now.
     """
-    if not _is_current(target):
-        raise BusyError(f"another run has gone on with {target.url!r}, so that nothing of this one is written any more")
-
-
-def _is_current(target: Target) -> bool:
     try:
-        return target.token in open_files(target.url).read(DESCRIPTION).decode(errors="replace")
+        is_current = target.token in open_files(target.url).read(DESCRIPTION).decode(errors="replace")
     except FileNotFoundError:
-        return False
+        raise StorageError(f"the folder {target.url!r} was removed while its run went on; run it again") from None
+    if not is_current:
+        raise BusyError(f"another run has gone on with {target.url!r}, so that nothing of this one is written any more")
 
 
 @final
@@ -163,7 +162,7 @@ class PartWriter:
         with self._lock:
             self._waiting.append(ended)
             self._n_rows += len(ended.record.iterations)
-            self._n_bytes += size_of([ended.record])
+            self._n_bytes += size_of(ended.record)
             is_full = (
                 len(self._waiting) >= _MOST_EXPERIMENTS or self._n_rows > _MOST_ROWS or self._n_bytes > _MOST_BYTES
             )
@@ -200,8 +199,12 @@ class PartWriter:
         self._raise()
 
     def close(self) -> None:
-        """Write what waits, and stop waiting."""
-        self.flush()
+        """Write what waits; what cannot be written waits no more."""
+        try:
+            self.flush()
+        finally:
+            with self._lock:
+                self._waiting = []
 
     def _raise(self) -> None:
         error, self._error = self._error, None
@@ -228,6 +231,11 @@ class PartWriter:
         experiments = experiments_table(waiting, self._stamp)
         self._check()
         write_part(self._files, part, experiments, results, arrays.groups)
+        try:
+            self._check()  # another run may have begun meanwhile, and taken what had no part yet for waste
+        except BaseException:
+            self._files.remove(f"{EXPERIMENTS}/{part}.parquet")
+            raise
         self.n_parts += 1
 
     def _upload_folders(self, waiting: list[Ended]) -> None:
@@ -277,8 +285,12 @@ def write_part(files: Files, part: str, experiments: Any, results: Any, arrays: 
     arrays : list of str
         The parts under whose names its large arrays are kept.
     """
-    variables = [name for name in results.column_names if name not in ("id", "iteration", "_types")]
     if results.num_rows:
         files.write(f"{RESULTS}/{part}.parquet", parquet_bytes(results))
-    experiments = with_metadata(experiments, variables=variables, arrays=arrays)
+    experiments = with_metadata(experiments, variables=variables_of(results.schema), arrays=arrays)
     files.write(f"{EXPERIMENTS}/{part}.parquet", parquet_bytes(experiments))
+
+
+def variables_of(results: Any) -> list[str]:
+    """Return the variables that a table of results of a pyarrow schema has."""
+    return [name for name in results.names if name not in ("id", "iteration", "_types")]

@@ -267,6 +267,14 @@ def captured_by(captured: Captured | None) -> AbstractContextManager[None]:
     return _AS_IT_IS if captured is None else _CapturedBy(captured)
 
 
+def uncaptured() -> AbstractContextManager[None]:
+    """Return a context within which text goes where it would go, though it is within `captured_by`."""
+    return _CapturedBy(_NOTHING)
+
+
+_NOTHING = Captured(Modes())
+
+
 @final
 class StreamProxy:
     """What stands in the place of `sys.stdout` or `sys.stderr`; the stream before it, or None, does all but writing."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from daskresearch.store.record import Failure
+from daskresearch.worker.capture import uncaptured
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
 from daskresearch.worker.program import Call, Program
@@ -131,7 +132,8 @@ class RootOutputs:
             upstream = self._program.roots[name].unit.upstream
             inputs = {root: self._own(root, self.output(root, experiment)) for root in upstream}
             call = self._program.root_calls[name]
-            future.set_result(call_root(name, call, self._context, experiment, inputs))
+            with uncaptured():  # it is of all that share it, not of the one that came first
+                future.set_result(call_root(name, call, self._context, experiment, inputs))
         except SharedFailure as shared:
             future.set_result(Outcome(failure=shared.failure))
         except BaseException as exception:
