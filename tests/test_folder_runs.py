@@ -193,7 +193,7 @@ def test_names_may_be_paths(tmp_path):
 
 @pytest.mark.parametrize("url", ["memory:/one", "s3:bucket/one"])
 def test_a_slip_in_a_url_is_no_folder(url):
-    with pytest.raises(StorageError, match="did you mean '(memory|s3)://"):
+    with pytest.raises(StorageError, match=r"did you mean '(memory|s3)://"):
         Research(url).add_callable(abs, args=[-1]).run(bar=False)
     assert not Path(url.partition("/")[0]).exists()
 

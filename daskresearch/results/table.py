@@ -76,12 +76,19 @@ def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     masks = [recorded(values) for values in rows.columns.values()]
     # row by row, and within a row variable by variable
     row, variable = np.nonzero(np.column_stack(masks)) if masks else (np.zeros(0, int), np.zeros(0, int))
-    lists = [values if isinstance(values, list) else values.tolist() for values in rows.columns.values()]
+    lists = [_as_list(values) for values in rows.columns.values()]
     columns = _config_columns(snapshot, rows.experiments[row], layout)
     columns["iteration"] = pd.Series(rows.iterations[row], dtype="int64")
     columns["name"] = _series([names[i] for i in variable.tolist()])
     columns["value"] = _series([lists[i][j] for j, i in zip(row.tolist(), variable.tolist(), strict=True)])
     return pd.DataFrame(columns, copy=False)
+
+
+def _as_list(values: list[Any] | NDArray[Any]) -> list[Any]:
+    """Return the values one by one; those of types that Python has not stay scalars of numpy."""
+    if isinstance(values, list):
+        return values
+    return values.tolist() if values.dtype.name in ("bool", "int64", "float64") else list(values)
 
 
 def configs(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> pd.DataFrame:
@@ -142,8 +149,8 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
             return pd.Series(values, dtype=object)
     try:
         return pd.Series(values)
-    except ValueError:  # values that look like parts of one larger array
+    except ValueError:  # values that look like parts of one larger array, or texts that are not valid
         column = np.empty(len(values), dtype=object)
         for i, value in enumerate(values):
             column[i] = value
-        return pd.Series(column)
+        return pd.Series(column, dtype=object)

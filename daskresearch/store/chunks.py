@@ -70,9 +70,6 @@ def check_array(array: ZarrArray, where: str) -> None:
     """Raise StorageError for a zarr array that no `ArrayWriter` can have written."""
     if not array.shape or not keeps_dtype(array.dtype):
         raise StorageError(f"{where!r} holds no arrays of numbers, but {array.dtype}; was the folder changed?")
-    n_chunks = math.prod([-(-size // chunk) for size, chunk in zip(array.shape[1:], array.chunks[1:], strict=True)])
-    if n_chunks > max(MOST_CHUNKS, row_bytes(array) // LEAST_BYTES):
-        raise StorageError(f"{where!r} splits each array into {n_chunks} chunks, which this library never does")
     memory = physical_memory()
     for what, n_bytes in (("an array", row_bytes(array)), ("a chunk", math.prod(array.chunks) * array.dtype.itemsize)):
         if n_bytes > memory:
@@ -80,6 +77,9 @@ def check_array(array: ZarrArray, where: str) -> None:
                 f"{where!r} declares {what} of {n_bytes} bytes, more than this machine's memory of {memory}; "
                 "read it by slices with zarr if it is yours"
             )
+    n_chunks = math.prod([-(-size // chunk) for size, chunk in zip(array.shape[1:], array.chunks[1:], strict=True)])
+    if n_chunks > max(MOST_CHUNKS, row_bytes(array) // LEAST_BYTES):
+        raise StorageError(f"{where!r} splits each array into {n_chunks} chunks, which this library never does")
 
 
 def physical_memory() -> int:

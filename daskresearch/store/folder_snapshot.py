@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 from daskresearch.errors import MissingFileError, RecordedError, StorageError
 from daskresearch.store.arrays import ArrayReader
 from daskresearch.store.believed import are_distinct, believed, check_columns
-from daskresearch.store.files import Files
+from daskresearch.store.files import Files, safe_name
 from daskresearch.store.parquet import opened, read
 from daskresearch.store.parts import ALIASES, ARRAYS, EXPERIMENTS, OWN, RESULTS, column_of, metadata_of, parameter_of
 from daskresearch.store.record import MISSING, Described, Failure
@@ -96,7 +96,11 @@ def _with_arrays(files: Files, parts: dict[str, Part]) -> dict[str, Part]:
     if not any([part.arrays for part in parts.values()]):
         return parts
     there = set(files.names(ARRAYS))
-    lost = {name for name, part in parts.items() if not there.issuperset(part.arrays)}
+    lost = {
+        name
+        for name, part in parts.items()
+        if not there.issuperset([array for array in part.arrays if safe_name(array) == array])
+    }
     for name in lost:
         logger.warning("arrays of part %s of %s are gone: its experiments count as not finished", name, files.url)
     return {name: part for name, part in parts.items() if name not in lost}

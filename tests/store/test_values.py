@@ -309,12 +309,12 @@ def test_a_hostile_cell_is_refused(tag, cell, message):
 
 @pytest.mark.parametrize("text", ["nonsense", "[1]", '{"a": 1}', "[" * 100_000, '"a"'])
 def test_a_column_of_tags_that_holds_something_else_is_refused(text):
-    with pytest.raises(StorageError, match="which are no tags"):
+    with pytest.raises(StorageError, match=r"which (are|holds) no tags"):
         split(pa.array([text, None]))
 
 
 def test_a_column_of_tags_of_another_type_is_refused():
-    with pytest.raises(StorageError, match="which are no tags"):
+    with pytest.raises(StorageError, match=r"which (are|holds) no tags"):
         split(pa.array([1, 2]))
 
 
