@@ -124,13 +124,15 @@ def distributed_executor(
     """
     from daskresearch.execute.clusters import end_tasks, private_client, replace_dead_workers
     from daskresearch.execute.distributed import DistributedExecutor, roots_apart
+    from daskresearch.execute.window import SENT_S, WRITTEN_S
     from daskresearch.worker.travel import pickle_plan
 
     apart = frozenset(roots_apart(program, whole_groups=whole_groups))
     content = pickle_plan((plan, replace(context, apart=apart)))
+    least_s = SENT_S if context.target is None else WRITTEN_S
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
-        return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups)
+        return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups, least_s=least_s)
     n_workers = workers or os.cpu_count() or 1
     return DistributedExecutor(
         private_client(n_workers),
@@ -138,6 +140,7 @@ def distributed_executor(
         content,
         n_workers,
         whole_groups=whole_groups,
+        least_s=least_s,
         abort=end_tasks,
         tend=replace_dead_workers,
     )

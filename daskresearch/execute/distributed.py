@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError, StorageError
 from daskresearch.execute.local import Came, Lost
-from daskresearch.execute.window import BUDGET_S, Window
+from daskresearch.execute.window import BUDGET_S, SENT_S, Window
 from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure, Record
 from daskresearch.store.writer import Target, check_visible
@@ -64,6 +64,8 @@ class DistributedExecutor:
         The most batches that run at once. Default: as many as the workers have threads.
     whole_groups : bool
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
+    least_s : float
+        Seconds of work that a batch is worth at least.
     abort : callable, optional
         Ends the tasks of these keys that still run after an error or an interrupt.
     tend : callable, optional
@@ -78,10 +80,12 @@ class DistributedExecutor:
         workers: int | None = None,
         *,
         whole_groups: bool = False,
+        least_s: float = SENT_S,
         abort: Callable[[list[str]], object] = bool,
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
+        self._least_s = least_s
         self._abort = abort
         self._tend = tend
         self._program = program
@@ -99,7 +103,7 @@ class DistributedExecutor:
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end."""
-        window = Window(groups, total, self._slots)
+        window = Window(groups, total, self._slots, self._least_s)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         out: dict[Future[Any], list[Group]] = {}
         suspects: list[Group] = []

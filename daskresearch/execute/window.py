@@ -10,7 +10,8 @@ from daskresearch.worker import Group
 
 BUDGET_S = 0.25
 """Seconds of work in a batch: much more than a message costs, little enough to lose."""
-_LEAST_S = 0.01
+SENT_S, WRITTEN_S = 0.01, 0.1
+"""Seconds of work that are worth the way of a batch, and those that are worth the files it writes."""
 _LONG_S = 1.0  # a hundred times what the way of a batch takes
 _FIRST = 128
 
@@ -29,6 +30,8 @@ class Window:
         How many there are, as far as is known; an estimate will do.
     slots : int
         How many batches run at once.
+    least_s : float
+        Seconds of work that a batch is worth at least, as long as there is so much.
 
     Examples
     --------
@@ -41,10 +44,11 @@ class Window:
     ([('b',)], [('c',)])
     """
 
-    def __init__(self, groups: Iterator[Group], total: int | None, slots: int) -> None:
+    def __init__(self, groups: Iterator[Group], total: int | None, slots: int, least_s: float = SENT_S) -> None:
         self._groups = groups
         self._remaining = total
         self._slots = slots
+        self._least_s = least_s
         self._given_back: list[Group] = []
         self._seconds_each: float | None = None
 
@@ -79,7 +83,7 @@ class Window:
         if each is None:
             size, least = (1 if self._remaining is None else _FIRST), 1
         else:
-            size, least = int(BUDGET_S / each), int(_LEAST_S / each)
+            size, least = int(BUDGET_S / each), int(self._least_s / each)
         if self._remaining is not None:
             # towards the end smaller ones, so that all slots end together
             left = self._remaining + len(self._given_back)

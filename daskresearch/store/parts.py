@@ -165,10 +165,17 @@ def _parameter(
         text = texts[row][name]
         if not _is_storable(value):
             values[row], aliases[row][name] = _writable(text), [text]
-        elif str(value) != text:
+        elif _text_or_none(value) != text:
             aliases[row][name] = text
     encoded = encode(values)
     return encoded.array, encoded.tags
+
+
+def _text_or_none(value: Any) -> str | None:
+    try:
+        return str(value)
+    except Exception:  # an int of very many digits has no text
+        return None
 
 
 _SIMPLE = frozenset({bool, int, float, str, type(None)})

@@ -42,7 +42,7 @@ class Receipt:
     Attributes
     ----------
     seconds : float
-        How long the batch ran.
+        How long the batch ran, before the last of it was written.
     n_groups : int
         How many groups were run; the others were left when the time was up.
     records : bytes
