@@ -10,6 +10,8 @@ from distributed import Client
 from daskresearch import shutdown
 from tests.running import local_cluster
 
+pytest.register_assert_rewrite("tests.contracts", "tests.store.crashing", "tests.results.hostile")
+
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:

@@ -9,10 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contracts")
-
-pytest.register_assert_rewrite("tests.store.crashing")
-
 PLACES = ("local", "memory", "s3")
 
 
