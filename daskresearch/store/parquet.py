@@ -36,7 +36,7 @@ def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10
             if n_full:
                 writer.write_table(rest.slice(0, n_full), rows_a_group)
                 rest = rest.slice(n_full)
-                pa.default_memory_pool().release_unused()  # what its threads have freed, it keeps for each of them
+                pa.default_memory_pool().release_unused()  # else each thread of pyarrow keeps what it has freed
         if len(rest):
             writer.write_table(rest)
     content: bytes = sink.getvalue().to_pybytes()
@@ -80,8 +80,10 @@ def read(file: Any, files: Files, path: str, *, groups: list[int] | None = None,
     import pyarrow as pa
 
     try:
-        return file.read(columns=columns) if groups is None else file.read_row_groups(groups, columns=columns)
+        table = file.read(columns=columns) if groups is None else file.read_row_groups(groups, columns=columns)
     except FileNotFoundError as error:
         raise MissingFileError(f"{files.url}/{path} is not there") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{files.url}/{path} is broken ({error}); remove it, or restore it") from error
+    pa.default_memory_pool().release_unused()
+    return table
