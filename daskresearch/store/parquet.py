@@ -36,10 +36,12 @@ def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10
             if n_full:
                 writer.write_table(rest.slice(0, n_full), rows_a_group)
                 rest = rest.slice(n_full)
-                pa.default_memory_pool().release_unused()  # else each thread of pyarrow keeps what it has freed
+                pa.default_memory_pool().release_unused()  # else each thread keeps what it has freed
         if len(rest):
             writer.write_table(rest)
     content: bytes = sink.getvalue().to_pybytes()
+    del sink, rest
+    pa.default_memory_pool().release_unused()
     return content
 
 

@@ -301,9 +301,10 @@ class Study:
         if not (self.folder / "research.json").exists():
             return set()
         results = ResearchResults(str(self.folder), allow_pickle=True)
+        # a run may go on meanwhile: the table is read behind what it is compared with
+        before, failed = results.configs_to_df(), {*results.failures["id"]}
+        found = {*before.x[~before.id.isin(failed)]}
         frame, configs = comparable(results.df), results.configs_to_df()
-        failed = {*results.failures["id"]}
-        found = {*configs.x[~configs.id.isin(failed)]}
         parts, with_rows = ({path.name for path in (self.folder / name).glob("[!.]*.parquet")} for name in _TABLES)
         assert parts <= with_rows  # for readers that know nothing of this library
         assert configs.id.is_unique
