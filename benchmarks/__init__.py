@@ -30,6 +30,13 @@ How to read the table:
   one core that split and reduce no more often than ours.
 - *kB beyond results* are no times, but the most memory that is held at any moment of a run, less that of its results
   (see the module `memory`). The floor is our own run over fewer experiments, or over a smaller domain.
+- *into a folder* is `run(name)` alone, without the table, from the description to the tidied folder. The floor writes
+  one Parquet file. *Left behind* are all files in the folder.
+- *rows* are those of a folder that is opened anew each time, and become a table. The floor reads the same table from one
+  Parquet file. *1 % of them* are the experiments with one value of a parameter, which are all over the folder; its
+  first floor is our own time for all rows.
+- *MB resident beyond the start* is what the process has more of at the peak of a run than before it, the median of
+  three processes. In the end a run merges its files, and holds the bytes of one of up to 250,000 experiments then.
 
 Each group of rows has an interpreter of its own. Other processes disturb the times, so the line under the table has the
 load of the machine: trust a table that was made at less than its number of cores, the benchmarks' own load included.
