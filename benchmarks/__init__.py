@@ -32,8 +32,8 @@ How to read the table:
   (see the module `memory`). The floor is our own run over fewer experiments, or over a smaller domain.
 - *into a folder* is `run(name)` alone, without the table, from the description to the tidied folder. The floor writes
   one Parquet file. *Left behind* are all files in the folder.
-- *rows* are those of a folder that is opened anew each time, and become a table. The floor reads the same table from one
-  Parquet file. *1 % of them* are the experiments with one value of a parameter, which are all over the folder; its
+- *rows* are those of a folder that is opened anew each time, and become a table. The floor reads the same table from
+  one Parquet file. *1 % of them* are the experiments with one value of a parameter, which are all over the folder; its
   first floor is our own time for all rows.
 - *MB resident beyond the start* is what the process has more of at the peak of a run than before it, the median of
   three processes. In the end a run merges its files, and holds the bytes of one of up to 250,000 experiments then.
