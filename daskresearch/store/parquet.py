@@ -82,10 +82,8 @@ def read(file: Any, files: Files, path: str, *, groups: list[int] | None = None,
     import pyarrow as pa
 
     try:
-        table = file.read(columns=columns) if groups is None else file.read_row_groups(groups, columns=columns)
+        return file.read(columns=columns) if groups is None else file.read_row_groups(groups, columns=columns)
     except FileNotFoundError as error:
         raise MissingFileError(f"{files.url}/{path} is not there") from error
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{files.url}/{path} is broken ({error}); remove it, or restore it") from error
-    pa.default_memory_pool().release_unused()
-    return table
