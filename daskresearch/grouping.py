@@ -9,7 +9,6 @@ from typing import NamedTuple, final
 
 from daskresearch.domain import Config, Entry, identify
 from daskresearch.graph import PlanKeys
-from daskresearch.plan import Kind
 from daskresearch.worker import Experiment, Group, Label, Program
 
 _SMALL = 16
@@ -133,15 +132,11 @@ class Grouping:
                     yield from ((member,) for member in members if not self._skips(member))
 
     def _unfinished(self, members: Group) -> Iterator[Group]:
-        """Yield what is to run of a group, if anything is: where members share an instance, all."""
-        if self._shares_instances and not all([self._is_finished(member) for member in members]):
+        """Yield what is to run of a group, if anything is: in lock-step all, as roots follow all members there."""
+        if self._program.is_lockstep and not all([self._is_finished(member) for member in members]):
             yield members
         elif group := tuple([member for member in members if not self._skips(member)]):
             yield group
-
-    @property
-    def _shares_instances(self) -> bool:
-        return any(root.unit.kind is Kind.INSTANCE for root in self._program.roots.values())
 
     def _is_finished(self, experiment: Experiment) -> bool:
         if self._recorded is None:

@@ -238,7 +238,8 @@ class Research(Vocabulary, Kept):
         resume : bool or 'changed'
             Whether a folder that is there is gone on with: finished experiments do not run again, if their config and
             seed are the same; without `seed` that of the folder is taken. Those which ran before a unit changed are
-            kept, and a warning names the unit; with ``'changed'`` they run again.
+            kept, and a warning names the unit; with ``'changed'`` they run again. A group in lock-step (see `branches`)
+            of which any member is not finished runs again whole, as stateful roots make members depend on each other.
         loglevel : {'debug', 'info', 'warning', 'error', 'critical'}
             From which level on the records of `logging` are kept with the experiment that makes them. (Python leaves
             out what is below the level of its logger, by default ``'warning'``, before anyone sees it.)

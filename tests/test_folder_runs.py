@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import Client
 
 from daskresearch import EC, Domain, E, O, Option, R, Research, ResearchResults
 from daskresearch.errors import BusyError, DomainError, OptionError, ResearchError, StorageError
@@ -19,6 +20,7 @@ from daskresearch.store.compact import sweep
 from daskresearch.store.files import open_files
 from daskresearch.store.lock import LEASE
 from daskresearch.store.writer import write_part
+from tests.running import local_cluster, note, noted, wait_for
 
 
 @pytest.fixture
@@ -262,3 +264,24 @@ def test_large_values_do_not_wait_for_each_other(name):
         patch.setattr(PartWriter, "append", noted)
         research.run(bar=False)
     assert max(waiting) <= 3
+
+
+@pytest.mark.slow
+def test_what_a_batch_wrote_is_not_run_again_though_it_dies_twice(name, tmp_path):
+    calls, deaths = tmp_path / "calls", tmp_path / "deaths"
+
+    def work(x):
+        note(calls, x)
+        if x == 3 and len(noted(deaths)) < 2:
+            wait_for(lambda: len(ResearchResults(name)) >= 3)  # those before it are written
+            note(deaths, x)
+            os._exit(1)
+        return x
+
+    research = Research(name, Option("x", list(range(4)))).add_callable(work, args=[EC("x")], save_to="y")
+    with local_cluster(1) as cluster, Client(cluster, set_as_default=False) as client:
+        cluster.scheduler.allowed_failures = 1
+        research = research.run(bar=False, scheduler=client)
+    assert list(research.results.df.y) == [0, 1, 2, 3]
+    assert noted(calls) == ["0", "1", "2", "3", "3", "3"]
+    assert research.monitor.n_finished == 4

@@ -8,12 +8,12 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, E, O, Option, R, Research, ResearchResults
 from daskresearch.errors import ChangedUnitsWarning, FolderExistsError, OptionError
-from tests.plans import RunSpec, research_of, runs
+from tests.plans import RunSpec, UnitSpec, research_of, runs
 from tests.reference import run_reference
 from tests.test_equivalence import as_reference, as_rows, options_of
 
@@ -279,8 +279,19 @@ def rows_after_resume(spec: RunSpec, n_first: int, place: dict[str, object]):
         return as_rows(research.results.df), list(zip(failures.id, failures.unit, failures.iteration, strict=True))
 
 
+# the draws of a root in lock-step follow from which members come to it
+DRAWN_LAST = RunSpec(
+    (
+        UnitSpec("callable", "c0", (("constant", 2), ("random", None), ("config", "a")), fails_below=10),
+        UnitSpec("callable", "c1", (("random", None),), ("last",), "v_c1", root=True),
+    ),
+    (0,), (5, 7), n_iters=2,
+)  # fmt: skip
+
+
 @settings(max_examples=40, deadline=None)
 @given(spec=runs(), n_first=st.integers(1, 4))
+@example(spec=DRAWN_LAST, n_first=1)
 def test_a_research_in_two_runs_gives_the_rows_of_the_plain_loop(spec, n_first):
     assert run_reference(spec) is not None
     assert rows_after_resume(spec, min(n_first, spec.domain.size), {}) == as_reference(spec)

@@ -106,7 +106,7 @@ class DistributedExecutor:
         window = Window(groups, total, self._slots, self._least_s)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         out: dict[Future[Any], list[Group]] = {}
-        suspects: list[Group] = []
+        suspects: list[tuple[str, Group]] = []
         try:
             while True:
                 while not stop.is_set() and len(out) < window.most_out and (batch := window.next_batch()):
@@ -119,14 +119,14 @@ class DistributedExecutor:
                 batch = out.pop(future)
                 receipt = self._receipt(future)
                 if receipt is None:
-                    suspects.extend(batch)
+                    suspects.extend([(_name_of(future), group) for group in batch])
                 else:
                     window.measured(receipt.n_groups, receipt.seconds)
                     window.give_back(batch[receipt.n_groups :])
                     yield from _came(receipt)
-            for group in suspects:
+            for name, group in suspects:
                 if not stop.is_set():
-                    yield from self._run_suspect(group)
+                    yield from self._run_suspect(name, group)
         except BaseException:
             # what made the run end is told, whatever becomes of its tasks
             with contextlib.suppress(Exception):
@@ -145,8 +145,8 @@ class DistributedExecutor:
         """Let go of the outputs of roots, so that the cluster can forget them."""
         self._roots = RootTable()
 
-    def _run_suspect(self, group: Group) -> Iterator[Came]:
-        future = self._submit([group])
+    def _run_suspect(self, name: str, group: Group) -> Iterator[Came]:
+        future = self._submit([group], name)  # what it had written by that name does not run again
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future.add_done_callback(ended.put)
         receipt = self._receipt(self._next(ended))
@@ -154,7 +154,7 @@ class DistributedExecutor:
             yield from _came(receipt)
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
-                yield from self._run_suspect((experiment,))
+                yield from self._run_suspect(name, (experiment,))
         else:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
             for experiment in group:
@@ -168,7 +168,7 @@ class DistributedExecutor:
                 return ended.get(timeout=_TEND_EACH_S)
             self._tend()
 
-    def _submit(self, batch: list[Group]) -> Future[Any]:
+    def _submit(self, batch: list[Group], name: str | None = None) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}
         if self._shared_roots:
             for group in batch:
@@ -185,7 +185,7 @@ class DistributedExecutor:
         address = self._least_busy() if known else None
         key = self._key(self._program.name)
         future = self._client.submit(
-            run_batch, self._blob, key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
+            run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
         )  # fmt: skip
         if address is not None:
@@ -287,6 +287,11 @@ def _came(receipt: Receipt) -> Iterator[Came]:
         yield from load_records(receipt.records)
     else:
         yield receipt.written
+
+
+def _name_of(future: Future[Any]) -> str:
+    """Return the name of a batch, by which its worker has written."""
+    return str(future.key).rpartition("-")[2]
 
 
 def _same(blob: Blob) -> Blob:

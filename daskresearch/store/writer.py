@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from daskresearch.errors import BusyError, MissingFileError, PickleError, StorageError
 from daskresearch.store.arrays import ArrayWriter
@@ -248,19 +248,10 @@ class PartWriter:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-class Known(NamedTuple):
-    """What was written of a batch that runs again: ids, and how many experiments, failures and iterations."""
-
-    ids: frozenset[str]
-    n_experiments: int
-    n_failed: int
-    n_iters: int
-
-
-def committed(target: Target, name: str) -> Known:
-    """Return what was written of a batch before its worker died."""
+def committed(target: Target, name: str) -> dict[str, tuple[bool, int]]:
+    """Return what was written of a batch before its worker died: by id, whether it failed and its iterations."""
     files = open_files(target.url)
-    known = Known(frozenset(), 0, 0, 0)
+    known: dict[str, tuple[bool, int]] = {}
     for file in files.names(EXPERIMENTS):
         if file.startswith(f"{name}-"):
             path = f"{EXPERIMENTS}/{file}"
@@ -268,9 +259,8 @@ def committed(target: Target, name: str) -> Known:
                 table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
             except MissingFileError:  # a clean-up has merged it meanwhile: what runs twice is the same
                 continue
-            ids, statuses, n_iters = [table.column(i).to_pylist() for i in range(3)]
-            counts = known.n_experiments + len(ids), known.n_failed + statuses.count("failed"), sum(n_iters)
-            known = Known(known.ids | set(ids), counts[0], counts[1], known.n_iters + counts[2])
+            for one in table.to_pylist():
+                known[one["id"]] = one["status"] == "failed", one["n_iters"]
     return known
 
 

@@ -98,13 +98,16 @@ class Writing:
         Where the folders of experiments are.
     name : str
         Of the batch: when it is run again, what was written is not run again.
+    is_lockstep : bool
+        Whether the members of a group depend on each other, so that it runs again whole.
     """
 
-    def __init__(self, target: Target, folder: str, name: str) -> None:
+    def __init__(self, target: Target, folder: str, name: str, *, is_lockstep: bool) -> None:
         _check_visible(target)
         self._known = committed(target, name)
+        self._is_lockstep = is_lockstep
         self._writer = target.writer(f"{name}-", folder)
-        self._seen = Written(*self._known[1:])
+        self._seen = Written()
 
     def __enter__(self) -> Self:
         return self
@@ -119,14 +122,23 @@ class Writing:
 
     def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
         """Return the experiments of a group that were not written when the batch ran before."""
-        return tuple([one for one in group if one.id not in self._known.ids]) if self._known.ids else group
+        left = tuple([one for one in group if one.id not in self._known])
+        if left and self._is_lockstep:
+            return group
+        for one in group:
+            if one.id in self._known:
+                self._count(*self._known[one.id])
+        return left
+
+    def _count(self, has_failed: bool, n_iters: int) -> None:
+        n_experiments, n_failed, n_all = self._seen
+        self._seen = Written(n_experiments + 1, n_failed + has_failed, n_all + n_iters)
 
     def append(self, record: Record, group: Sequence[Experiment]) -> None:
         """Write the record of an experiment of a group."""
         experiment = next(one for one in group if one.position == record.position)
         self._writer.append(ended_of(record, experiment))
-        n_experiments, n_failed, n_iters = self._seen
-        self._seen = Written(n_experiments + 1, n_failed + bool(record.failures), n_iters + record.n_iters)
+        self._count(bool(record.failures), record.n_iters)
 
     def content(self) -> bytes:
         """Return nothing, as nothing is sent back."""

@@ -72,7 +72,11 @@ def run_batch(
     profile = Profile(context.profile) if context.profile else None
     if profile is not None:
         program = profiled(program, profile)
-    keep = Keeping() if context.target is None else Writing(context.target, context.folder, name)
+    keep = (
+        Keeping()
+        if context.target is None
+        else Writing(context.target, context.folder, name, is_lockstep=program.is_lockstep)
+    )
     n_groups, seconds = 0, 0.0
     with installed(context.modes), keep:
         for fields in cloudpickle.loads(groups):

@@ -286,7 +286,7 @@ def test_a_killed_client_of_two_workers_loses_nothing_that_they_had_written(tmp_
 
 @pytest.mark.slow
 def test_a_run_comes_to_its_end_though_workers_are_killed(tmp_path, many):
-    study = Study(tmp_path, many, {"n": N_MANY, "pause_s": PAUSE_S})
+    study = Study(tmp_path, many, {"n": N_MANY, "pause_s": 5 * PAUSE_S})  # it must outlast three kills
     process = study.start(workers=2)
     n_wanted = 1
     for _ in range(3):
