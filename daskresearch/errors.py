@@ -9,6 +9,8 @@
     ├── OptionError (ValueError)          an option of a run with a value that it cannot have
     ├── HashError (TypeError)             a unit or value without content that could be compared
     ├── PickleError (TypeError)           a unit or value that cannot travel to a worker process
+    ├── ExperimentTimeoutError (TimeoutError)   an experiment that ran longer than it may
+    ├── ExperimentCancelledError          an experiment that was cancelled
     ├── ClusterError (RuntimeError)       worker processes that could not be started or were lost
     ├── StorageError (OSError)            a results folder that cannot be read or written
     │   ├── MissingFileError (FileNotFoundError)   a file of a results folder that is not there
@@ -77,6 +79,14 @@ class HashError(ResearchError, TypeError):
 
 class PickleError(ResearchError, TypeError):
     """A unit or a value that cannot travel to a worker process."""
+
+
+class ExperimentTimeoutError(ResearchError, TimeoutError):
+    """An experiment that ran longer than the ``timeout`` of its run."""
+
+
+class ExperimentCancelledError(ResearchError):
+    """An experiment that was cancelled before its end."""
 
 
 class ClusterError(ResearchError, RuntimeError):

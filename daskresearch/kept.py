@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 from daskresearch.collection import Collection
-from daskresearch.errors import ResearchError
+from daskresearch.errors import OptionError, ResearchError
 from daskresearch.graph.count import as_frame
 from daskresearch.metadata import environment, git_state
 from daskresearch.monitor import Monitor
@@ -110,6 +110,25 @@ class Kept(Collection):
     def terminate(self) -> None:
         """Begin no further experiment of the run; those that are running end as usual."""
         self._ran().stop()
+
+    def cancel(self, experiment_id: str) -> None:
+        """End one experiment of the run that goes on; it counts as failed, of the kind ``'cancelled'``.
+
+        Its code is ended as that of an experiment that has had its ``timeout``; one that has not begun does not begin,
+        and what has ended stays as it is.
+
+        Parameters
+        ----------
+        experiment_id : str
+
+        Raises
+        ------
+        OptionError
+            If it is no str.
+        """
+        if not isinstance(experiment_id, str):
+            raise OptionError(f"cancel needs the id of an experiment, a str, not {experiment_id!r}")
+        self._ran().cancel(experiment_id)
 
     @of_class
     def load(cls, name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import DISTRIBUTED, SCHEDULERS
 
+_RETRIED = ("exception", "timeout", "worker")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -55,6 +57,8 @@ class RunOptions:
     git_meta: bool = False
     env_meta: bool = False
     profile: bool | int = False
+    retries: int | Mapping[str, int] = 0
+    timeout: float | None = None
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
@@ -109,6 +113,25 @@ class RunOptions:
         if self.scheduler is not None and not isinstance(self.scheduler, str) and not is_client:
             raise OptionError(f"scheduler must be the name of one or a distributed.Client, not {self.scheduler!r}")
         self._check_recording()
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        given = self.retries.items() if isinstance(self.retries, Mapping) else [("exception", self.retries)]
+        for kind, count in given:
+            if kind not in _RETRIED:
+                raise OptionError(f"retries has no kind {kind!r}{near_miss(str(kind), _RETRIED)}; give {_RETRIED}")
+            if not is_integer(count) or count < 0:
+                raise OptionError(f"retries must be a non-negative integer, or a dict of these, not {self.retries!r}")
+        is_number = isinstance(self.timeout, (int, float)) and not isinstance(self.timeout, bool)
+        if self.timeout is not None and not (is_number and 0 < self.timeout < math.inf):
+            raise OptionError(f"timeout must be a positive number of seconds, or None, not {self.timeout!r}")
+
+    @property
+    def retries_by_kind(self) -> dict[str, int]:
+        """How often an experiment is run again, by the kind of its failure; a number is meant for all kinds."""
+        if isinstance(self.retries, Mapping):
+            return {kind: int(count) for kind, count in self.retries.items() if count}
+        return dict.fromkeys(_RETRIED, int(self.retries)) if self.retries else {}
 
     def _check_recording(self) -> None:
         if self.resume not in (False, True, "changed"):

@@ -151,6 +151,8 @@ class Preparation:
             parameters=frozenset((*self.parameters, "repetition", "updates")),
             folder=folder,
             profile=int(self.options.profile),
+            timeout=self.options.timeout,
+            retries=self.options.retries_by_kind,
         )
 
     def explained(self, experiment_id: str, config: Described, group_key: bytes) -> list[UnitKey]:

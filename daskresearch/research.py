@@ -194,6 +194,8 @@ class Research(Vocabulary, Kept):
         git_meta: bool = UNSET,
         env_meta: bool = UNSET,
         profile: bool | int = UNSET,
+        retries: int | Mapping[str, int] = UNSET,
+        timeout: float | None = UNSET,
     ) -> Self:
         """Run all experiments and return this research, which then carries their results.
 
@@ -252,6 +254,14 @@ class Research(Vocabulary, Kept):
             `attach_git_meta` and `attach_env_meta`.
         profile : bool or int
             Whether the cost of units is measured for `profiler`: 1 or True by unit, 2 also by the functions in them.
+        retries : int or dict
+            How often an experiment that fails runs again from its first iteration, with the same random numbers, by
+            kind of failure: ``{'exception': 2, 'timeout': 1, 'worker': 0}``; a number is meant for all kinds. What its
+            last run recorded is kept. A root is called again itself; a group in lock-step runs again whole.
+        timeout : float, optional
+            Seconds after which an experiment is ended and fails; the roots that it shares do not count. Python code is
+            ended where it stands. Code that does not come back to Python is ended on workers by ending their process,
+            whose other experiments run again; in this process it is waited for.
 
         Raises
         ------
@@ -287,6 +297,7 @@ class Research(Vocabulary, Kept):
             "detach": detach, "debug": debug, "finalize": finalize, "seed": seed, "create_id_prefix": create_id_prefix,
             "resume": resume, "loglevel": loglevel, "redirect_stdout": redirect_stdout,
             "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta, "profile": profile,
+            "retries": retries, "timeout": timeout,
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name

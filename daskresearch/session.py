@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 import threading
+import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from typing import Any, final
 from daskresearch.admission import check_writable_names
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
-from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor
+from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor, lost
 from daskresearch.graph import warn_of_large_arguments
 from daskresearch.grouping import Peekable, Recorded
 from daskresearch.options import RunOptions
@@ -27,9 +28,11 @@ from daskresearch.recording import FINISHED, STOPPED, Facts, Recording
 from daskresearch.results import ResearchResults
 from daskresearch.store import FolderStore, MemoryStore, Store
 from daskresearch.store.parts import Ended
+from daskresearch.store.record import Failure
 from daskresearch.worker import Context, Group, Written
 from daskresearch.worker.capture import Modes, installed
 from daskresearch.worker.keep import ended_of
+from daskresearch.worker.limits import cancelled
 from daskresearch.worker.profile import Profile, ProfileRow, combined
 from daskresearch.worker.program import profiled
 
@@ -66,6 +69,7 @@ class Session:
         self._done = threading.Event()
         self._error: BaseException | None = None
         self._n_failed = self._n_ended = 0
+        self._cancelled: set[str] = set()
         self.profile: list[ProfileRow] = []
         self._recording = Recording.open(name, options) if options.dump_results else None
         try:
@@ -90,7 +94,7 @@ class Session:
             self._store: Store = MemoryStore(self._job.plan.variables)
             self.results = ResearchResults(self._store, prepared.parameters, prepared.explained)
             self._modes = Modes()
-            self._executor, self._progress = self._open(prepared.context(self._make_folder()))
+            self._executor, self._progress = self._open(self._context(self._make_folder()))
             return
         assert facts is not None
         known = facts(prepared)
@@ -108,7 +112,7 @@ class Session:
         self._store = recording.store(variables, self._true_values)
         self.results = ResearchResults(self._store, parameters, prepared.explained)
         modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)
-        context = replace(prepared.context(recording.folder), target=recording.target(), modes=modes)
+        context = replace(self._context(recording.folder), target=recording.target(), modes=modes)
         self._executor, self._progress = self._open(context)
         try:
             recording.begin(name, prepared.seed, known)
@@ -118,6 +122,9 @@ class Session:
             recording.withdraw()
             raise
         prepared.grouping.record(Recorded(recording.is_finished, not self._is_local))
+
+    def _context(self, folder: str) -> Context:
+        return replace(self._prepared.context(folder), token=uuid.uuid4().hex)
 
     def _open(self, context: Context) -> tuple[Executor, Progress]:
         """Return the executor that the options ask for, and the progress that goes with it."""
@@ -222,6 +229,13 @@ class Session:
         """Begin no further experiment."""
         self._stop.set()
 
+    def cancel(self, experiment_id: str) -> None:
+        """End one experiment."""
+        self._cancelled.add(experiment_id)
+        executor = self._executor
+        if executor is not None:
+            executor.cancel(experiment_id)
+
     def attach(self, name: str, facts: Mapping[str, Any]) -> None:
         """Write facts to the folder of the run."""
         if self._recording is None:
@@ -291,7 +305,9 @@ class Session:
                     return
                 turns = range(group[0].position, group[-1].position + 1)
                 turn = turns.stop
-                yield group
+                wanted = self._wanted(group) if self._cancelled else group
+                if wanted:
+                    yield wanted
                 is_due = self._first_due(turns) is not None
                 if is_due:
                     return
@@ -304,6 +320,16 @@ class Session:
             for one in came:
                 self._keep(one)
         return turn, is_due
+
+    def _wanted(self, group: Group) -> Group:
+        """Return the experiments of a group that were not cancelled; those of a group in lock-step go together."""
+        if self._prepared.program.is_lockstep:
+            return group
+        for one in group:
+            if one.id in self._cancelled:
+                failed = lost(one, Failure("", 0, cancelled(one.id), "", "cancelled"))
+                self._keep(failed.record if self._is_local else failed)
+        return tuple([one for one in group if one.id not in self._cancelled])
 
     def _first_due(self, turns: range) -> int | None:
         """Return the first of some experiments after which the domain is to be updated."""

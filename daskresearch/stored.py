@@ -135,6 +135,9 @@ class Stored:
     def stop(self) -> None:
         """Do nothing, as nothing runs."""
 
+    def cancel(self, experiment_id: str) -> None:
+        """Do nothing, as nothing runs."""
+
     def attach(self, name: str, facts: Any) -> None:
         """Refuse to add anything to a run that was."""
         raise ResearchError(f"nothing is added to {self.name!r}, whose run was another one; run it with resume=True")

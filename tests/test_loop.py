@@ -294,7 +294,7 @@ def test_failures_have_id_unit_iteration_exception_and_traceback(place):
     research = research.add_callable("check", fail_if, args=[(EC("x") == 2) & (E().iteration == 1), EC("x")])
     frame = table(research, n_iters=3, **place)
     failures = research.results.failures
-    assert list(failures.columns) == ["id", "unit", "iteration", "exception", "traceback"]
+    assert list(failures.columns) == ["id", "unit", "iteration", "exception", "traceback", "kind", "worker"]
     assert list(failures.id) == list(frame[frame.x == 2].id.unique())
     assert list(failures.unit) == ["check"]
     assert list(failures.iteration) == [1]
@@ -309,7 +309,7 @@ def test_failures_have_id_unit_iteration_exception_and_traceback(place):
 
 def test_without_failures_the_table_of_failures_is_empty_with_the_same_columns():
     failures = Research().save(1, "one").run(bar=False, dump_results=False).results.failures
-    assert list(failures.columns) == ["id", "unit", "iteration", "exception", "traceback"]
+    assert list(failures.columns) == ["id", "unit", "iteration", "exception", "traceback", "kind", "worker"]
     assert len(failures) == 0
     assert failures.iteration.dtype == "int64"
 

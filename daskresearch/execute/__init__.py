@@ -8,7 +8,7 @@ from daskresearch.execute.choose import (
     distributed_executor,
     local_executor,
 )
-from daskresearch.execute.local import Came, Executor, Lost, SerialExecutor, ThreadsExecutor
+from daskresearch.execute.local import Came, Executor, Lost, SerialExecutor, ThreadsExecutor, lost
 
 __all__ = [
     "DISTRIBUTED",
@@ -22,4 +22,5 @@ __all__ = [
     "choose_place",
     "distributed_executor",
     "local_executor",
+    "lost",
 ]

@@ -129,18 +129,22 @@ def distributed_executor(
 
     apart = frozenset(roots_apart(program, whole_groups=whole_groups))
     content = pickle_plan((plan, replace(context, apart=apart)))
-    least_s = SENT_S if context.target is None else WRITTEN_S
+    more: dict[str, Any] = {
+        "token": context.token,
+        "retries": context.retries,
+        "whole_groups": whole_groups,
+        "least_s": SENT_S if context.target is None else WRITTEN_S,
+    }
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
-        return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups, least_s=least_s)
+        return DistributedExecutor(client, program, content, workers, **more)
     n_workers = workers or os.cpu_count() or 1
     return DistributedExecutor(
         private_client(n_workers),
         program,
         content,
         n_workers,
-        whole_groups=whole_groups,
-        least_s=least_s,
+        **more,
         abort=end_tasks,
         tend=replace_dead_workers,
     )

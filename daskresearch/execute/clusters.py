@@ -137,8 +137,21 @@ def end_tasks(keys: Collection[str]) -> None:
     if client is None or not keys:
         return
     busy = [address for address, running in client.processing().items() if not set(keys).isdisjoint(running)]
-    if busy:
-        client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
+    end_workers(client, busy)
+
+
+def end_workers(client: Client, addresses: Collection[str]) -> None:
+    """End worker processes, which their nannies start anew; those without a nanny are not started again by us."""
+    if not addresses:
+        return
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    nursed = [one for one in addresses if one in workers and workers[one].get("nanny")]
+    if nursed:
+        client.restart_workers(nursed, timeout=_RESTART_S, raise_for_error=False)
+    alone = [one for one in addresses if one in workers and one not in nursed]
+    if alone:
+        logger.warning("worker processes %s run code that does not end, and are ended; no nanny replaces them", alone)
+        client.run(os._exit, 1, workers=alone, wait=False)
 
 
 def shutdown() -> None:

@@ -14,14 +14,15 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError, StorageError
-from daskresearch.execute.local import Came, Lost
+from daskresearch.execute.clusters import end_workers
+from daskresearch.execute.local import Came, lost
 from daskresearch.execute.window import BUDGET_S, SENT_S, Window
 from daskresearch.plan import Kind, Unit
-from daskresearch.store.record import Failure, Record
+from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import (
     Blob,
@@ -39,6 +40,7 @@ from daskresearch.worker import (
     run_batch,
     run_root,
 )
+from daskresearch.worker.limits import cancel
 from daskresearch.worker.profile import ProfileRow, combined
 from daskresearch.worker.travel import check_values, dumps
 
@@ -62,6 +64,10 @@ class DistributedExecutor:
         The pickled plan and context, from `daskresearch.worker.travel.pickle_plan`.
     workers : int, optional
         The most batches that run at once. Default: as many as the workers have threads.
+    token : str
+        Of the run.
+    retries : Mapping of str to int, optional
+        By kind of failure, how often an experiment is run again.
     whole_groups : bool
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
     least_s : float
@@ -79,6 +85,8 @@ class DistributedExecutor:
         content: bytes,
         workers: int | None = None,
         *,
+        token: str = "",
+        retries: Mapping[str, int] | None = None,
         whole_groups: bool = False,
         least_s: float = SENT_S,
         abort: Callable[[list[str]], object] = bool,
@@ -89,6 +97,9 @@ class DistributedExecutor:
         self._abort = abort
         self._tend = tend
         self._program = program
+        self._token = token
+        self._retries = retries or {}
+        self._timeouts: dict[int, int] = {}
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
@@ -115,15 +126,21 @@ class DistributedExecutor:
                     future.add_done_callback(ended.put)
                 if not out:
                     break
-                future = self._next(ended)
+                future = self._next(ended, out)
                 batch = out.pop(future)
                 receipt = self._receipt(future)
                 if receipt is None:
                     suspects.extend([(_name_of(future), group) for group in batch])
                 else:
-                    window.measured(receipt.n_groups, receipt.seconds)
-                    window.give_back(batch[receipt.n_groups :])
+                    if receipt.n_groups:
+                        window.measured(receipt.n_groups, receipt.seconds)
                     yield from _came(receipt)
+                    left = batch[receipt.n_groups :]
+                    if receipt.stuck is not None:
+                        again, gone = self._end_stuck(future, receipt, left[0])
+                        left = [*again, *left[1:]]
+                        yield from gone
+                    window.give_back(left)
             for name, group in suspects:
                 if not stop.is_set():
                     yield from self._run_suspect(name, group)
@@ -141,32 +158,84 @@ class DistributedExecutor:
             if isinstance(answer, StorageError):
                 raise answer
 
+    def cancel(self, experiment_id: str) -> None:
+        """End an experiment on whatever worker it is, or will be."""
+        with contextlib.suppress(OSError):  # workers that are gone run nothing
+            self._client.run(cancel, self._token, experiment_id, on_error="ignore")
+
     def close(self) -> None:
         """Let go of the outputs of roots, so that the cluster can forget them."""
         self._roots = RootTable()
 
-    def _run_suspect(self, name: str, group: Group) -> Iterator[Came]:
+    def _run_suspect(self, name: str, group: Group, deaths: int = 0) -> Iterator[Came]:
         future = self._submit([group], name)  # what it had written by that name does not run again
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future.add_done_callback(ended.put)
-        receipt = self._receipt(self._next(ended))
+        future = self._next(ended, {future: [group]})
+        receipt = self._receipt(future)
         if receipt is not None:
             yield from _came(receipt)
+            if receipt.stuck is not None:
+                again, gone = self._end_stuck(future, receipt, group)
+                yield from gone
+                for one in again:
+                    yield from self._run_suspect(name, one)
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
                 yield from self._run_suspect(name, (experiment,))
+        elif deaths < self._retries.get("worker", 0):
+            yield from self._run_suspect(name, group, deaths + 1)
         else:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
             for experiment in group:
-                failure = Failure("worker", 0, ClusterError(text), text)
-                yield Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
+                yield lost(experiment, Failure("worker", 0, ClusterError(text), text, "worker"))
 
-    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
+    def _end_stuck(self, future: Future[Any], receipt: Receipt, group: Group) -> tuple[list[Group], list[Came]]:
+        """End the process of an experiment that does not end itself; return what is to run again, and what is lost."""
+        assert receipt.stuck is not None
+        addresses = [address for held in self._client.who_has([future]).values() for address in held]
+        future.release()  # or its batch would run again, as what it has sent goes with its worker
+        end_workers(self._client, addresses)
+        left = tuple([one for one in group if one.position in receipt.unfinished])
+        guilty = [one for one in left if self._program.is_lockstep or one.position == receipt.stuck.position]
+        innocent = tuple([one for one in left if one not in guilty])
+        spent = self._timeouts.get(receipt.stuck.position, 0)
+        self._timeouts[receipt.stuck.position] = spent + 1
+        again = [innocent] if innocent else []
+        if spent < self._retries.get("timeout", 0):
+            return [*again, group if self._program.is_lockstep else tuple(guilty)], []
+        return again, [lost(one, receipt.stuck.failure) for one in guilty]
+
+    def _next(self, ended: queue.SimpleQueue[Future[Any]], out: dict[Future[Any], list[Group]]) -> Future[Any]:
         """Return the next future that has ended, looking after the workers while none has."""
         while True:
             with contextlib.suppress(queue.Empty):
-                return ended.get(timeout=_TEND_EACH_S)
+                future = ended.get(timeout=_TEND_EACH_S)
+                if future in out:
+                    return future
+                continue
             self._tend()
+            for future in self._stranded(out):
+                batch = out.pop(future)
+                again = self._submit(batch, _name_of(future))
+                out[again] = batch
+                again.add_done_callback(ended.put)
+                self._client.cancel([future])
+
+    def _stranded(self, out: Iterable[Future[Any]]) -> list[Future[Any]]:
+        """Return the batches that wait for a worker that is gone.
+
+        A worker is only preferred, but the scheduler, if it finds no other at the time, does not think of those that
+        come later.
+        """
+        alive = self._client.nthreads()
+        preferred = {future: self._places.get(str(future.key)) for future in out}
+        apart = [future for future, address in preferred.items() if address is not None and address not in alive]
+        running = {key for keys in self._client.processing().values() for key in keys} if apart else set()
+        stranded = [future for future in apart if future.key not in running and future.status == "pending"]
+        for future in stranded:
+            del self._places[str(future.key)]
+        return stranded
 
     def _submit(self, batch: list[Group], name: str | None = None) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}
@@ -178,11 +247,11 @@ class DistributedExecutor:
             groups = dumps([[tuple(experiment) for experiment in group] for group in batch])
         except Exception:
             for experiment in itertools.chain.from_iterable(batch):
-                for name, value in experiment.values.items():
-                    check_values(name, [value])
+                for parameter, value in experiment.values.items():
+                    check_values(parameter, [value])
             raise
         # inputs would draw all batches to the worker that has these already
-        address = self._least_busy() if known else None
+        address = self._least_busy() if known and name is None else None
         key = self._key(self._program.name)
         future = self._client.submit(
             run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
@@ -262,7 +331,7 @@ class DistributedExecutor:
         text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
         for key, future in self._roots.items():
             if not isinstance(future, Outcome) and future.status == "error":
-                failure = Failure(key.key.rpartition("-")[0], 0, ClusterError(text), f"{text}\n{death}")
+                failure = Failure(key.key.rpartition("-")[0], 0, ClusterError(text), f"{text}\n{death}", "worker")
                 self._roots.put(key, Outcome(failure=failure, origin=key.key))
 
     def _key(self, name: str) -> str:

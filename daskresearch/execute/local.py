@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol, final
 
-from daskresearch.store.record import Record
+from daskresearch.store.record import Failure, Record
 from daskresearch.store.writer import Target
 from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
+from daskresearch.worker.limits import cancel, forget, watching
 from daskresearch.worker.profile import ProfileRow
 
 
@@ -20,6 +22,11 @@ class Lost(NamedTuple):
 
     record: Record
     experiment: Experiment
+
+
+def lost(experiment: Experiment, failure: Failure) -> Lost:
+    """Return what is recorded of an experiment of which nothing is left but its failure."""
+    return Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
 
 
 Came = Record | Written | Lost
@@ -61,6 +68,9 @@ class Executor(Protocol):
             Names the worker that does not see it.
         """
 
+    def cancel(self, experiment_id: str) -> None:
+        """End an experiment, be it that it runs or that it has not begun; what has ended stays as it is."""
+
     def close(self) -> None:
         """Let go of the outputs of roots; nothing runs afterwards."""
 
@@ -77,17 +87,23 @@ class SerialExecutor:
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield the records in order."""
-        for group in groups:
-            if stop.is_set():
-                return
-            yield from run_groups(self._program, [group], self._context, self._shared)
+        with watching(self._context.token, self._context.timeout):
+            for group in groups:
+                if stop.is_set():
+                    return
+                yield from run_groups(self._program, [group], self._context, self._shared)
 
     def check(self, target: Target) -> None:
         """Do nothing, as this process has made the folder."""
 
+    def cancel(self, experiment_id: str) -> None:
+        """End an experiment."""
+        cancel(self._context.token, experiment_id)
+
     def close(self) -> None:
         """Let go of the outputs of roots."""
         self._shared = RootOutputs(self._program, self._context)
+        forget(self._context.token)
 
 
 @final
@@ -120,7 +136,8 @@ class ThreadsExecutor:
             for record in run_groups(self._program, [group], self._context, self._shared):
                 ended.put(record)
 
-        with ThreadPoolExecutor(self._n_threads, "experiment") as pool:
+        limits = watching(self._context.token, self._context.timeout)
+        with limits, ThreadPoolExecutor(self._n_threads, "experiment") as pool:
             pending: set[Future[None]] = set()
             try:
                 while True:
@@ -145,6 +162,11 @@ class ThreadsExecutor:
     def check(self, target: Target) -> None:
         """Do nothing, as this process has made the folder."""
 
+    def cancel(self, experiment_id: str) -> None:
+        """End an experiment."""
+        cancel(self._context.token, experiment_id)
+
     def close(self) -> None:
         """Let go of the outputs of roots."""
         self._shared = RootOutputs(self._program, self._context)
+        forget(self._context.token)

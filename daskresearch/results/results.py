@@ -330,7 +330,12 @@ class ResearchResults(Explained):
 
     @property
     def failures(self) -> pd.DataFrame:
-        """What went wrong: id, unit, iteration, exception and traceback, in domain order."""
+        """What went wrong: id, unit, iteration, exception, traceback, kind and worker, in domain order.
+
+        The kind is ``'exception'`` of a unit, ``'upstream'`` for one of a root that the experiment shares,
+        ``'timeout'``, ``'cancelled'``, or ``'worker'`` if the worker process died each time the experiment ran. The
+        worker is the host and process id where it happened, empty if nobody knows.
+        """
         import pandas as pd
 
         snapshot, found = retried(lambda: _failures_of(self._store.snapshot()))
@@ -342,6 +347,8 @@ class ResearchResults(Explained):
                 "iteration": pd.Series([failure.iteration for _, failure in failures], dtype="int64"),
                 "exception": pd.Series([failure.exception for _, failure in failures], dtype=object),
                 "traceback": pd.Series([failure.traceback for _, failure in failures], dtype=str),
+                "kind": pd.Series([failure.kind for _, failure in failures], dtype=str),
+                "worker": pd.Series([failure.worker for _, failure in failures], dtype=str),
             }
         )
 

@@ -343,7 +343,8 @@ class FolderSnapshot:
             for one in filter(None, listed["failures"] or ()):
                 exception = self._exception(one)
                 unit, iteration, traceback = one["unit"] or "", one["iteration"] or 0, one["traceback"] or ""
-                found.append((index, Failure(unit, iteration, exception, traceback)))
+                kind, worker = one.get("kind") or "exception", one.get("worker") or ""
+                found.append((index, Failure(unit, iteration, exception, traceback, kind, worker)))
         return found
 
     def _exception(self, one: Mapping[str, Any]) -> BaseException:

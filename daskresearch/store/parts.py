@@ -149,7 +149,7 @@ def failures_type() -> pa.DataType:
 
     fields = [
         ("unit", pa.string()), ("iteration", pa.int64()), ("exception", pa.string()), ("traceback", pa.string()),
-        ("pickle", pa.binary()),
+        ("pickle", pa.binary()), ("kind", pa.string()), ("worker", pa.string()),
     ]  # fmt: skip
     return pa.list_(pa.struct(fields))
 
@@ -212,9 +212,8 @@ def _failures(failures: Sequence[Failure]) -> list[dict[str, Any]] | None:
             content = None
         text, trace = _writable(text_of(one.exception)), _writable(one.traceback)
         unit = _writable(one.unit)
-        rows.append(
-            {"unit": unit, "iteration": one.iteration, "exception": text, "traceback": trace, "pickle": content}
-        )
+        known = {"unit": unit, "iteration": one.iteration, "exception": text, "traceback": trace, "pickle": content}
+        rows.append({**known, "kind": one.kind, "worker": one.worker})
     return rows
 
 

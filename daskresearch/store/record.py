@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -45,12 +47,24 @@ class Failure:
     exception : BaseException
     traceback : str
         As Python prints it, also when it was raised in another process.
+    kind : str
+        ``'exception'`` of the unit, ``'upstream'`` for one of a root that the experiment shares, ``'timeout'``,
+        ``'cancelled'``, or ``'worker'`` for one whose worker process died.
+    worker : str
+        Host and process id of where it happened; empty if nobody knows.
     """
 
     unit: str
     iteration: int
     exception: BaseException
     traceback: str
+    kind: str = "exception"
+    worker: str = ""
+
+
+def this_worker() -> str:
+    """Return the name of this process as tables have it: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 class Record(NamedTuple):

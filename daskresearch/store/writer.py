@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import threading
 import uuid
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from daskresearch.store.parts import (
     with_metadata,
     without_unwritable,
 )
+from daskresearch.store.record import this_worker
 
 ARTIFACTS = "artifacts"
 DESCRIPTION = "research.json"
@@ -71,8 +71,7 @@ class Target:
         folder : str
             Where experiments have their folders, which are put into that of the run if it is elsewhere.
         """
-        worker = f"{socket.gethostname()}:{os.getpid()}"
-        stamp = Stamp(self.run, self.definition, worker)
+        stamp = Stamp(self.run, self.definition, this_worker())
         return PartWriter(open_files(self.url), stamp, prefix, folder, check=lambda: check_current(self))
 
 
@@ -88,7 +87,7 @@ def check_visible(target: Target) -> None:
         check_current(target)
     except StorageError:
         raise StorageError(
-            f"worker {socket.gethostname()}:{os.getpid()} does not see the folder {target.url!r} of the research; give "
+            f"worker {this_worker()} does not see the folder {target.url!r} of the research; give "
             f"a name on a file system that all workers share, or a URL such as s3://bucket/name"
         ) from None
 

@@ -132,6 +132,12 @@ class Context:
         What of the text that experiments print and log is captured.
     profile : int
         What of the cost of units is measured; see `daskresearch.worker.profile.Profile`.
+    token : str
+        Of the run, unlike that of any other.
+    timeout : float, optional
+        Seconds that an experiment may run, without the roots that it shares.
+    retries : Mapping of str to int
+        By kind of failure, how often an experiment is run again.
     """
 
     n_iters: int | None = 1
@@ -146,6 +152,9 @@ class Context:
     target: Target | None = None
     modes: Modes = field(default_factory=Modes)
     profile: int = 0
+    token: str = ""
+    timeout: float | None = None
+    retries: Mapping[str, int] = field(default_factory=dict)
 
 
 @final
@@ -166,11 +175,15 @@ class Running:
         "failures",
         "full",
         "instances",
+        "is_interrupted",
+        "is_stopped",
         "iteration",
         "iterators",
         "last",
         "outputs",
+        "resumed",
         "shared",
+        "spent",
         "values",
     )
 
@@ -193,6 +206,8 @@ class Running:
         self.iteration = 0
         self.last = False
         self.ended = False
+        self.is_stopped = self.is_interrupted = False
+        self.spent = self.resumed = 0.0
         self.outputs: dict[str, Any] = {}
         self.iterators: dict[str, Any] = {}
         self.cells: dict[str, dict[int, Any]] = {name: {} for name in variables}

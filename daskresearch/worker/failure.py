@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 
 import cloudpickle
 
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, this_worker
 
 
 class SharedFailure(Exception):  # noqa: N818  (carries a failure to each experiment that shares the root)
@@ -21,10 +22,10 @@ def failure_of(unit: str, iteration: int, exception: BaseException) -> Failure:
     """Return the failure that an exception in a unit is."""
     if isinstance(exception, SharedFailure):
         shared = exception.failure
-        return Failure(unit, iteration, shared.exception, shared.traceback)
+        return Failure(unit, iteration, shared.exception, shared.traceback, "upstream", shared.worker)
     text = "".join(traceback.format_exception(exception))
     traceback.clear_frames(exception.__traceback__)  # their local values would live as long as the results
-    return Failure(unit, iteration, exception, text)
+    return Failure(unit, iteration, exception, text, worker=this_worker())
 
 
 def portable(failure: Failure) -> Failure:
@@ -34,5 +35,5 @@ def portable(failure: Failure) -> Failure:
     except Exception:
         kind = type(failure.exception).__qualname__
         standin = RuntimeError(f"{kind}: {failure.exception}")
-        return Failure(failure.unit, failure.iteration, standin, failure.traceback)
+        return replace(failure, exception=standin)
     return failure

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from daskresearch.store.record import Record
 from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running, SharedRoots
-from daskresearch.worker.loop import deliver, fail, run_steps, wants
+from daskresearch.worker.loop import deliver, fail, interruptibly, run_steps, wants
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 from daskresearch.worker.shared import attempt
 
@@ -56,15 +56,16 @@ def run_group(program: Program, group: Sequence[Experiment], context: Context, s
 
 
 def _run_segment(steps: Sequence[Step], member: Running) -> None:
-    with captured_by(member.captured):
-        run_steps(steps, member)
+    if not member.is_stopped:
+        with captured_by(member.captured):
+            interruptibly(member, lambda: run_steps(steps, member))
 
 
 def _run_root(step: Step, members: Sequence[Running], cells: Cells, program: Program) -> None:
     """Call a root once for each cell of the members whose turn it is, and hand each its output."""
     parts: dict[tuple[str, RootKey], list[Running]] = {}
     for member in members:
-        if (member.context.finalize or not member.ended) and wants(step, member):
+        if (member.context.finalize or not member.ended) and not member.is_stopped and wants(step, member):
             parts.setdefault((step.name, member.experiment.root_key(step.name)), []).append(member)
     for key, part in parts.items():
         first = part[0]

@@ -15,6 +15,7 @@ from daskresearch.store.parts import Ended
 from daskresearch.store.record import Record
 from daskresearch.store.writer import Target, check_visible, committed
 from daskresearch.worker.experiment import Experiment
+from daskresearch.worker.limits import Stuck
 from daskresearch.worker.parcel import dump_records
 from daskresearch.worker.profile import ProfileRow
 
@@ -51,6 +52,10 @@ class Receipt:
         How many were.
     profile : list of ProfileRow
         What units cost, if that is measured.
+    stuck : Stuck, optional
+        The experiment that could not be ended in time, in the group after those that were run.
+    unfinished : tuple of int
+        The positions of the experiments of its group that have not ended.
     """
 
     seconds: float
@@ -58,6 +63,8 @@ class Receipt:
     records: bytes
     written: Written
     profile: list[ProfileRow]
+    stuck: Stuck | None = None
+    unfinished: tuple[int, ...] = ()
 
 
 @final

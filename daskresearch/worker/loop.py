@@ -6,12 +6,13 @@ A unit runs when its schedule says so, unless it uses the output of a unit that 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from daskresearch.store.record import Record
 from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
+from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 
 
@@ -19,16 +20,36 @@ def run_experiment(program: Program, experiment: Experiment, context: Context, s
     """Run an experiment whose roots are all steady, and return what it recorded."""
     run = Running(experiment, context, shared, program.instances, program.variables)
     final = -1 if context.n_iters is None else context.n_iters - 1
-    steps, tick = program.steps, context.tick
     with captured_by(run.captured):
-        while True:
-            run.last = run.iteration == final
-            run_steps(steps, run)
-            if tick is not None:
-                tick()
-            if run.last:
-                return run.record()
-            run.iteration += 1
+        interruptibly(run, lambda: _iterate(program.steps, run, final))
+    return run.record()
+
+
+def _iterate(steps: Sequence[Step], run: Running, final: int) -> None:
+    tick = run.context.tick
+    while True:
+        run.last = run.iteration == final
+        run_steps(steps, run)
+        if tick is not None:
+            tick()
+        if run.last:
+            return
+        run.iteration += 1
+
+
+def interruptibly(run: Running, work: Callable[[], None]) -> None:
+    """Run units of an experiment in this thread, while others may end it."""
+    try:
+        try:
+            enter(run)
+            work()
+        finally:
+            leave(run)
+    except Interrupted as error:
+        leave(run)  # it may have come in between
+        run.is_stopped = True
+        run.failures.append(failure_of_interrupt(run, error))
+        end(run)
 
 
 def run_steps(steps: Iterable[Step], run: Running) -> None:
@@ -40,7 +61,7 @@ def run_steps(steps: Iterable[Step], run: Running) -> None:
         if wants(step, run):
             try:
                 deliver(step, run, step.call(run))
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Interrupted):
                 raise
             except BaseException as exception:  # SystemExit, CancelledError and the like end one experiment too
                 fail(step, run, exception)

@@ -6,7 +6,7 @@ import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
@@ -14,6 +14,7 @@ from daskresearch.store.record import Failure
 from daskresearch.worker.capture import uncaptured
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
+from daskresearch.worker.limits import paused
 from daskresearch.worker.program import Call, Program
 from daskresearch.worker.travel import can_travel
 
@@ -109,16 +110,22 @@ class RootOutputs:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
         key = experiment.root_key(name)
         future = self._outcomes.get(key)
-        if future is None:
-            with self._lock:
-                future = self._outcomes.get(key)
-                is_mine = future is None
-                if future is None:
-                    future = Future()
-                    self._outcomes.put(key, future)
-            if is_mine:
-                self._compute(name, experiment, future)
+        if future is None or not future.done():
+            with paused():
+                future = self._computed(key, name, experiment)
         return future.result().get()
+
+    def _computed(self, key: RootKey, name: str, experiment: Experiment) -> Future[Outcome]:
+        with self._lock:
+            future = self._outcomes.get(key)
+            is_mine = future is None
+            if future is None:
+                future = Future()
+                self._outcomes.put(key, future)
+        if is_mine:
+            self._compute(name, experiment, future)
+        wait([future])
+        return future
 
     def check(self, name: str, experiment: Experiment) -> None:
         """Raise `SharedFailure` if the call that an experiment shares has failed."""
@@ -177,10 +184,14 @@ class GivenRoots:
 
 
 def call_root(name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
-    """Return what comes of one call of a steady root with the outputs of its upstream roots."""
-    scope = Running(experiment, context, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
-    scope.outputs.update(inputs)
-    return attempt(name, scope, call)
+    """Return what comes of one call of a steady root with what it uses; of the last one, if it is repeated."""
+    for _ in range(1 + context.retries.get("exception", 0)):
+        scope = Running(experiment, context, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
+        scope.outputs.update(inputs)
+        outcome = attempt(name, scope, call)
+        if outcome.failure is None:
+            break
+    return outcome
 
 
 def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcome:

@@ -1,93 +1,20 @@
-"""What worker processes are asked to do: run a batch of groups or one node of a graph, or call one root.
-
-A `Blob` carries the plan and context of a run. A process makes its program once and keeps it for further tasks.
-"""
+"""What worker processes are asked to do beside batches: run one node of a graph, or call one root."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any, final
 
-import cloudpickle
-
-from daskresearch.store.record import Record
-from daskresearch.worker.capture import installed
-from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
-from daskresearch.worker.group import run_group
-from daskresearch.worker.keep import Keeping, Receipt, Writing, folder_of_process
-from daskresearch.worker.loop import run_experiment
+from daskresearch.worker.batch import run_groups
+from daskresearch.worker.experiment import Context, Experiment, RootKey
+from daskresearch.worker.limits import watching
 from daskresearch.worker.parcel import Finished
-from daskresearch.worker.profile import Profile
-from daskresearch.worker.program import Call, Program, call_of, profiled
-from daskresearch.worker.shared import GivenRoots, Outcome, RootOutputs, call_root, read_only
+from daskresearch.worker.program import Call, call_of
+from daskresearch.worker.shared import GivenRoots, Outcome, call_root, read_only
 from daskresearch.worker.travel import Carried
-
-Group = tuple[Experiment, ...]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """The plan and context of a run, known by its token."""
-
-    token: str
-    carried: Carried = field(compare=False, repr=False)
-
-
-def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots) -> Iterator[Record]:
-    """Yield the record of each experiment as it ends, group by group."""
-    for group in groups:
-        if program.is_lockstep:
-            yield from run_group(program, group, context, shared)
-        else:
-            for experiment in group:
-                yield run_experiment(program, experiment, context, shared)
-
-
-def run_batch(
-    blob: Blob, name: str, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome
-) -> Receipt:
-    """Run groups of experiments in a worker process until their time is up.
-
-    Parameters
-    ----------
-    blob : Blob
-    name : str
-        Of the batch, the same when it is run again.
-    groups : bytes
-        A pickled list of groups.
-    budget_s : float
-        Seconds after which no further group is begun; the first one runs in any case.
-    known : sequence of RootKey
-        The roots whose outcomes follow.
-    *outcomes : Outcome
-    """
-    start = time.perf_counter()
-    program, context, own = _workplace(blob)
-    shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
-    profile = Profile(context.profile) if context.profile else None
-    if profile is not None:
-        program = profiled(program, profile)
-    keep = (
-        Keeping()
-        if context.target is None
-        else Writing(context.target, context.folder, name, is_lockstep=program.is_lockstep)
-    )
-    n_groups, seconds = 0, 0.0
-    with installed(context.modes), keep:
-        for fields in cloudpickle.loads(groups):
-            group = keep.unknown(tuple(map(Experiment._make, fields)))
-            for record in run_groups(program, [group] if group else [], context, shared):
-                keep.append(record, group)
-            n_groups += 1
-            seconds = time.perf_counter() - start  # without the time to write, which does not grow with the batch
-            if seconds > budget_s:
-                break
-    return Receipt(seconds, n_groups, keep.content(), keep.written, profile.rows() if profile else [])
+from daskresearch.worker.workplace import Blob, workplace
 
 
 def run_node(
@@ -106,11 +33,12 @@ def run_node(
         The keys of the values that are the other inputs.
     *inputs : Outcome or Carried
     """
-    program, context, own = _workplace(blob)
+    program, context, own = workplace(blob)
     values = dict(zip(elsewhere, inputs[len(known) :], strict=True))
     experiments = tuple([arrived(fields, values) for fields in group])
     roots = GivenRoots(dict(zip(known, inputs, strict=False)), own, context.apart)
-    records = sorted(run_groups(program, [experiments], context, roots), key=lambda record: record.position)
+    with watching(context.token, context.timeout):
+        records = sorted(run_groups(program, [experiments], context, roots), key=lambda record: record.position)
     return Finished(tuple([experiment._replace(roots=None) for experiment in experiments]), tuple(records))
 
 
@@ -128,7 +56,7 @@ def run_root(blob: Blob, name: str, fields: Sequence[Any], names: Sequence[str],
         The upstream roots, whose outcomes follow.
     *inputs : Outcome
     """
-    program, context, _ = _workplace(blob)
+    program, context, _ = workplace(blob)
     experiment = arrived(fields)
     outcomes = dict(zip(names, inputs, strict=True))
     copied = [upstream for upstream in names if program.roots[upstream].unit.copies]
@@ -236,30 +164,3 @@ def _value_of(value: Any, elsewhere: Mapping[str, Carried]) -> Any:
 
 _SMALL = frozenset({bool, int, float, complex, type(None)})
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
-
-
-Workplace = tuple[Program, Context, RootOutputs]
-
-
-def _workplace(blob: Blob) -> Workplace:
-    """Return what a run's tasks work with: kept with a plan of this process, or for the last ones that arrived."""
-    carried = blob.carried
-    if carried.has_arrived:
-        return _arrived_workplace(blob)
-    if carried.made is None:
-        carried.made = _made_workplace(blob)
-    made: Workplace = carried.made
-    return made
-
-
-@lru_cache(maxsize=2)
-def _arrived_workplace(blob: Blob) -> Workplace:
-    return _made_workplace(blob)
-
-
-def _made_workplace(blob: Blob) -> Workplace:
-    plan, context = blob.carried.get()
-    if context.target is not None and not context.folder:
-        context = replace(context, folder=folder_of_process())
-    program = Program.of(plan, context.n_iters)
-    return program, context, RootOutputs(program, context)

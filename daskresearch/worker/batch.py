@@ -1,0 +1,171 @@
+"""A batch of groups: run one after the other in a worker process, until its time is up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import final
+
+import cloudpickle
+
+from daskresearch.store.record import Record
+from daskresearch.worker.capture import installed
+from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
+from daskresearch.worker.group import run_group
+from daskresearch.worker.keep import Keeping, Receipt, Writing
+from daskresearch.worker.limits import Stuck, run_limited
+from daskresearch.worker.loop import run_experiment
+from daskresearch.worker.profile import Profile
+from daskresearch.worker.program import Program, profiled
+from daskresearch.worker.shared import GivenRoots, Outcome
+from daskresearch.worker.workplace import Blob, workplace
+
+Group = tuple[Experiment, ...]
+
+
+def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots) -> Iterator[Record]:
+    """Yield the record of each experiment as it ends, group by group; of its last run, if it is to be repeated."""
+    for group in groups:
+        if not program.is_lockstep:
+            for experiment in group:
+                record = run_experiment(program, experiment, context, shared)
+                yield _repeated(record, program, experiment, context, shared) if record.failures else record
+        elif not context.retries:
+            yield from run_group(program, group, context, shared)
+        else:
+            yield from _repeated_group(program, group, context, shared)
+
+
+@final
+class _Retries:
+    """Counts the retries of one experiment."""
+
+    def __init__(self, allowed: Mapping[str, int]) -> None:
+        self._left = dict(allowed)
+
+    def again(self, record: Record) -> bool:
+        """Return whether the experiment is to run again."""
+        if not record.failures:
+            return False
+        kind = record.failures[0].kind
+        self._left[kind] = self._left.get(kind, 0) - 1
+        return self._left[kind] >= 0
+
+
+def _repeated(
+    record: Record, program: Program, experiment: Experiment, context: Context, shared: SharedRoots
+) -> Record:
+    retries = _Retries(context.retries)
+    while retries.again(record):
+        record = run_experiment(program, experiment, context, shared)
+    return record
+
+
+def _repeated_group(program: Program, group: Group, context: Context, shared: SharedRoots) -> Iterator[Record]:
+    """Yield the records of a group that runs again whole while any member fails that may be repeated."""
+    records = {record.position: record for record in run_group(program, group, context, shared)}
+    retries = {position: _Retries(context.retries) for position in records}
+    while failed := [position for position, record in records.items() if retries[position].again(record)]:
+        for record in run_group(program, group, context, shared):
+            if record.position in failed:
+                records[record.position] = record
+    yield from records.values()
+
+
+def run_batch(
+    blob: Blob, name: str, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome
+) -> Receipt:
+    """Run groups of experiments in a worker process until their time is up.
+
+    Parameters
+    ----------
+    blob : Blob
+    name : str
+        Of the batch, the same when it is run again.
+    groups : bytes
+        A pickled list of groups.
+    budget_s : float
+        Seconds after which no further group is begun; the first one runs in any case.
+    known : sequence of RootKey
+        The roots whose outcomes follow.
+    *outcomes : Outcome
+    """
+    program, context, own = workplace(blob)
+    shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
+    profile = Profile(context.profile) if context.profile else None
+    if profile is not None:
+        program = profiled(program, profile)
+    keep = (
+        Keeping()
+        if context.target is None
+        else Writing(context.target, context.folder, name, is_lockstep=program.is_lockstep)
+    )
+    batch = _Batch(program, context, shared, keep, groups, budget_s)
+    with installed(context.modes), keep:
+        stuck = None
+        if context.timeout is None:
+            batch.run()
+        else:
+            stuck = run_limited(batch.run, context.token, context.timeout, batch.gives_up)
+        rows = profile.rows() if profile else []
+        return Receipt(batch.seconds, batch.n_groups, keep.content(), keep.written, rows, stuck, batch.unfinished)
+
+
+@final
+class _Batch:
+    """What has become of a batch so far, which another thread than the one that runs it may ask.
+
+    Attributes
+    ----------
+    seconds : float
+        How long it has run, without the time to write, which does not grow with the batch.
+    n_groups : int
+        How many groups have ended.
+    unfinished : tuple of int
+        The experiments of the group that runs which have not been kept, by position.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        context: Context,
+        shared: SharedRoots,
+        keep: Keeping | Writing,
+        groups: bytes,
+        budget_s: float,
+    ) -> None:
+        self._program = program
+        self._context = context
+        self._shared = shared
+        self._keep = keep
+        self._groups = groups
+        self._budget_s = budget_s
+        self._lock = threading.Lock()
+        self._is_given_up = False
+        self.seconds = 0.0
+        self.n_groups = 0
+        self.unfinished: tuple[int, ...] = ()
+
+    def run(self) -> None:
+        """Run groups until the time is up."""
+        start = time.perf_counter()
+        for fields in cloudpickle.loads(self._groups):
+            group = self._keep.unknown(tuple(map(Experiment._make, fields)))
+            self.unfinished = tuple([one.position for one in group])
+            for record in run_groups(self._program, [group] if group else [], self._context, self._shared):
+                with self._lock:
+                    if self._is_given_up:
+                        return
+                    self._keep.append(record, group)
+                    self.unfinished = tuple([one for one in self.unfinished if one != record.position])
+            self.n_groups += 1
+            self.seconds = time.perf_counter() - start
+            if self.seconds > self._budget_s:
+                return
+
+    def gives_up(self, stuck: Stuck) -> bool:
+        """Return whether an experiment is still at work that cannot be ended; then nothing of it is kept any more."""
+        with self._lock:
+            self._is_given_up = stuck.position in self.unfinished
+            return self._is_given_up
