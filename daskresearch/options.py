@@ -59,6 +59,9 @@ class RunOptions:
     profile: bool | int = False
     retries: int | Mapping[str, int] = 0
     timeout: float | None = None
+    devices: Sequence[int | str] | None = None
+    device_share: float = 1
+    memory_ratio: float | None = None
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
@@ -114,6 +117,7 @@ class RunOptions:
             raise OptionError(f"scheduler must be the name of one or a distributed.Client, not {self.scheduler!r}")
         self._check_recording()
         self._check_limits()
+        self._check_devices()
 
     def _check_limits(self) -> None:
         given = self.retries.items() if isinstance(self.retries, Mapping) else [("exception", self.retries)]
@@ -125,6 +129,19 @@ class RunOptions:
         is_number = isinstance(self.timeout, (int, float)) and not isinstance(self.timeout, bool)
         if self.timeout is not None and not (is_number and 0 < self.timeout < math.inf):
             raise OptionError(f"timeout must be a positive number of seconds, or None, not {self.timeout!r}")
+
+    def _check_devices(self) -> None:
+        if self.devices is not None:
+            known = list(self.devices) if isinstance(self.devices, (list, tuple, range)) else None
+            is_id = [(is_integer(one) and one >= 0) or (isinstance(one, str) and one != "") for one in known or ()]
+            if not known or not all(is_id) or len(set(map(str, known))) < len(known):
+                raise OptionError(f"devices must be a list of different ids, such as [0, 1], not {self.devices!r}")
+            object.__setattr__(self, "devices", tuple(known))
+        for name in ("device_share", "memory_ratio"):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (is_number and 0 < value <= 1) and not (value is None and name == "memory_ratio"):
+                raise OptionError(f"{name} must be a part of a device, above 0 and at most 1, not {value!r}")
 
     @property
     def retries_by_kind(self) -> dict[str, int]:

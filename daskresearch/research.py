@@ -196,6 +196,9 @@ class Research(Vocabulary, Kept):
         profile: bool | int = UNSET,
         retries: int | Mapping[str, int] = UNSET,
         timeout: float | None = UNSET,
+        devices: Sequence[int | str] | None = UNSET,
+        device_share: float = UNSET,
+        memory_ratio: float | None = UNSET,
     ) -> Self:
         """Run all experiments and return this research, which then carries their results.
 
@@ -262,6 +265,16 @@ class Research(Vocabulary, Kept):
             Seconds after which an experiment is ended and fails; the roots that it shares do not count. Python code is
             ended where it stands. Code that does not come back to Python is ended on workers by ending their process,
             whose other experiments run again; in this process it is waited for.
+        devices : list of int or str, optional
+            The ids of the devices of each machine, of which each experiment holds one while it runs, or as many as a
+            unit asks for by ``resources={'GPU': 2}``. No two hold one at a time, however many processes there are. The
+            id is ``EC('device')``, a list of ids if there are several. Default: none, unless a unit asks: then those
+            that the process sees. A lock-step group holds devices together.
+        device_share : float
+            The part of a device that an experiment takes: ``0.5`` lets two hold it. The same is
+            ``resources={'GPU': 0.5}``.
+        memory_ratio : float, optional
+            The part of the memory of its devices that must be free before an experiment begins; needs NVML.
 
         Raises
         ------
@@ -297,7 +310,8 @@ class Research(Vocabulary, Kept):
             "detach": detach, "debug": debug, "finalize": finalize, "seed": seed, "create_id_prefix": create_id_prefix,
             "resume": resume, "loglevel": loglevel, "redirect_stdout": redirect_stdout,
             "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta, "profile": profile,
-            "retries": retries, "timeout": timeout,
+            "retries": retries, "timeout": timeout, "devices": devices, "device_share": device_share,
+            "memory_ratio": memory_ratio,
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name

@@ -17,9 +17,10 @@ from typing import Any, final
 from daskresearch.admission import check_writable_names
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
-from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor, lost
+from daskresearch.execute import Came, Executor, Lost, Place, choose_place, distributed_executor, local_executor, lost
 from daskresearch.graph import warn_of_large_arguments
 from daskresearch.grouping import Peekable, Recorded
+from daskresearch.needs import check_here, needs_of
 from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
@@ -124,13 +125,20 @@ class Session:
         prepared.grouping.record(Recorded(recording.is_finished, not self._is_local))
 
     def _context(self, folder: str) -> Context:
-        return replace(self._prepared.context(folder), token=uuid.uuid4().hex)
+        token, prepared = uuid.uuid4().hex, self._prepared
+        self._needs = needs_of(prepared.program, prepared.plan.units, self._options, token)
+        devices, roots, _ = self._needs
+        if devices is not None and "device" in prepared.parameters:
+            raise DomainError("the domain has a parameter 'device', where a run with devices puts their ids; rename it")
+        return replace(prepared.context(folder), token=token, devices=devices, root_devices=roots)
 
     def _open(self, context: Context) -> tuple[Executor, Progress]:
         """Return the executor that the options ask for, and the progress that goes with it."""
         options, prepared = self._options, self._prepared
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         self._is_local = place.is_local
+        if place is not Place.CLIENT:
+            check_here(self._needs)
         if not place.is_local:
             refuse_live_results(self._job.plan)
             prepared.check_travel()
@@ -143,6 +151,7 @@ class Session:
                 context,
                 options.workers,
                 options.scheduler,
+                resources=self._needs.resources,
                 whole_groups=prepared.grouping.is_whole,
             )
             return executor, Bar(context.n_iters, ticks=False) if options.bar else Silent()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -111,6 +112,7 @@ def distributed_executor(
     workers: int | None,
     scheduler: Any,
     *,
+    resources: Mapping[str, Mapping[str, float]],
     whole_groups: bool,
 ) -> Executor:
     """Return the executor of a place on a cluster.
@@ -122,21 +124,37 @@ def distributed_executor(
     ClusterError
         If the processes cannot be started.
     """
-    from daskresearch.execute.clusters import end_tasks, private_client, replace_dead_workers
+    from daskresearch.execute.clusters import checked_resources, end_tasks, private_client, replace_dead_workers
     from daskresearch.execute.distributed import DistributedExecutor, roots_apart
     from daskresearch.execute.window import SENT_S, WRITTEN_S
     from daskresearch.worker.travel import pickle_plan
 
+    client: Any = None
+    if place is Place.CLIENT:
+        client = scheduler if hasattr(scheduler, "submit") else active_client()
+        devices = [one for one in (context.devices, *context.root_devices.values()) if one is not None]
+        resources, n_own = checked_resources(client, resources, has_ids=any(one.ids for one in devices))
+        context = replace(
+            context,
+            devices=context.devices and context.devices._replace(n_own=n_own),
+            root_devices={name: one._replace(n_own=n_own) for name, one in context.root_devices.items()},
+        )
+    else:
+        others = {name for one in resources.values() for name in one} - {"GPU"}
+        if others:
+            raise OptionError(f"units ask for {sorted(others)}, which a private cluster has not; give a Client")
+        resources = {}  # its processes share GPUs by leases alone
     apart = frozenset(roots_apart(program, whole_groups=whole_groups))
     content = pickle_plan((plan, replace(context, apart=apart)))
     more: dict[str, Any] = {
         "token": context.token,
         "retries": context.retries,
+        "resources": resources,
+        "has_leases": bool(context.devices or context.root_devices),
         "whole_groups": whole_groups,
         "least_s": SENT_S if context.target is None else WRITTEN_S,
     }
     if place is Place.CLIENT:
-        client = scheduler if hasattr(scheduler, "submit") else active_client()
         return DistributedExecutor(client, program, content, workers, **more)
     n_workers = workers or os.cpu_count() or 1
     return DistributedExecutor(

@@ -10,7 +10,7 @@ import multiprocessing.util
 import os
 import signal
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +152,43 @@ def end_workers(client: Client, addresses: Collection[str]) -> None:
     if alone:
         logger.warning("worker processes %s run code that does not end, and are ended; no nanny replaces them", alone)
         client.run(os._exit, 1, workers=alone, wait=False)
+
+
+def checked_resources(
+    client: Client, resources: Mapping[str, Mapping[str, float]], *, has_ids: bool
+) -> tuple[dict[str, dict[str, float]], int]:
+    """Return what tasks are to take of the resources of workers, and how many GPUs one has at most.
+
+    Workers that say nothing of GPUs share them by leases alone, if the run names their ids.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    resources : Mapping of str to Mapping
+        By root, and under the name ``''`` by an experiment.
+    has_ids : bool
+
+    Raises
+    ------
+    ClusterError
+        If no worker has as much, for which tasks would wait for ever.
+    """
+    if not any(resources.values()):
+        return {}, 0
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    have = {address: worker.get("resources") or {} for address, worker in workers.items()}
+    n_own = int(max((one.get("GPU", 0) for one in have.values()), default=0))
+    left = {"GPU"} if has_ids and not n_own else set()
+    taken = {unit: {name: one for name, one in each.items() if name not in left} for unit, each in resources.items()}
+    for unit, wanted in taken.items():
+        enough = [one for one in have.values() if all(one.get(name, 0) >= amount for name, amount in wanted.items())]
+        if have and not enough:
+            told = "; ".join(f"{address}: {one or 'none'}" for address, one in have.items())
+            raise ClusterError(
+                f"{f'root {unit!r}' if unit else 'an experiment'} needs {wanted}, which no worker has (resources by "
+                f"worker: {told}); start workers with them, as by dask worker --resources GPU=1"
+            )
+    return taken, n_own
 
 
 def shutdown() -> None:

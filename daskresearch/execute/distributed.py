@@ -40,6 +40,7 @@ from daskresearch.worker import (
     run_batch,
     run_root,
 )
+from daskresearch.worker.devices import forget_leases
 from daskresearch.worker.limits import cancel
 from daskresearch.worker.profile import ProfileRow, combined
 from daskresearch.worker.travel import check_values, dumps
@@ -68,6 +69,10 @@ class DistributedExecutor:
         Of the run.
     retries : Mapping of str to int, optional
         By kind of failure, how often an experiment is run again.
+    resources : Mapping of str to Mapping, optional
+        What each steady root takes of the resources of its worker, and a batch under the name ``''``.
+    has_leases : bool
+        Whether experiments hold devices.
     whole_groups : bool
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
     least_s : float
@@ -87,6 +92,8 @@ class DistributedExecutor:
         *,
         token: str = "",
         retries: Mapping[str, int] | None = None,
+        resources: Mapping[str, Mapping[str, float]] | None = None,
+        has_leases: bool = False,
         whole_groups: bool = False,
         least_s: float = SENT_S,
         abort: Callable[[list[str]], object] = bool,
@@ -99,7 +106,9 @@ class DistributedExecutor:
         self._program = program
         self._token = token
         self._retries = retries or {}
+        self._resources = dict(resources or {})
         self._timeouts: dict[int, int] = {}
+        self._has_leases = has_leases
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
@@ -164,8 +173,11 @@ class DistributedExecutor:
             self._client.run(cancel, self._token, experiment_id, on_error="ignore")
 
     def close(self) -> None:
-        """Let go of the outputs of roots, so that the cluster can forget them."""
+        """Let go of the outputs of roots, so that the cluster can forget them, and of what leases have left."""
         self._roots = RootTable()
+        if self._has_leases:
+            with contextlib.suppress(OSError):
+                self._client.run(forget_leases, self._token, on_error="ignore")
 
     def _run_suspect(self, name: str, group: Group, deaths: int = 0) -> Iterator[Came]:
         future = self._submit([group], name)  # what it had written by that name does not run again
@@ -256,6 +268,7 @@ class DistributedExecutor:
         future = self._client.submit(
             run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
+            resources=self._resources.get(""),
         )  # fmt: skip
         if address is not None:
             self._n_out[address] += 1
@@ -297,7 +310,7 @@ class DistributedExecutor:
         needed = experiment._replace(values=root.values_read(experiment.values), roots=own)
         return self._client.submit(
             run_root, self._blob, name, departing(needed), upstream, *inputs,
-            key=self._key(name), pure=False, priority=10,
+            key=self._key(name), pure=False, priority=10, resources=self._resources.get(name),
         )  # fmt: skip
 
     def _computed(self, unit: Unit, key: str) -> Future[Any] | Outcome:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, final
 from daskresearch.store.record import Failure, Record
 from daskresearch.store.writer import Target
 from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
+from daskresearch.worker.devices import forget_leases
 from daskresearch.worker.limits import cancel, forget, watching
 from daskresearch.worker.profile import ProfileRow
 
@@ -104,6 +105,7 @@ class SerialExecutor:
         """Let go of the outputs of roots."""
         self._shared = RootOutputs(self._program, self._context)
         forget(self._context.token)
+        forget_leases(self._context.token)
 
 
 @final
@@ -170,3 +172,4 @@ class ThreadsExecutor:
         """Let go of the outputs of roots."""
         self._shared = RootOutputs(self._program, self._context)
         forget(self._context.token)
+        forget_leases(self._context.token)

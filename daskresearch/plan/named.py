@@ -59,9 +59,10 @@ class EC(Expression):
     Parameters
     ----------
     name : str, optional
-        A parameter. Default: all of them, as a new dict.
+        A parameter, or ``'device'`` for the id of the device that the experiment holds (a list if there are several,
+        None if there are none). Default: all parameters, as a new dict.
     full : bool
-        Whether the dict has `repetition` and `updates` too.
+        Whether the dict has `repetition` and `updates` too, and the `device` if one is held.
 
     Examples
     --------
@@ -80,6 +81,8 @@ class EC(Expression):
 
     def _evaluator(self, unit: str) -> Evaluator:
         name = self._name
+        if name == "device":  # None where the experiment holds none
+            return lambda scope: scope.full.get(name)
         if name is not None:
             return lambda scope: _value_of(scope.full, name)
         # each call has containers of its own, as with literal arguments

@@ -121,7 +121,7 @@ def check_complete(plan: Plan, parameters: Collection[str], *, are_all_parameter
 
 
 def _check_parameter(unit: Unit, name: str, parameters: Collection[str]) -> None:
-    known = [*parameters, "repetition", "updates"]
+    known = [*parameters, "repetition", "updates", "device"]
     if name not in known:
         raise PlanError(
             f"unit {unit.name!r} reads EC({name!r}), but the domain has no such parameter, only "

@@ -47,7 +47,6 @@ class Ended(NamedTuple):
         The key of its group.
     content : str
         A hash of its config's values.
-    device : str, optional
     """
 
     record: Record
@@ -55,7 +54,6 @@ class Ended(NamedTuple):
     config: Described
     group: bytes = b""
     content: str = ""
-    device: str | None = None
 
 
 class Stamp(NamedTuple):
@@ -121,7 +119,7 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
         columns[column], tags[column] = _parameter(name, configs, texts, aliases)
     columns["repetition"] = pa.array([one["repetition"] for one in auxiliary], pa.int64())
     columns["updates"] = pa.array([one["updates"] for one in auxiliary], pa.int64())
-    columns["device"] = pa.array([one.device for one in ended], pa.string())
+    columns["device"] = pa.array([one.device for one in records], pa.string())
     columns["status"] = pa.array(["failed" if one.failures else "ok" for one in records], pa.string())
     columns["started"] = pa.array([int(one.started * 1e6) for one in records], pa.timestamp("us", "UTC"))
     columns["seconds"] = pa.array([one.seconds for one in records], pa.float64())

@@ -87,6 +87,8 @@ class Record(NamedTuple):
         How long it ran.
     stdout, stderr, log : str
         What it printed and logged, as far as that was captured.
+    device : str, optional
+        The ids of the devices that it held.
     """
 
     position: int
@@ -99,6 +101,7 @@ class Record(NamedTuple):
     stdout: str = ""
     stderr: str = ""
     log: str = ""
+    device: str | None = None
 
     @classmethod
     def of(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import final
 
 import cloudpickle
 
 from daskresearch.store.record import Record
 from daskresearch.worker.capture import installed
+from daskresearch.worker.devices import leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.keep import Keeping, Receipt, Writing
@@ -27,14 +29,22 @@ Group = tuple[Experiment, ...]
 def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots) -> Iterator[Record]:
     """Yield the record of each experiment as it ends, group by group; of its last run, if it is to be repeated."""
     for group in groups:
-        if not program.is_lockstep:
-            for experiment in group:
-                record = run_experiment(program, experiment, context, shared)
-                yield _repeated(record, program, experiment, context, shared) if record.failures else record
-        elif not context.retries:
-            yield from run_group(program, group, context, shared)
+        if context.devices is None:
+            yield from _records(program, group, context, shared)
         else:
-            yield from _repeated_group(program, group, context, shared)
+            with leased(context.devices) as device:
+                yield from _records(program, group, replace(context, device=device), shared)
+
+
+def _records(program: Program, group: Group, context: Context, shared: SharedRoots) -> Iterator[Record]:
+    if not program.is_lockstep:
+        for experiment in group:
+            record = run_experiment(program, experiment, context, shared)
+            yield _repeated(record, program, experiment, context, shared) if record.failures else record
+    elif not context.retries:
+        yield from run_group(program, group, context, shared)
+    else:
+        yield from _repeated_group(program, group, context, shared)
 
 
 @final

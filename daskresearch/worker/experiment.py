@@ -14,6 +14,7 @@ from daskresearch.errors import StorageError
 from daskresearch.plan import RESERVED_VARIABLES
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker.capture import Captured, Modes
+from daskresearch.worker.devices import Device, Devices, as_text
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -138,6 +139,12 @@ class Context:
         Seconds that an experiment may run, without the roots that it shares.
     retries : Mapping of str to int
         By kind of failure, how often an experiment is run again.
+    devices : Devices, optional
+        Of which each group of experiments holds some while it runs.
+    root_devices : Mapping of str to Devices
+        The same for steady roots that ask for some.
+    device : int, str or list, optional
+        What the group that runs holds.
     """
 
     n_iters: int | None = 1
@@ -155,6 +162,9 @@ class Context:
     token: str = ""
     timeout: float | None = None
     retries: Mapping[str, int] = field(default_factory=dict)
+    devices: Devices | None = None
+    root_devices: Mapping[str, Devices] = field(default_factory=dict)
+    device: Device | list[Device] | None = None
 
 
 @final
@@ -203,6 +213,8 @@ class Running:
         self.instances = instances
         self.values = experiment.values
         self.full = experiment.full()
+        if context.device is not None:
+            self.full["device"] = context.device
         self.iteration = 0
         self.last = False
         self.ended = False
@@ -255,7 +267,8 @@ class Running:
         times = self._started, time.perf_counter() - self._begun
         texts = self.captured
         # not by _replace, which takes longer than an experiment may
-        return Record(*record[:5], *times, *(() if texts is None else (texts.stdout, texts.stderr, texts.log)))
+        printed = ("", "", "") if texts is None else (texts.stdout, texts.stderr, texts.log)
+        return Record(*record[:5], *times, *printed, as_text(self.context.device))
 
 
 def _made_folder(parent: str, experiment_id: str) -> str:

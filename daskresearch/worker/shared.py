@@ -7,11 +7,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, final
 
 from daskresearch.store.record import Failure
 from daskresearch.worker.capture import uncaptured
+from daskresearch.worker.devices import leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
 from daskresearch.worker.limits import paused
@@ -186,9 +187,11 @@ class GivenRoots:
 def call_root(name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
     """Return what comes of one call of a steady root with what it uses; of the last one, if it is repeated."""
     for _ in range(1 + context.retries.get("exception", 0)):
-        scope = Running(experiment, context, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
-        scope.outputs.update(inputs)
-        outcome = attempt(name, scope, call)
+        with leased(context.root_devices.get(name)) as device:
+            own = context if device is None else replace(context, device=device)
+            scope = Running(experiment, own, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
+            scope.outputs.update(inputs)
+            outcome = attempt(name, scope, call)
         if outcome.failure is None:
             break
     return outcome

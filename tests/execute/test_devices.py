@@ -1,0 +1,316 @@
+"""Devices that experiments hold: any ids do, as the same code leases fake ones and GPUs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+import types
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+
+from daskresearch import EC, E, O, Option, Research
+from daskresearch.errors import ClusterError, DomainError, OptionError, PlanError
+from tests.running import note, noted, wait_for
+
+PLACES = {"in_process": {}, "threads": {"scheduler": "threads", "workers": 4}, "processes": {"workers": 3}}
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> dict[str, object]:
+    """Give the options that run somewhere on this machine."""
+    return {"bar": False, "dump_results": False, **PLACES[request.param]}
+
+
+@pytest.fixture
+def gpu_client():
+    """Give a Client of two worker processes, of which each says that it has two GPUs, and runs two tasks at once."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None, resources={"GPU": 2},
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):  # fmt: skip
+        yield client
+
+
+def hold(device: object, folder: str, seconds: float = 0.001) -> str:
+    """Hold devices by files that can be made but once; two holders of one would meet."""
+    ids = device if isinstance(device, list) else [device]
+    for one in ids:
+        os.close(os.open(f"{folder}/{one}", os.O_CREAT | os.O_EXCL))
+    time.sleep(seconds)
+    for one in ids:
+        os.unlink(f"{folder}/{one}")
+    return json.dumps(device)
+
+
+def holding(folder: Path, n: int, **unit: object) -> Research:
+    return Research(domain=Option("x", list(range(n)))).hold(EC("device"), str(folder), save_to="held", **unit)
+
+
+def test_no_two_experiments_hold_one_device(place, tmp_path):
+    results = holding(tmp_path, 60).run(devices=[0, 1, "GPU-2"], **place).results
+    assert results.failures.empty
+    assert set(results.df.held) <= {"0", "1", '"GPU-2"'}
+    assert len(results.df) == 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [PLACES["threads"], {"workers": 4}], ids=["threads", "processes"])
+def test_a_thousand_leases_never_meet(options, tmp_path):
+    results = holding(tmp_path, 1000).run(devices=[0, 1, 2], bar=False, dump_results=False, **options).results
+    assert results.failures.empty
+    assert results.df.held.value_counts().index.sort_values().tolist() == ["0", "1", "2"]
+    assert len(results.df) == 1000
+
+
+def test_a_unit_may_ask_for_several_devices(place, tmp_path):
+    research = holding(tmp_path, 30, resources={"GPU": 2})
+    results = research.run(devices=[0, 1, 2], **place).results
+    assert results.failures.empty
+    assert all(len(set(json.loads(held))) == 2 for held in results.df.held)
+
+
+@pytest.mark.parametrize(("unit", "options"), [({"resources": {"GPU": 0.5}}, {}), ({}, {"device_share": 0.5})])
+def test_a_device_may_be_shared_by_two_but_not_by_three(unit, options, tmp_path):
+    def count(device: int, folder: str, x: int) -> int:
+        name = f"{folder}/{x}"
+        Path(name).touch()
+        time.sleep(0.05)
+        n_holders = len(os.listdir(folder))
+        os.unlink(name)
+        return n_holders
+
+    research = Research(domain=Option("x", list(range(16))))
+    research = research.count(EC("device"), str(tmp_path), EC("x"), save_to="n", **unit)
+    results = research.run(
+        devices=[7], scheduler="threads", workers=4, bar=False, dump_results=False, **options
+    ).results
+    assert results.failures.empty
+    assert results.df.n.max() == 2
+
+
+def test_the_device_is_in_the_full_config_and_nowhere_else(place):
+    def tell(config, full, whole):
+        return json.dumps([config, full.get("device"), whole.get("device")])
+
+    research = Research(domain=Option("x", [1])).tell(EC(), EC(full=True), E().config, save_to="told")
+    assert json.loads(research.run(devices=[5], **place).results.df.told[0]) == [{"x": 1}, 5, 5]
+
+
+def test_without_devices_the_device_is_none(place):
+    research = Research(domain=Option("x", [1])).add_callable("tell", str, args=[EC("device")], save_to="told")
+    assert research.run(**place).results.df.told.tolist() == ["None"]
+
+
+def test_devices_change_no_number_and_no_id(place):
+    def draw(random):
+        return float(random.random())
+
+    research = Research(domain=Option("x", [1, 2])).draw(E().random, save_to="y")
+    plain = research.run(seed=1, bar=False, dump_results=False).results.df
+    pd.testing.assert_frame_equal(research.run(seed=1, devices=[0, 1], **place).results.df, plain)
+
+
+def test_units_that_ask_get_what_the_process_sees(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8")
+    research = Research(domain=Option("x", [1, 2]))
+    research = research.add_callable("tell", list, args=[EC("device")], save_to="told", resources={"GPU": 2})
+    assert [list(told) for told in research.run(bar=False, dump_results=False).results.df.told] == [[3, "GPU-8"]] * 2
+
+
+def test_a_root_that_asks_holds_devices_too(place):
+    def load(device):
+        return device
+
+    research = Research(domain=Option("x", [1, 2])).load(EC("device"), root=True, resources={"GPU": 1})
+    results = research.save(O("load"), "y").run(devices=[4], **place).results
+    assert results.df.y.tolist() == [4, 4]
+
+
+def test_a_lock_step_group_holds_devices_together(place):
+    def batches(device):
+        yield device
+        yield device
+
+    research = Research(domain=Option("x", [1, 2])).batches(EC("device"), mode="generator", root=True)
+    research = research.add_callable("use", lambda batch, own: [batch, own], args=[O("batches"), EC("device")])
+    results = research.save(O("use"), "y").run(devices=[4], n_iters=2, **place).results
+    assert [list(pair) for pair in results.df.y] == [[4, 4]] * 4
+
+
+def test_workers_with_the_resource_run_no_more_than_they_have(gpu_client, tmp_path):
+    def overlap(device, folder, x):
+        (Path(folder) / str(x)).touch()
+        time.sleep(0.1)
+        n_running = len(os.listdir(folder))
+        (Path(folder) / str(x)).unlink()
+        return [n_running, *device]
+
+    research = Research(domain=Option("x", list(range(8))))
+    research = research.overlap(EC("device"), str(tmp_path), EC("x"), save_to="y", resources={"GPU": 2})
+    results = research.run(scheduler=gpu_client, bar=False, dump_results=False).results
+    assert results.failures.empty
+    assert max(y[0] for y in results.df.y) <= 2
+    assert all(sorted(y[1:]) == [0, 1] for y in results.df.y)
+
+
+def test_what_no_worker_has_is_refused_with_what_they_have(gpu_client, client):
+    research = Research().add_callable("use", abs, args=[1], resources={"GPU": 3})
+    with pytest.raises(ClusterError, match=r"needs \{'GPU': 3.*GPU.*2"):
+        research.run(scheduler=gpu_client, bar=False, dump_results=False)
+    with pytest.raises(ClusterError, match="resources by worker: .*none"):
+        research.run(scheduler=client, bar=False, dump_results=False)
+    other = Research().add_callable("use", abs, args=[1], root=True, resources={"MEMORY": 3})
+    with pytest.raises(ClusterError, match="root 'use' needs"):
+        other.run(scheduler=gpu_client, bar=False, dump_results=False)
+
+
+def test_workers_without_the_resource_share_ids_that_are_given(client, tmp_path):
+    results = holding(tmp_path, 40).run(devices=[0], scheduler=client, bar=False, dump_results=False).results
+    assert results.failures.empty
+    assert results.df.held.tolist() == ["0"] * 40
+
+
+def test_a_device_comes_back_when_its_process_dies(tmp_path):
+    def die_once(device, folder, x):
+        note(f"{folder}/{x}", "run")
+        if x == 1 and len(noted(f"{folder}/{x}")) == 1:
+            os._exit(1)
+        return device
+
+    research = Research(domain=Option("x", list(range(6)))).die_once(EC("device"), str(tmp_path), EC("x"), save_to="y")
+    results = research.run(devices=[0], workers=2, bar=False, dump_results=False).results
+    assert results.df.y.tolist() == [0] * 6
+
+
+def test_a_device_comes_back_from_units_that_fail_or_take_too_long(place):
+    def fail(x):
+        while x == 1:
+            time.sleep(0.01)
+        raise ValueError("no")
+
+    research = Research(domain=Option("x", [0, 1, 2])).fail(EC("x"))
+    results = research.run(devices=[0], timeout=0.3, **place).results
+    assert results.failures.kind.tolist() == ["exception", "timeout", "exception"]
+
+
+def test_nothing_is_left_of_leases(place, tmp_path):
+    before = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("daskresearch-devices-")}
+    holding(tmp_path, 4).run(devices=[0], **place)
+    after = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("daskresearch-devices-")}
+    assert after <= before
+
+
+@pytest.mark.parametrize("place", [{}, {"workers": 2}], ids=["in_process", "processes"])
+def test_the_table_of_experiments_has_the_device(place, tmp_path):
+    research = Research(str(tmp_path / "r"), Option("x", [1, 2])).add_callable("use", abs, args=[EC("x")], save_to="y")
+    research.run(devices=[6], bar=False, **place)
+    assert pd.read_parquet(tmp_path / "r" / "experiments").device.tolist() == ["6", "6"]
+
+
+class FakeNvml(types.ModuleType):
+    """NVML of one device, whose memory comes free as time goes by."""
+
+    def __init__(self, free: list[int]) -> None:
+        super().__init__("pynvml")
+        self.free = free
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> types.SimpleNamespace:  # noqa: N802
+        return types.SimpleNamespace(free=self.free.pop(0), total=100)
+
+
+def test_an_experiment_waits_for_free_memory(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    nvml = FakeNvml(free=[10, 79, 80])
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    research = Research().add_callable("use", str, args=[EC("device")], save_to="y", resources={"GPU": 1})
+    results = research.run(memory_ratio=0.8, bar=False, dump_results=False).results
+    assert results.df.y.tolist() == ["0"]
+    assert nvml.free == []
+
+
+def test_an_experiment_that_waits_for_a_device_is_not_timed(tmp_path):
+    def work(x):
+        time.sleep(0.3)
+        return x
+
+    research = Research(domain=Option("x", [0, 1, 2])).work(EC("x"), save_to="y")
+    research.run(devices=[0], scheduler="threads", workers=3, timeout=0.6, bar=False, dump_results=False)
+    assert research.results.df.y.tolist() == [0, 1, 2]
+
+
+def test_a_detached_run_that_is_terminated_gives_its_devices_back(tmp_path):
+    research = holding(tmp_path, 1000).run(
+        devices=[0], scheduler="threads", workers=2, bar=False, dump_results=False, detach=True
+    )
+    wait_for(lambda: len(research.results) > 0)
+    research.terminate()
+    assert research.wait(20)
+    assert holding(tmp_path, 3).run(devices=[0], bar=False, dump_results=False).results.failures.empty
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"devices": []}, "different ids"),
+        ({"devices": 2}, "different ids"),
+        ({"devices": [0, 0]}, "different ids"),
+        ({"devices": [-1]}, "different ids"),
+        ({"devices": [""]}, "different ids"),
+        ({"devices": "01"}, "different ids"),
+        ({"devices": [0], "device_share": 0}, "device_share must be a part"),
+        ({"devices": [0], "device_share": 2}, "device_share must be a part"),
+        ({"devices": [0], "memory_ratio": 1.5}, "memory_ratio must be a part"),
+    ],
+)
+def test_devices_that_mean_nothing_are_refused(options, text):
+    with pytest.raises(OptionError, match=text):
+        Research().add_callable("use", abs, args=[1]).run(bar=False, dump_results=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "text"),
+    [
+        ({"GPU": 2}, OptionError, r"ask for 2 devices at once, but devices=\[0\]"),
+        ({"GPU": 1.5}, PlanError, "whole ones"),
+        ({"GPU": 0}, PlanError, "positive number"),
+        ({"GPU": "1"}, PlanError, "positive number"),
+    ],
+)
+def test_units_that_ask_for_what_cannot_be_are_refused(asked, error, text):
+    research = Research().add_callable("use", abs, args=[1], resources=asked)
+    with pytest.raises(error, match=text):
+        research.run(devices=[0], bar=False, dump_results=False)
+
+
+def test_a_process_without_devices_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    research = Research().add_callable("use", abs, args=[1], resources={"GPU": 1})
+    with pytest.raises(OptionError, match=r"give the ids of devices"):
+        research.run(bar=False, dump_results=False)
+    with pytest.raises(OptionError, match=r"\['MEMORY'\], which a private cluster has not"):
+        Research().add_callable("use", abs, args=[1], resources={"MEMORY": 1}).run(workers=2, bar=False)
+
+
+def test_a_parameter_of_that_name_is_refused():
+    research = Research(domain=Option("device", ["cpu"])).add_callable("use", str, args=[EC("device")], save_to="y")
+    assert research.run(bar=False, dump_results=False).results.df.y.tolist() == ["cpu"]
+    with pytest.raises(DomainError, match="parameter 'device'"):
+        research.run(devices=[0], bar=False, dump_results=False)
