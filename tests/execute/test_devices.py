@@ -166,7 +166,7 @@ def test_what_no_worker_has_is_refused_with_what_they_have(gpu_client, client):
     research = Research().add_callable("use", abs, args=[1], resources={"GPU": 3})
     with pytest.raises(ClusterError, match=r"needs \{'GPU': 3.*GPU.*2"):
         research.run(scheduler=gpu_client, bar=False, dump_results=False)
-    with pytest.raises(ClusterError, match="resources by worker: .*none"):
+    with pytest.raises(ClusterError, match=r"resources by worker: .*none"):
         research.run(scheduler=client, bar=False, dump_results=False)
     other = Research().add_callable("use", abs, args=[1], root=True, resources={"MEMORY": 3})
     with pytest.raises(ClusterError, match="root 'use' needs"):
@@ -306,7 +306,7 @@ def test_a_process_without_devices_is_told_at_once(monkeypatch):
     with pytest.raises(OptionError, match=r"give the ids of devices"):
         research.run(bar=False, dump_results=False)
     with pytest.raises(OptionError, match=r"\['MEMORY'\], which a private cluster has not"):
-        Research().add_callable("use", abs, args=[1], resources={"MEMORY": 1}).run(workers=2, bar=False)
+        Research().add_callable("use", abs, args=[1], resources={"MEMORY": 1}).compute(workers=2)
 
 
 def test_a_parameter_of_that_name_is_refused():
