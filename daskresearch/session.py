@@ -16,17 +16,17 @@ from typing import Any, final
 from daskresearch.admission import check_writable_names
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
-from daskresearch.execute import Came, Executor, Lost, choose_place, distributed_executor, local_executor
+from daskresearch.execute import Came, Executor, Lost, Place, choose_place, distributed_executor, local_executor
 from daskresearch.graph import warn_of_large_arguments
 from daskresearch.grouping import Peekable, Recorded
 from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
-from daskresearch.progress import Bar, Progress, Silent
 from daskresearch.recording import FINISHED, STOPPED, Facts, Recording
 from daskresearch.results import ResearchResults
 from daskresearch.store import FolderStore, MemoryStore, Store
 from daskresearch.store.parts import Ended
+from daskresearch.watch import Watch
 from daskresearch.worker import Context, Group, Written
 from daskresearch.worker.capture import Modes, installed
 from daskresearch.worker.keep import ended_of
@@ -61,7 +61,7 @@ class Session:
     """
 
     def __init__(self, job: Job, options: RunOptions, name: str = "", facts: FactsOf | None = None) -> None:
-        self._job = job
+        self._job, self._name = job, name
         self._stop = threading.Event()
         self._done = threading.Event()
         self._error: BaseException | None = None
@@ -90,7 +90,7 @@ class Session:
             self._store: Store = MemoryStore(self._job.plan.variables)
             self.results = ResearchResults(self._store, prepared.parameters, prepared.explained)
             self._modes = Modes()
-            self._executor, self._progress = self._open(prepared.context(self._make_folder()))
+            self._executor, self._watch = self._open(prepared.context(self._make_folder()))
             return
         assert facts is not None
         known = facts(prepared)
@@ -109,7 +109,7 @@ class Session:
         self.results = ResearchResults(self._store, parameters, prepared.explained)
         modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)
         context = replace(prepared.context(recording.folder), target=recording.target(), modes=modes)
-        self._executor, self._progress = self._open(context)
+        self._executor, self._watch = self._open(context)
         try:
             recording.begin(name, prepared.seed, known)
             self._executor.check(recording.target())
@@ -119,9 +119,10 @@ class Session:
             raise
         prepared.grouping.record(Recorded(recording.is_finished, not self._is_local))
 
-    def _open(self, context: Context) -> tuple[Executor, Progress]:
-        """Return the executor that the options ask for, and the progress that goes with it."""
+    def _open(self, context: Context) -> tuple[Executor, Watch]:
+        """Return the executor that the options ask for, and the watch that is kept over it."""
         options, prepared = self._options, self._prepared
+        watch = Watch(self._name, self.results, context.n_iters, bar=options.bar, observers=options.observers)
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         self._is_local = place.is_local
         if not place.is_local:
@@ -133,14 +134,15 @@ class Session:
                 place,
                 prepared.plan,
                 prepared.program,
-                context,
+                replace(context, names_ended=watch.names_ended),
                 options.workers,
                 options.scheduler,
+                watch,
+                counts_iterations=watch.counts_iterations,
                 whole_groups=prepared.grouping.is_whole,
             )
-            return executor, Bar(context.n_iters, ticks=False) if options.bar else Silent()
-        progress = Bar(context.n_iters, ticks=True) if options.bar else Silent()
-        tick = progress.tick if options.bar and context.n_iters is not None else None
+            return executor, watch
+        tick = watch.ticker(looks=place is Place.SERIAL)
         self._modes = context.modes
         folder = context.folder or self._make_folder()
         if self._recording is not None:
@@ -148,7 +150,7 @@ class Session:
         context = replace(context, tick=tick, results=lambda: self.results, folder=folder, target=None)
         self._profile = Profile(context.profile) if context.profile else None
         program = prepared.program if self._profile is None else profiled(prepared.program, self._profile)
-        return local_executor(place, program, context, options.workers), progress
+        return local_executor(place, program, context, options.workers, watch.look), watch
 
     def _make_folder(self) -> str:
         """Return where ``EP()`` lies, if anything uses it: a temporary folder that lives as long as the results."""
@@ -170,13 +172,16 @@ class Session:
                 self._error = self._error or error
                 raise
             finally:
-                self._done.set()
+                try:
+                    self._watch.end(self._state)
+                finally:
+                    self._done.set()
 
     def _close(self) -> None:
         """Let go of the executor and the folder, whatever becomes of the other."""
         executor, self._executor = self._executor, None
         try:
-            self._progress.close()
+            self._watch.close(self._prepared.grouping.n_skipped)
             if executor is not None:
                 self.profile = combined([*executor.profile, *(self._profile.rows() if self._profile else [])])
                 executor.close()
@@ -252,7 +257,7 @@ class Session:
                 return
             params = self._prepared.iter_params(domain)
             size = params.size(domain.node)
-            self._progress.expect(None if size is None else n_done + size)
+            self._watch.expect(None if size is None else n_done + size)
             remembers = self._is_local or self._recording is None
             groups = Peekable(self._prepared.groups(domain, n_done, updates, remembers=remembers))
             n_groups = None if self._job.update else self._prepared.grouping.n_groups(size, params.n_reps)
@@ -315,27 +320,29 @@ class Session:
     def _keep(self, came: Came) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
         if isinstance(came, Written):
-            self._count(*came)
+            self._count(came)
             if self._recording is not None:
                 self._recording.tidy(1)
             return
         record = came.record if isinstance(came, Lost) else came
         if isinstance(came, Lost) and self._recording is not None:
+            name = came.experiment.id
             self._recording.append(ended_of(record, came.experiment))
         else:
             known = self._prepared.grouping.ended(record.position)
+            name = known.id
             if self._recording is not None:
                 self._recording.append(Ended(record, *known))
                 self._recording.tidy()
             elif isinstance(self._store, MemoryStore):
                 self._store.append(record, known.id, known.config, known.group)
-        self._count(1, int(bool(record.failures)), record.n_iters)
+        self._count(Written(1, int(bool(record.failures)), record.n_iters, (name,)))
 
-    def _count(self, n_experiments: int, n_failed: int, n_iters: int) -> None:
-        self._n_ended += n_experiments
-        self._n_failed += n_failed
-        if n_experiments:
-            self._progress.ended(n_experiments, n_iters, n_failed)
+    def _count(self, ended: Written) -> None:
+        self._n_ended += ended.n_experiments
+        self._n_failed += ended.n_failed
+        if ended.n_experiments:
+            self._watch.ended(ended, self._prepared.grouping.n_skipped)
 
     def _results_of(self, n_done: int) -> ResearchResults:
         """Return the results of exactly the experiments that have had their turn, also where a folder holds more."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from daskresearch.errors import OptionError
+from daskresearch.execute.events import Listener, Reporter, Watcher
 from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
 from daskresearch.plan import Plan
 from daskresearch.worker import Context, Program
@@ -96,11 +99,13 @@ def active_client() -> Any:
         return None
 
 
-def local_executor(place: Place, program: Program, context: Context, workers: int | None) -> Executor:
-    """Return the executor of a place in this process."""
+def local_executor(
+    place: Place, program: Program, context: Context, workers: int | None, look: Callable[[], object] = bool
+) -> Executor:
+    """Return the executor of a place in this process; `look` is called now and then where experiments do not."""
     if place is Place.SERIAL:
         return SerialExecutor(program, context)
-    return ThreadsExecutor(program, context, workers)
+    return ThreadsExecutor(program, context, workers, look)
 
 
 def distributed_executor(
@@ -110,10 +115,12 @@ def distributed_executor(
     context: Context,
     workers: int | None,
     scheduler: Any,
+    watcher: Watcher,
     *,
+    counts_iterations: bool,
     whole_groups: bool,
 ) -> Executor:
-    """Return the executor of a place on a cluster.
+    """Return the executor of a place on a cluster; `watcher` is told of iterations if they are to be counted.
 
     Raises
     ------
@@ -128,16 +135,23 @@ def distributed_executor(
     from daskresearch.worker.travel import pickle_plan
 
     apart = frozenset(roots_apart(program, whole_groups=whole_groups))
-    content = pickle_plan((plan, replace(context, apart=apart)))
+    topic = f"daskresearch-{uuid.uuid4().hex}" if counts_iterations else ""
+    reporter = Reporter(topic) if topic else None
+    content = pickle_plan((plan, replace(context, apart=apart, reporter=reporter)))
     least_s = SENT_S if context.target is None else WRITTEN_S
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
-        return DistributedExecutor(client, program, content, workers, whole_groups=whole_groups, least_s=least_s)
+        listener = Listener(client, topic, watcher)
+        return DistributedExecutor(
+            client, program, content, listener, workers, whole_groups=whole_groups, least_s=least_s
+        )
     n_workers = workers or os.cpu_count() or 1
+    client = private_client(n_workers)
     return DistributedExecutor(
-        private_client(n_workers),
+        client,
         program,
         content,
+        Listener(client, topic, watcher),
         n_workers,
         whole_groups=whole_groups,
         least_s=least_s,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol, final
 
@@ -21,6 +22,8 @@ class Lost(NamedTuple):
     record: Record
     experiment: Experiment
 
+
+LOOK_EACH_S = 0.5
 
 Came = Record | Written | Lost
 """What comes of experiments: a record of one, how many a worker has written itself, or one that was lost."""
@@ -100,12 +103,17 @@ class ThreadsExecutor:
     context : Context
     n_threads : int, optional
         Default: the number of cores.
+    look : callable
+        Called now and then, also while no experiment ends.
     """
 
-    def __init__(self, program: Program, context: Context, n_threads: int | None = None) -> None:
+    def __init__(
+        self, program: Program, context: Context, n_threads: int | None = None, look: Callable[[], object] = bool
+    ) -> None:
         self._program = program
         self._context = context
         self._n_threads = n_threads or os.cpu_count() or 1
+        self._look = look
         self._shared = RootOutputs(program, context)
         self.profile: list[ProfileRow] = []
 
@@ -132,7 +140,7 @@ class ThreadsExecutor:
                         has_room = len(pending) < 2 * self._n_threads
                     if not pending:
                         return
-                    done = ended.get()
+                    done = self._next(ended)
                     if isinstance(done, Record):
                         yield done
                     else:
@@ -141,6 +149,13 @@ class ThreadsExecutor:
             finally:
                 aborted.set()
                 pool.shutdown(cancel_futures=True)
+
+    def _next(self, ended: queue.SimpleQueue[Record | Future[None]]) -> Record | Future[None]:
+        """Return what ends next, with a look around while nothing does."""
+        while True:
+            self._look()
+            with contextlib.suppress(queue.Empty):
+                return ended.get(timeout=LOOK_EACH_S)
 
     def check(self, target: Target) -> None:
         """Do nothing, as this process has made the folder."""

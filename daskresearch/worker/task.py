@@ -68,6 +68,8 @@ def run_batch(
     """
     start = time.perf_counter()
     program, context, own = _workplace(blob)
+    if context.reporter is not None:
+        context = replace(context, tick=context.reporter())
     shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
     profile = Profile(context.profile) if context.profile else None
     if profile is not None:
@@ -75,7 +77,9 @@ def run_batch(
     keep = (
         Keeping()
         if context.target is None
-        else Writing(context.target, context.folder, name, is_lockstep=program.is_lockstep)
+        else Writing(
+            context.target, context.folder, name, is_lockstep=program.is_lockstep, names_ended=context.names_ended
+        )
     )
     n_groups, seconds = 0, 0.0
     with installed(context.modes), keep:
