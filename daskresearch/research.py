@@ -346,7 +346,7 @@ class Research(Vocabulary, Kept):
         ----------
         **options
             Those of `run`, with ``bar=False`` as default. `scheduler` may be whatever Dask takes: also a function or a
-            pool of `concurrent.futures`, which then gets the whole graph at once.
+            pool of `concurrent.futures`, which then gets the whole graph at once, and tells no `observers`.
 
         Returns
         -------

@@ -122,7 +122,7 @@ class Session:
     def _open(self, context: Context) -> tuple[Executor, Watch]:
         """Return the executor that the options ask for, and the watch that is kept over it."""
         options, prepared = self._options, self._prepared
-        watch = Watch(self._name, self.results, context.n_iters, bar=options.bar, observers=options.observers)
+        watch = Watch(self._name, self.results, context.n_iters, options, self._settled)
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         self._is_local = place.is_local
         if not place.is_local:
@@ -320,7 +320,7 @@ class Session:
     def _keep(self, came: Came) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
         if isinstance(came, Written):
-            self._count(came)
+            self._count(*came)
             if self._recording is not None:
                 self._recording.tidy(1)
             return
@@ -336,13 +336,19 @@ class Session:
                 self._recording.tidy()
             elif isinstance(self._store, MemoryStore):
                 self._store.append(record, known.id, known.config, known.group)
-        self._count(Written(1, int(bool(record.failures)), record.n_iters, (name,)))
+        self._count(1, int(bool(record.failures)), record.n_iters, (name,))
 
-    def _count(self, ended: Written) -> None:
-        self._n_ended += ended.n_experiments
-        self._n_failed += ended.n_failed
-        if ended.n_experiments:
-            self._watch.ended(ended, self._prepared.grouping.n_skipped)
+    def _count(self, n_experiments: int, n_failed: int, n_iters: int, ids: tuple[str, ...]) -> None:
+        self._n_ended += n_experiments
+        self._n_failed += n_failed
+        if n_experiments:
+            self._watch.ended(n_experiments, n_iters, ids, self.n_failed, self._prepared.grouping.n_skipped)
+
+    def _settled(self) -> int:
+        """Return how many experiments have failed, those too whose values cannot be written."""
+        if self._recording is not None and self._error is None:
+            self._recording.flush()
+        return self.n_failed
 
     def _results_of(self, n_done: int) -> ResearchResults:
         """Return the results of exactly the experiments that have had their turn, also where a folder holds more."""

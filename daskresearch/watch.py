@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from daskresearch.observer import Observer
+from daskresearch.options import RunOptions
 from daskresearch.progress import Done, Progress, Silent, progress_for
 from daskresearch.results import ResearchResults
-from daskresearch.worker import Written
 from daskresearch.worker.capture import uncaptured
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ class Watch:
         Those of the run.
     n_iters : int, optional
         Iterations of each experiment.
-    bar : bool
-        Whether progress is shown.
-    observers : sequence of Observer
+    options : RunOptions
+    settle : callable
+        Writes what waits to be written, and returns how many experiments have failed.
 
     Attributes
     ----------
@@ -48,10 +48,18 @@ class Watch:
     """
 
     def __init__(
-        self, name: str, results: ResearchResults, n_iters: int | None, *, bar: bool, observers: Sequence[Observer]
+        self,
+        name: str,
+        results: ResearchResults,
+        n_iters: int | None,
+        options: RunOptions,
+        settle: Callable[[], int],
     ) -> None:
+        bar, observers = options.bar, options.observers
         self._name = name
         self._results = results
+        self._shows = bar
+        self._settle = settle
         self._progress: Progress = progress_for(n_iters, name) if bar else Silent()
         self._observers = [_Guarded(one) for one in observers]
         listens = any([type(one).iterations_done is not Observer.iterations_done for one in observers])
@@ -101,24 +109,29 @@ class Watch:
         """Take note of how many iterations are done in tasks that run elsewhere."""
         self._n_live = n_iters
 
-    def ended(self, ended: Written, n_skipped: int) -> None:
-        """Count experiments that have ended, in this process too.
+    def ended(self, n_experiments: int, n_iters: int, ids: Sequence[str], n_failed: int, n_skipped: int) -> None:
+        """Count experiments that have ended.
 
         Parameters
         ----------
-        ended : Written
+        n_experiments : int
+        n_iters : int
+            The iterations of all of them.
+        ids : sequence of str
+            Theirs, if they are to be named.
+        n_failed : int
+            How many have failed in the run so far.
         n_skipped : int
-            How many experiments have finished in a run before, as far as this one has come.
+            How many had finished in a run before, as far as this one has come.
         """
-        n_experiments, n_failed, n_iters, ids = ended
         self._n_ended += n_experiments
         self._n_iters_ended += n_iters
-        self._n_failed += n_failed
-        self._n_skipped = n_skipped
+        self._n_failed, self._n_skipped = n_failed, n_skipped
         if self._observers:
             self._ids += ids
             self.look()
-        self._progress.at(self._done())
+        if self._shows:
+            self._progress.at(self._done())
 
     def look(self) -> None:
         """Show and tell what is new, if it is time to."""
@@ -162,6 +175,7 @@ class Watch:
                 self._tell(Observer.iterations_done, n_iters)
         if self._ids:
             ids, self._ids = self._ids, []
+            self._n_failed = self._settle()  # a value that cannot be written is a failure, too
             n_failed, self._n_failed_told = self._n_failed - self._n_failed_told, self._n_failed
             self._tell(Observer.experiments_ended, tuple(ids), n_failed)
 

@@ -111,6 +111,17 @@ def test_each_experiment_is_told_once_when_its_rows_are_there(place, dump_result
     assert not [one for one in heard.told if one[0] == "experiments_ended" and not one[1][0]]
 
 
+@pytest.mark.parametrize("place", ["serial", "client"], indirect=True)
+def test_an_experiment_whose_value_cannot_be_written_is_told_as_failed(place, tmp_path):
+    def lock(x):
+        return threading.Lock() if x == 1 else x
+
+    heard = Heard()
+    research = Research(tmp_path / "study", domain=Option("x", [0, 1, 2])).lock(EC("x"), save_to="y")
+    research.run(bar=False, observers=[heard], **place)
+    assert len(research.results.failures) == heard.n_failed == 1
+
+
 def test_a_run_is_told_from_its_beginning_to_its_end(place, dump_results, tmp_path):
     heard = Heard()
     name = str(tmp_path / "study")
