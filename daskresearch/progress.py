@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 import warnings
@@ -208,8 +210,9 @@ class Lines:
         return f"{place}{total} {'experiments' if self._n_iters in (None, 1) else 'iterations'}"
 
     def _write(self, text: str) -> None:
-        self._file.write(f"{self._name}: {text}\n")
-        self._file.flush()
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, which is no reason to end a run
+            self._file.write(f"{self._name}: {text}\n")
+            self._file.flush()
 
 
 def progress_for(n_iters: int | None, name: str) -> Progress:
@@ -223,11 +226,19 @@ def progress_for(n_iters: int | None, name: str) -> Progress:
         Of the research, which may be a path or a URL.
     """
     file = sys.stderr  # not what stands there while the output of experiments is captured
-    if file is None:
+    if file is None or file.closed:
         return Silent()
-    if file.isatty() or is_notebook():
+    if is_notebook() or (file.isatty() and _has_size(file)):
         return Bar(n_iters, file)
     return Lines(n_iters, file, name.rstrip("/").rpartition("/")[2] or "research")
+
+
+def _has_size(file: TextIO) -> bool:
+    """Return whether a terminal has room for a bar; those of CI may be of no size, where tqdm shows nothing."""
+    try:
+        return os.get_terminal_size(file.fileno()).columns > 0
+    except (OSError, ValueError):  # it cannot be asked
+        return True
 
 
 def is_notebook() -> bool:

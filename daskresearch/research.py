@@ -228,7 +228,7 @@ class Research(Vocabulary, Kept):
         executor_target : {'threads', 'for'}
             Whether the experiments of a lock-step group run in threads or in order.
         bar : bool
-            Whether progress is shown.
+            Whether progress is shown: a bar in a terminal or a notebook, else a line now and then, as in a log.
         detach : bool
             Whether to return at once; `wait` for the end, `terminate` to end early.
         debug : bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import re
 import time
 from contextlib import redirect_stderr
@@ -120,6 +121,33 @@ def test_a_terminal_gets_a_bar_that_ends_where_it_should(place, dump_results, tm
     assert terminal.counts()[-1] == 30
     assert "failed=1" in terminal.getvalue()
     assert "it/s" in terminal.getvalue()
+
+
+def test_a_terminal_of_no_size_gets_lines():
+    here, there = pty.openpty()
+    try:
+        with open(there, "w") as terminal, redirect_stderr(terminal):
+            study().run(dump_results=False)
+            assert b"study: 6/6 experiments (100%)" in os.read(here, 10_000)
+    finally:
+        os.close(here)
+
+
+class Gone(io.StringIO):
+    """Is a pipe that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "gone"])
+def test_a_log_that_nobody_reads_any_more_does_not_end_a_run(closes):
+    log = Gone()
+    if closes:
+        log.close()
+    with redirect_stderr(log):
+        research = Research("study").save(1, "one").run(dump_results=False)
+    assert len(research.results) == 1
 
 
 def test_a_bar_moves_while_a_long_experiment_runs(place, tmp_path):
