@@ -2,6 +2,7 @@
 
 from daskresearch.domain import Alias, Domain, NumpySampler, Option
 from daskresearch.execute.clusters import shutdown
+from daskresearch.observer import Observer
 from daskresearch.plan import EC, EP, E, O, R, S
 from daskresearch.research import Research
 from daskresearch.results import ResearchResults
@@ -18,6 +19,7 @@ __all__ = [
     "Experiment",
     "NumpySampler",
     "O",
+    "Observer",
     "Option",
     "R",
     "Research",

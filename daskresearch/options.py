@@ -13,6 +13,7 @@ from typing import Any, final
 from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import DISTRIBUTED, SCHEDULERS
+from daskresearch.observer import Observer
 
 _RETRIED = ("exception", "timeout", "worker")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -62,6 +63,7 @@ class RunOptions:
     devices: Sequence[int | str] | None = None
     device_share: float = 1
     memory_ratio: float | None = None
+    observers: Sequence[Observer] = ()
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
@@ -115,6 +117,7 @@ class RunOptions:
         is_client = hasattr(self.scheduler, "submit") and hasattr(self.scheduler, "scheduler_info")
         if self.scheduler is not None and not isinstance(self.scheduler, str) and not is_client:
             raise OptionError(f"scheduler must be the name of one or a distributed.Client, not {self.scheduler!r}")
+        self._check_observers()
         self._check_recording()
         self._check_limits()
         self._check_devices()
@@ -149,6 +152,17 @@ class RunOptions:
         if isinstance(self.retries, Mapping):
             return {kind: int(count) for kind, count in self.retries.items() if count}
         return dict.fromkeys(_RETRIED, int(self.retries)) if self.retries else {}
+
+    def _check_observers(self) -> None:
+        given: Any = self.observers
+        if not isinstance(given, (list, tuple)):
+            raise OptionError(f"observers must be a list of Observer objects, not {given!r}; use [observer]")
+        for one in given:
+            if not isinstance(one, Observer):
+                is_class = isinstance(one, type) and issubclass(one, Observer)
+                way_out = f"; make one, {one.__name__}()" if is_class else "; subclass daskresearch.Observer"
+                raise OptionError(f"an observer must be an Observer object, not {one!r}{way_out}")
+        object.__setattr__(self, "observers", tuple(given))
 
     def _check_recording(self) -> None:
         if self.resume not in (False, True, "changed"):

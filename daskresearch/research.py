@@ -18,6 +18,7 @@ from daskresearch.graph import Counts
 from daskresearch.kept import Kept
 from daskresearch.lazy import LazyGraph, counts_of
 from daskresearch.metadata import environment, git_state
+from daskresearch.observer import Observer
 from daskresearch.options import UNSET, RunOptions
 from daskresearch.plan import Plan, R, Schedule, expressions_in, with_all_roots
 from daskresearch.preparation import DomainUpdate, Job, Preparation
@@ -132,7 +133,9 @@ class Research(Vocabulary, Kept):
 
     def __getstate__(self) -> dict[str, Any]:
         lazy = self._lazy if self._lazy is not None and self._lazy.is_held else None
-        return {**self.__dict__, "_session": None, "_lazy": lazy}  # a run does not travel, what is to run does
+        defaults = {name: value for name, value in self._defaults.items() if name != "observers"}
+        # a run does not travel, and neither do those who watch it; what is to run does
+        return {**self.__dict__, "_session": None, "_lazy": lazy, "_defaults": defaults}
 
     def update_domain(
         self, function: Callable[..., Any], when: int | str | Sequence[int | str] = "last", **kwargs: Any
@@ -199,6 +202,7 @@ class Research(Vocabulary, Kept):
         devices: Sequence[int | str] | None = UNSET,
         device_share: float = UNSET,
         memory_ratio: float | None = UNSET,
+        observers: Sequence[Observer] = UNSET,
     ) -> Self:
         """Run all experiments and return this research, which then carries their results.
 
@@ -229,7 +233,7 @@ class Research(Vocabulary, Kept):
         executor_target : {'threads', 'for'}
             Whether the experiments of a lock-step group run in threads or in order.
         bar : bool
-            Whether progress is shown.
+            Whether progress is shown: a bar in a terminal or a notebook, else a line now and then, as in a log.
         detach : bool
             Whether to return at once; `wait` for the end, `terminate` to end early.
         debug : bool
@@ -255,6 +259,8 @@ class Research(Vocabulary, Kept):
         git_meta, env_meta : bool
             Whether the state of the git repository, and of the Python environment, is written to the folder; see
             `attach_git_meta` and `attach_env_meta`.
+        observers : sequence of Observer
+            Who is told what the run does, in this process; see `Observer`.
         profile : bool or int
             Whether the cost of units is measured for `profiler`: 1 or True by unit, 2 also by the functions in them.
         retries : int or dict
@@ -312,6 +318,7 @@ class Research(Vocabulary, Kept):
             "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta, "profile": profile,
             "retries": retries, "timeout": timeout, "devices": devices, "device_share": device_share,
             "memory_ratio": memory_ratio,
+            "observers": observers,
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name
@@ -327,7 +334,7 @@ class Research(Vocabulary, Kept):
         """Return a research with other defaults for options of `run`; the original is unchanged.
 
         `compute`, `preview`, `visualize`, `to_delayed` and Dask's functions use them, too; but what says where and how
-        to run (`scheduler`, `workers`, `parallel`, `bar`, `detach`) is for `run` and `compute` alone.
+        to run (`scheduler`, `workers`, `parallel`, `bar`, `observers`, `detach`) is for `run` and `compute` alone.
 
         Parameters
         ----------
@@ -364,7 +371,7 @@ class Research(Vocabulary, Kept):
         ----------
         **options
             Those of `run`, with ``bar=False`` as default. `scheduler` may be whatever Dask takes: also a function or a
-            pool of `concurrent.futures`, which then gets the whole graph at once.
+            pool of `concurrent.futures`, which then gets the whole graph at once, and tells no `observers`.
 
         Returns
         -------
@@ -400,7 +407,7 @@ class Research(Vocabulary, Kept):
             raise OptionError("compute() keeps results in memory; use run() to write them to a folder")
         own = {"bar": False, "seed": self._lazy_seed}
         chosen = RunOptions.of(own, self._defaults, options, {"dump_results": False, "resume": False})
-        self._session = session = Session(self._checked_job(), chosen)
+        self._session = session = Session(self._checked_job(), chosen, self._name)
         session.run()
         results = session.results
         if session.n_failed:

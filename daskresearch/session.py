@@ -24,12 +24,12 @@ from daskresearch.needs import check_here, needs_of
 from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
-from daskresearch.progress import Bar, Progress, Silent
 from daskresearch.recording import FINISHED, STOPPED, Facts, Recording
 from daskresearch.results import ResearchResults
 from daskresearch.store import FolderStore, MemoryStore, Store
 from daskresearch.store.parts import Ended
 from daskresearch.store.record import Failure
+from daskresearch.watch import Watch
 from daskresearch.worker import Context, Group, Written
 from daskresearch.worker.capture import Modes, installed
 from daskresearch.worker.keep import ended_of
@@ -65,7 +65,7 @@ class Session:
     """
 
     def __init__(self, job: Job, options: RunOptions, name: str = "", facts: FactsOf | None = None) -> None:
-        self._job = job
+        self._job, self._name = job, name
         self._stop = threading.Event()
         self._done = threading.Event()
         self._error: BaseException | None = None
@@ -95,7 +95,7 @@ class Session:
             self._store: Store = MemoryStore(self._job.plan.variables)
             self.results = ResearchResults(self._store, prepared.parameters, prepared.explained)
             self._modes = Modes()
-            self._executor, self._progress = self._open(self._context(self._make_folder()))
+            self._executor, self._watch = self._open(self._context(self._make_folder()))
             return
         assert facts is not None
         known = facts(prepared)
@@ -114,7 +114,7 @@ class Session:
         self.results = ResearchResults(self._store, parameters, prepared.explained)
         modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)
         context = replace(self._context(recording.folder), target=recording.target(), modes=modes)
-        self._executor, self._progress = self._open(context)
+        self._executor, self._watch = self._open(context)
         try:
             recording.begin(name, prepared.seed, known)
             self._executor.check(recording.target())
@@ -132,9 +132,10 @@ class Session:
             raise DomainError("the domain has a parameter 'device', where a run with devices puts their ids; rename it")
         return replace(prepared.context(folder), token=token, devices=devices, root_devices=roots)
 
-    def _open(self, context: Context) -> tuple[Executor, Progress]:
-        """Return the executor that the options ask for, and the progress that goes with it."""
+    def _open(self, context: Context) -> tuple[Executor, Watch]:
+        """Return the executor that the options ask for, and the watch that is kept over it."""
         options, prepared = self._options, self._prepared
+        watch = Watch(self._name, self.results, context.n_iters, options, self._settled)
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         self._is_local = place.is_local
         if place is not Place.CLIENT:
@@ -148,15 +149,16 @@ class Session:
                 place,
                 prepared.plan,
                 prepared.program,
-                context,
+                replace(context, names_ended=watch.names_ended),
                 options.workers,
                 options.scheduler,
+                watch,
                 resources=self._needs.resources,
+                counts_iterations=watch.counts_iterations,
                 whole_groups=prepared.grouping.is_whole,
             )
-            return executor, Bar(context.n_iters, ticks=False) if options.bar else Silent()
-        progress = Bar(context.n_iters, ticks=True) if options.bar else Silent()
-        tick = progress.tick if options.bar and context.n_iters is not None else None
+            return executor, watch
+        tick = watch.ticker(looks=place is Place.SERIAL)
         self._modes = context.modes
         folder = context.folder or self._make_folder()
         if self._recording is not None:
@@ -164,7 +166,7 @@ class Session:
         context = replace(context, tick=tick, results=lambda: self.results, folder=folder, target=None)
         self._profile = Profile(context.profile) if context.profile else None
         program = prepared.program if self._profile is None else profiled(prepared.program, self._profile)
-        return local_executor(place, program, context, options.workers), progress
+        return local_executor(place, program, context, options.workers, watch.look), watch
 
     def _make_folder(self) -> str:
         """Return where ``EP()`` lies, if anything uses it: a temporary folder that lives as long as the results."""
@@ -186,13 +188,16 @@ class Session:
                 self._error = self._error or error
                 raise
             finally:
-                self._done.set()
+                try:
+                    self._watch.end(self._state)
+                finally:
+                    self._done.set()
 
     def _close(self) -> None:
         """Let go of the executor and the folder, whatever becomes of the other."""
         executor, self._executor = self._executor, None
         try:
-            self._progress.close()
+            self._watch.close(self._prepared.grouping.n_skipped)
             if executor is not None:
                 self.profile = combined([*executor.profile, *(self._profile.rows() if self._profile else [])])
                 executor.close()
@@ -275,7 +280,7 @@ class Session:
                 return
             params = self._prepared.iter_params(domain)
             size = params.size(domain.node)
-            self._progress.expect(None if size is None else n_done + size)
+            self._watch.expect(None if size is None else n_done + size)
             remembers = self._is_local or self._recording is None
             groups = Peekable(self._prepared.groups(domain, n_done, updates, remembers=remembers))
             n_groups = None if self._job.update else self._prepared.grouping.n_groups(size, params.n_reps)
@@ -356,21 +361,29 @@ class Session:
             return
         record = came.record if isinstance(came, Lost) else came
         if isinstance(came, Lost) and self._recording is not None:
+            name = came.experiment.id
             self._recording.append(ended_of(record, came.experiment))
         else:
             known = self._prepared.grouping.ended(record.position)
+            name = known.id
             if self._recording is not None:
                 self._recording.append(Ended(record, *known))
                 self._recording.tidy()
             elif isinstance(self._store, MemoryStore):
                 self._store.append(record, known.id, known.config, known.group)
-        self._count(1, int(bool(record.failures)), record.n_iters)
+        self._count(1, int(bool(record.failures)), record.n_iters, (name,))
 
-    def _count(self, n_experiments: int, n_failed: int, n_iters: int) -> None:
+    def _count(self, n_experiments: int, n_failed: int, n_iters: int, ids: tuple[str, ...]) -> None:
         self._n_ended += n_experiments
         self._n_failed += n_failed
         if n_experiments:
-            self._progress.ended(n_experiments, n_iters, n_failed)
+            self._watch.ended(n_experiments, n_iters, ids, self.n_failed, self._prepared.grouping.n_skipped)
+
+    def _settled(self) -> int:
+        """Return how many experiments have failed, those too whose values cannot be written."""
+        if self._recording is not None and self._error is None:
+            self._recording.flush()
+        return self.n_failed
 
     def _results_of(self, n_done: int) -> ResearchResults:
         """Return the results of exactly the experiments that have had their turn, also where a folder holds more."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from daskresearch.errors import OptionError
+from daskresearch.execute.events import Listener, Reporter, Watcher
 from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
 from daskresearch.plan import Plan
 from daskresearch.worker import Context, Program
@@ -97,11 +99,13 @@ def active_client() -> Any:
         return None
 
 
-def local_executor(place: Place, program: Program, context: Context, workers: int | None) -> Executor:
-    """Return the executor of a place in this process."""
+def local_executor(
+    place: Place, program: Program, context: Context, workers: int | None, look: Callable[[], object] = bool
+) -> Executor:
+    """Return the executor of a place in this process; `look` is called now and then where experiments do not."""
     if place is Place.SERIAL:
         return SerialExecutor(program, context)
-    return ThreadsExecutor(program, context, workers)
+    return ThreadsExecutor(program, context, workers, look)
 
 
 def distributed_executor(
@@ -111,11 +115,13 @@ def distributed_executor(
     context: Context,
     workers: int | None,
     scheduler: Any,
+    watcher: Watcher,
     *,
     resources: Mapping[str, Mapping[str, float]],
+    counts_iterations: bool,
     whole_groups: bool,
 ) -> Executor:
-    """Return the executor of a place on a cluster.
+    """Return the executor of a place on a cluster; `watcher` is told of iterations if they are to be counted.
 
     Raises
     ------
@@ -145,7 +151,9 @@ def distributed_executor(
             raise OptionError(f"units ask for {sorted(others)}, which a private cluster has not; give a Client")
         resources = {}  # its processes share GPUs by leases alone
     apart = frozenset(roots_apart(program, whole_groups=whole_groups))
-    content = pickle_plan((plan, replace(context, apart=apart)))
+    topic = f"daskresearch-{uuid.uuid4().hex}" if counts_iterations else ""
+    reporter = Reporter(topic) if topic else None
+    content = pickle_plan((plan, replace(context, apart=apart, reporter=reporter)))
     more: dict[str, Any] = {
         "token": context.token,
         "retries": context.retries,
@@ -155,12 +163,14 @@ def distributed_executor(
         "least_s": SENT_S if context.target is None else WRITTEN_S,
     }
     if place is Place.CLIENT:
-        return DistributedExecutor(client, program, content, workers, **more)
+        return DistributedExecutor(client, program, content, Listener(client, topic, watcher), workers, **more)
     n_workers = workers or os.cpu_count() or 1
+    client = private_client(n_workers)
     return DistributedExecutor(
-        private_client(n_workers),
+        client,
         program,
         content,
+        Listener(client, topic, watcher),
         n_workers,
         **more,
         abort=end_tasks,

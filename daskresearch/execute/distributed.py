@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError, StorageError
 from daskresearch.execute.clusters import end_workers
-from daskresearch.execute.local import Came, lost
+from daskresearch.execute.events import Listener
+from daskresearch.execute.local import LOOK_EACH_S, Came, lost
 from daskresearch.execute.window import BUDGET_S, SENT_S, Window
 from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _INLINE_BYTES = 64_000
-_TEND_EACH_S = 3
+_LOOKS = 6
+"""How often one looks what tasks say before one looks after the workers."""
 _LOOK_EACH_S = 1
 
 
@@ -63,6 +65,8 @@ class DistributedExecutor:
     program : Program
     content : bytes
         The pickled plan and context, from `daskresearch.worker.travel.pickle_plan`.
+    listener : Listener
+        Hears how many iterations are done in tasks that run.
     workers : int, optional
         The most batches that run at once. Default: as many as the workers have threads.
     token : str
@@ -88,6 +92,7 @@ class DistributedExecutor:
         client: Client,
         program: Program,
         content: bytes,
+        listener: Listener,
         workers: int | None = None,
         *,
         token: str = "",
@@ -100,6 +105,7 @@ class DistributedExecutor:
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
+        self._listener = listener
         self._least_s = least_s
         self._abort = abort
         self._tend = tend
@@ -127,6 +133,7 @@ class DistributedExecutor:
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         out: dict[Future[Any], list[Group]] = {}
         suspects: list[tuple[str, Group]] = []
+        self._listener.listen()
         try:
             while True:
                 while not stop.is_set() and len(out) < window.most_out and (batch := window.next_batch()):
@@ -173,8 +180,9 @@ class DistributedExecutor:
             self._client.run(cancel, self._token, experiment_id, on_error="ignore")
 
     def close(self) -> None:
-        """Let go of the outputs of roots, so that the cluster can forget them, and of what leases have left."""
+        """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
         self._roots = RootTable()
+        self._listener.close()
         if self._has_leases:
             with contextlib.suppress(OSError):
                 self._client.run(forget_leases, self._token, on_error="ignore")
@@ -221,11 +229,12 @@ class DistributedExecutor:
     def _next(self, ended: queue.SimpleQueue[Future[Any]], out: dict[Future[Any], list[Group]]) -> Future[Any]:
         """Return the next future that has ended, looking after the workers while none has."""
         while True:
-            with contextlib.suppress(queue.Empty):
-                future = ended.get(timeout=_TEND_EACH_S)
-                if future in out:
-                    return future
-                continue
+            for _ in range(_LOOKS):
+                self._listener.look()
+                with contextlib.suppress(queue.Empty):
+                    future = ended.get(timeout=LOOK_EACH_S)
+                    if future in out:
+                        return future
             self._tend()
             for future in self._stranded(out):
                 batch = out.pop(future)
@@ -265,6 +274,7 @@ class DistributedExecutor:
         # inputs would draw all batches to the worker that has these already
         address = self._least_busy() if known and name is None else None
         key = self._key(self._program.name)
+        self._listener.begin(key)
         future = self._client.submit(
             run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
@@ -327,6 +337,7 @@ class DistributedExecutor:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
+        self._listener.end(str(future.key))
         address = self._places.pop(str(future.key), None)
         if address in self._n_out:
             self._n_out[address] -= 1

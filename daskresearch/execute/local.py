@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol, final
 
@@ -29,6 +30,8 @@ def lost(experiment: Experiment, failure: Failure) -> Lost:
     """Return what is recorded of an experiment of which nothing is left but its failure."""
     return Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
 
+
+LOOK_EACH_S = 0.5
 
 Came = Record | Written | Lost
 """What comes of experiments: a record of one, how many a worker has written itself, or one that was lost."""
@@ -118,12 +121,17 @@ class ThreadsExecutor:
     context : Context
     n_threads : int, optional
         Default: the number of cores.
+    look : callable
+        Called now and then, also while no experiment ends.
     """
 
-    def __init__(self, program: Program, context: Context, n_threads: int | None = None) -> None:
+    def __init__(
+        self, program: Program, context: Context, n_threads: int | None = None, look: Callable[[], object] = bool
+    ) -> None:
         self._program = program
         self._context = context
         self._n_threads = n_threads or os.cpu_count() or 1
+        self._look = look
         self._shared = RootOutputs(program, context)
         self.profile: list[ProfileRow] = []
 
@@ -151,7 +159,7 @@ class ThreadsExecutor:
                         has_room = len(pending) < 2 * self._n_threads
                     if not pending:
                         return
-                    done = ended.get()
+                    done = self._next(ended)
                     if isinstance(done, Record):
                         yield done
                     else:
@@ -160,6 +168,13 @@ class ThreadsExecutor:
             finally:
                 aborted.set()
                 pool.shutdown(cancel_futures=True)
+
+    def _next(self, ended: queue.SimpleQueue[Record | Future[None]]) -> Record | Future[None]:
+        """Return what ends next, with a look around while nothing does."""
+        while True:
+            self._look()
+            with contextlib.suppress(queue.Empty):
+                return ended.get(timeout=LOOK_EACH_S)
 
     def check(self, target: Target) -> None:
         """Do nothing, as this process has made the folder."""

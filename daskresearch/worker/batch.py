@@ -102,6 +102,8 @@ def run_batch(
     *outcomes : Outcome
     """
     program, context, own = workplace(blob)
+    if context.reporter is not None:
+        context = replace(context, tick=context.reporter())
     shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
     profile = Profile(context.profile) if context.profile else None
     if profile is not None:
@@ -109,17 +111,19 @@ def run_batch(
     keep = (
         Keeping()
         if context.target is None
-        else Writing(context.target, context.folder, name, is_lockstep=program.is_lockstep)
+        else Writing(
+            context.target, context.folder, name, is_lockstep=program.is_lockstep, names_ended=context.names_ended
+        )
     )
     batch = _Batch(program, context, shared, keep, groups, budget_s)
+    stuck = None
     with installed(context.modes), keep:
-        stuck = None
         if context.timeout is None:
             batch.run()
         else:
             stuck = run_limited(batch.run, context.token, context.timeout, batch.gives_up)
-        rows = profile.rows() if profile else []
-        return Receipt(batch.seconds, batch.n_groups, keep.content(), keep.written, rows, stuck, batch.unfinished)
+    rows = profile.rows() if profile else []
+    return Receipt(batch.seconds, batch.n_groups, keep.content(), keep.written, rows, stuck, batch.unfinished)
 
 
 @final

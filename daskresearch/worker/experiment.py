@@ -125,6 +125,10 @@ class Context:
         The steady roots that are called apart from the experiments, of which only those outputs come that are needed.
     tick : callable, optional
         Called after each iteration.
+    reporter : callable, optional
+        Gives a task in another process what it calls after each iteration.
+    names_ended : bool
+        Whether the ids of experiments that a worker has written are sent back.
     results : callable, optional
         Gives the results so far; None where they are in another process.
     target : Target, optional
@@ -155,6 +159,8 @@ class Context:
     folder: str = ""
     apart: frozenset[str] = frozenset()
     tick: Callable[[], object] | None = None
+    reporter: Callable[[], Callable[[], object]] | None = None
+    names_ended: bool = False
     results: Callable[[], Any] | None = None
     target: Target | None = None
     modes: Modes = field(default_factory=Modes)

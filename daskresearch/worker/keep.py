@@ -28,11 +28,14 @@ class Written(NamedTuple):
     n_experiments, n_failed : int
     n_iters : int
         The iterations of all of them.
+    ids : tuple of str
+        Theirs, if they are to be named.
     """
 
     n_experiments: int = 0
     n_failed: int = 0
     n_iters: int = 0
+    ids: tuple[str, ...] = ()
 
 
 @final
@@ -107,14 +110,18 @@ class Writing:
         Of the batch: when it is run again, what was written is not run again.
     is_lockstep : bool
         Whether the members of a group depend on each other, so that it runs again whole.
+    names_ended : bool
+        Whether `written` has ids.
     """
 
-    def __init__(self, target: Target, folder: str, name: str, *, is_lockstep: bool) -> None:
+    def __init__(self, target: Target, folder: str, name: str, *, is_lockstep: bool, names_ended: bool = False) -> None:
         _check_visible(target)
         self._known = committed(target, name)
         self._is_lockstep = is_lockstep
         self._writer = target.writer(f"{name}-", folder)
         self._seen = Written()
+        self._names_ended = names_ended
+        self._ids: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +132,8 @@ class Writing:
     @property
     def written(self) -> Written:
         """How many experiments of the batch have been written."""
-        return self._seen._replace(n_failed=self._seen.n_failed + self._writer.n_unwritable)
+        n_failed = self._seen.n_failed + self._writer.n_unwritable
+        return self._seen._replace(n_failed=n_failed, ids=tuple(self._ids))
 
     def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
         """Return the experiments of a group that were not written when the batch ran before."""
@@ -134,18 +142,20 @@ class Writing:
             return group
         for one in group:
             if one.id in self._known:
-                self._count(*self._known[one.id])
+                self._count(one.id, *self._known[one.id])
         return left
 
-    def _count(self, has_failed: bool, n_iters: int) -> None:
-        n_experiments, n_failed, n_all = self._seen
+    def _count(self, experiment_id: str, has_failed: bool, n_iters: int) -> None:
+        n_experiments, n_failed, n_all, _ = self._seen
         self._seen = Written(n_experiments + 1, n_failed + has_failed, n_all + n_iters)
+        if self._names_ended:
+            self._ids.append(experiment_id)
 
     def append(self, record: Record, group: Sequence[Experiment]) -> None:
         """Write the record of an experiment of a group."""
         experiment = next(one for one in group if one.position == record.position)
         self._writer.append(ended_of(record, experiment))
-        self._count(bool(record.failures), record.n_iters)
+        self._count(experiment.id, bool(record.failures), record.n_iters)
 
     def content(self) -> bytes:
         """Return nothing, as nothing is sent back."""
