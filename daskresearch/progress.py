@@ -226,7 +226,7 @@ def progress_for(n_iters: int | None, name: str) -> Progress:
         Of the research, which may be a path or a URL.
     """
     file = sys.stderr  # not what stands there while the output of experiments is captured
-    if file is None or file.closed:
+    if file is None or getattr(file, "closed", False):
         return Silent()
     if is_notebook() or (file.isatty() and _has_size(file)):
         return Bar(n_iters, file)

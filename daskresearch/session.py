@@ -66,6 +66,8 @@ class Session:
 
     def __init__(self, job: Job, options: RunOptions, name: str = "", facts: FactsOf | None = None) -> None:
         self._job, self._name = job, name
+        # observers hold the results, which lead to the options
+        self._observers, options = options.observers, replace(options, observers=())
         self._stop = threading.Event()
         self._done = threading.Event()
         self._error: BaseException | None = None
@@ -135,7 +137,7 @@ class Session:
     def _open(self, context: Context) -> tuple[Executor, Watch]:
         """Return the executor that the options ask for, and the watch that is kept over it."""
         options, prepared = self._options, self._prepared
-        watch = Watch(self._name, self.results, context.n_iters, options, self._settled)
+        watch = Watch(self._name, self.results, context.n_iters, self._observers, self._recording, bar=options.bar)
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         self._is_local = place.is_local
         if place is not Place.CLIENT:
@@ -377,13 +379,7 @@ class Session:
         self._n_ended += n_experiments
         self._n_failed += n_failed
         if n_experiments:
-            self._watch.ended(n_experiments, n_iters, ids, self.n_failed, self._prepared.grouping.n_skipped)
-
-    def _settled(self) -> int:
-        """Return how many experiments have failed, those too whose values cannot be written."""
-        if self._recording is not None and self._error is None:
-            self._recording.flush()
-        return self.n_failed
+            self._watch.ended(n_experiments, n_failed, n_iters, ids, self._prepared.grouping.n_skipped)
 
     def _results_of(self, n_done: int) -> ResearchResults:
         """Return the results of exactly the experiments that have had their turn, also where a folder holds more."""

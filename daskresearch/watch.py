@@ -10,10 +10,9 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from daskresearch.observer import Observer
-from daskresearch.options import RunOptions
 from daskresearch.progress import Done, Progress, Silent, progress_for
 from daskresearch.results import ResearchResults
 from daskresearch.worker.capture import uncaptured
@@ -21,6 +20,17 @@ from daskresearch.worker.capture import uncaptured
 logger = logging.getLogger(__name__)
 
 _LOOK_EACH_S = 0.5
+
+
+class Waiting(Protocol):
+    """Where experiments of this process wait a moment to be written."""
+
+    def flush(self) -> None:
+        """Write what waits."""
+
+    @property
+    def n_unwritable(self) -> int:
+        """How many experiments have failed since their values could not be written."""
 
 
 @final
@@ -35,9 +45,11 @@ class Watch:
         Those of the run.
     n_iters : int, optional
         Iterations of each experiment.
-    options : RunOptions
-    settle : callable
-        Writes what waits to be written, and returns how many experiments have failed.
+    observers : sequence of Observer
+    waiting : Waiting, optional
+        Where experiments wait to be written, if they are.
+    bar : bool
+        Whether progress is shown.
 
     Attributes
     ----------
@@ -52,14 +64,15 @@ class Watch:
         name: str,
         results: ResearchResults,
         n_iters: int | None,
-        options: RunOptions,
-        settle: Callable[[], int],
+        observers: Sequence[Observer],
+        waiting: Waiting | None,
+        *,
+        bar: bool,
     ) -> None:
-        bar, observers = options.bar, options.observers
         self._name = name
         self._results = results
         self._shows = bar
-        self._settle = settle
+        self._waiting = waiting
         self._progress: Progress = progress_for(n_iters, name) if bar else Silent()
         self._observers = [_Guarded(one) for one in observers]
         listens = any([type(one).iterations_done is not Observer.iterations_done for one in observers])
@@ -109,24 +122,23 @@ class Watch:
         """Take note of how many iterations are done in tasks that run elsewhere."""
         self._n_live = n_iters
 
-    def ended(self, n_experiments: int, n_iters: int, ids: Sequence[str], n_failed: int, n_skipped: int) -> None:
+    def ended(self, n_experiments: int, n_failed: int, n_iters: int, ids: Sequence[str], n_skipped: int) -> None:
         """Count experiments that have ended.
 
         Parameters
         ----------
-        n_experiments : int
+        n_experiments, n_failed : int
         n_iters : int
             The iterations of all of them.
         ids : sequence of str
             Theirs, if they are to be named.
-        n_failed : int
-            How many have failed in the run so far.
         n_skipped : int
             How many had finished in a run before, as far as this one has come.
         """
         self._n_ended += n_experiments
         self._n_iters_ended += n_iters
-        self._n_failed, self._n_skipped = n_failed, n_skipped
+        self._n_failed += n_failed
+        self._n_skipped = n_skipped
         if self._observers:
             self._ids += ids
             self.look()
@@ -137,6 +149,8 @@ class Watch:
         """Show and tell what is new, if it is time to."""
         if time.monotonic() >= self._due_s:
             if self._has_begun:
+                if self._ids and self._waiting is not None:
+                    self._waiting.flush()  # a value that cannot be written is a failure, too
                 self._progress.at(self._done())
                 self._tell_news()
             self._due_s = time.monotonic() + _LOOK_EACH_S  # from now on, however long that took
@@ -155,7 +169,8 @@ class Watch:
             self._tell(Observer.run_ended, state)
 
     def _done(self) -> Done:
-        return Done(self._n_ended, self._n_running(), self._n_failed, self._n_skipped)
+        n_unwritable = 0 if self._waiting is None else self._waiting.n_unwritable
+        return Done(self._n_ended, self._n_running(), self._n_failed + n_unwritable, self._n_skipped)
 
     def _n_running(self) -> int:
         """Return how many iterations are done of experiments that have not ended."""
@@ -175,9 +190,9 @@ class Watch:
                 self._tell(Observer.iterations_done, n_iters)
         if self._ids:
             ids, self._ids = self._ids, []
-            self._n_failed = self._settle()  # a value that cannot be written is a failure, too
-            n_failed, self._n_failed_told = self._n_failed - self._n_failed_told, self._n_failed
-            self._tell(Observer.experiments_ended, tuple(ids), n_failed)
+            n_failed = self._done().n_failed
+            self._tell(Observer.experiments_ended, tuple(ids), n_failed - self._n_failed_told)
+            self._n_failed_told = n_failed
 
     def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
         for observer in self._observers:
