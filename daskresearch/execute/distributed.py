@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError, StorageError
+from daskresearch.execute.crew import Crew
 from daskresearch.execute.local import Came, Lost
 from daskresearch.execute.window import BUDGET_S, SENT_S, Window
 from daskresearch.plan import Kind, Unit
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES = 64_000
 _TEND_EACH_S = 3
-_LOOK_EACH_S = 1
+_WAIT_S = 1  # then workers are looked for that have joined
 
 
 @final
@@ -61,7 +62,7 @@ class DistributedExecutor:
     content : bytes
         The pickled plan and context, from `daskresearch.worker.travel.pickle_plan`.
     workers : int, optional
-        The most batches that run at once. Default: as many as the workers have threads.
+        The most batches that run at once. Default: as many as the workers have threads, also those that join later.
     whole_groups : bool
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
     least_s : float
@@ -93,33 +94,37 @@ class DistributedExecutor:
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
-        self._slots = workers or max(1, sum(client.nthreads().values()))
+        self._crew = Crew(client.nthreads, workers)
         self._shared_roots = roots_apart(program, whole_groups=whole_groups)
         self._roots: RootTable[Future[Any] | Outcome] = RootTable()
-        self._n_out: dict[str, int] = {}
         self._places: dict[str, str] = {}
-        self._seen_until = 0.0
+        self._tend_at_s = time.monotonic() + _TEND_EACH_S
         self.profile: list[ProfileRow] = []
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end."""
-        window = Window(groups, total, self._slots, self._least_s)
+        window = Window(groups, total, self._crew.slots, self._least_s)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         out: dict[Future[Any], list[Group]] = {}
         suspects: list[tuple[str, Group]] = []
         try:
             while True:
-                while not stop.is_set() and len(out) < window.most_out and (batch := window.next_batch()):
+                n_most = self._look(window)
+                while not stop.is_set() and len(out) < n_most and (batch := window.next_batch()):
                     future = self._submit(batch)
                     out[future] = batch
                     future.add_done_callback(ended.put)
                 if not out:
                     break
-                future = self._next(ended)
-                batch = out.pop(future)
-                receipt = self._receipt(future)
+                if (done := self._next(ended)) is None:
+                    if stop.is_set() and self._crew.is_empty:
+                        self._client.cancel(list(out), force=True)  # nobody is there to begin them
+                        break
+                    continue
+                batch = out.pop(done)
+                receipt = self._receipt(done)
                 if receipt is None:
-                    suspects.extend([(_name_of(future), group) for group in batch])
+                    suspects.extend([(_name_of(done), group) for group in batch])
                 else:
                     window.measured(receipt.n_groups, receipt.seconds)
                     window.give_back(batch[receipt.n_groups :])
@@ -149,7 +154,9 @@ class DistributedExecutor:
         future = self._submit([group], name)  # what it had written by that name does not run again
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future.add_done_callback(ended.put)
-        receipt = self._receipt(self._next(ended))
+        while self._next(ended) is None:
+            self._crew.look()
+        receipt = self._receipt(future)
         if receipt is not None:
             yield from _came(receipt)
         elif len(group) > 1 and not self._program.is_lockstep:
@@ -161,12 +168,24 @@ class DistributedExecutor:
                 failure = Failure("worker", 0, ClusterError(text), text)
                 yield Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
 
-    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
-        """Return the next future that has ended, looking after the workers while none has."""
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return ended.get(timeout=_TEND_EACH_S)
+    def _look(self, window: Window) -> int:
+        """Return how many batches may be out, with the workers that there are now."""
+        self._crew.look()
+        window.slots = self._crew.slots
+        # one that is to wait would be run at once by a worker that the run may not use
+        return window.slots if self._crew.is_larger else window.most_out
+
+    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any] | None:
+        """Return the next future that has ended, or None if there is none for a second; look after the workers then."""
+        try:
+            future = ended.get(timeout=_WAIT_S)
+        except queue.Empty:
+            if time.monotonic() < self._tend_at_s:
+                return None
             self._tend()
+            future = None
+        self._tend_at_s = time.monotonic() + _TEND_EACH_S
+        return future
 
     def _submit(self, batch: list[Group], name: str | None = None) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}
@@ -182,24 +201,16 @@ class DistributedExecutor:
                     check_values(name, [value])
             raise
         # inputs would draw all batches to the worker that has these already
-        address = self._least_busy() if known else None
+        address = self._crew.least_busy() if known else None
         key = self._key(self._program.name)
         future = self._client.submit(
             run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
         )  # fmt: skip
         if address is not None:
-            self._n_out[address] += 1
+            self._crew.begin(address)
             self._places[str(future.key)] = address
         return future
-
-    def _least_busy(self) -> str | None:
-        """Return the worker that has the fewest batches of this run."""
-        now = time.monotonic()
-        if now > self._seen_until:
-            self._seen_until = now + _LOOK_EACH_S
-            self._n_out = {address: self._n_out.get(address, 0) for address in self._client.nthreads()}
-        return min(self._n_out, key=self._n_out.__getitem__, default=None)
 
     def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future[Any] | Outcome]:
         """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
@@ -245,9 +256,7 @@ class DistributedExecutor:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
-        address = self._places.pop(str(future.key), None)
-        if address in self._n_out:
-            self._n_out[address] -= 1
+        self._crew.end(self._places.pop(str(future.key), None))
         try:
             receipt: Receipt = future.result()
         except KilledWorker as death:

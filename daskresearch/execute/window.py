@@ -29,7 +29,7 @@ class Window:
     total : int, optional
         How many there are, as far as is known; an estimate will do.
     slots : int
-        How many batches run at once.
+        How many batches run at once; may be set anew at any time.
     least_s : float
         Seconds of work that a batch is worth at least, as long as there is so much.
 
@@ -47,7 +47,7 @@ class Window:
     def __init__(self, groups: Iterator[Group], total: int | None, slots: int, least_s: float = SENT_S) -> None:
         self._groups = groups
         self._remaining = total
-        self._slots = slots
+        self.slots = slots
         self._least_s = least_s
         self._given_back: list[Group] = []
         self._seconds_each: float | None = None
@@ -57,8 +57,8 @@ class Window:
         """How many batches may be out: twice the slots, so that none waits for the next, unless groups are long."""
         each = self._seconds_each
         is_long = each is not None and each > _LONG_S
-        is_short_of_work = self._remaining is not None and self._remaining < 4 * self._slots
-        return self._slots if is_long or (each is None and is_short_of_work) else 2 * self._slots
+        is_short_of_work = self._remaining is not None and self._remaining < 4 * self.slots
+        return self.slots if is_long or (each is None and is_short_of_work) else 2 * self.slots
 
     def next_batch(self) -> list[Group]:
         """Return the next groups, none when all are handed out."""
@@ -87,5 +87,5 @@ class Window:
         if self._remaining is not None:
             # towards the end smaller ones, so that all slots end together
             left = self._remaining + len(self._given_back)
-            size = min(size, max(least, -(-left // (2 * self._slots))))
+            size = min(size, max(least, -(-left // (2 * self.slots))))
         return max(1, size)
