@@ -95,6 +95,7 @@ class DistributedExecutor:
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
         self._crew = Crew(client.nthreads, workers)
+        self._may_grow = workers is None
         self._shared_roots = roots_apart(program, whole_groups=whole_groups)
         self._roots: RootTable[Future[Any] | Outcome] = RootTable()
         self._places: dict[str, str] = {}
@@ -103,7 +104,7 @@ class DistributedExecutor:
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end."""
-        window = Window(groups, total, self._crew.slots, self._least_s)
+        window = Window(groups, total, self._crew.slots, self._least_s, may_grow=self._may_grow)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         out: dict[Future[Any], list[Group]] = {}
         suspects: list[tuple[str, Group]] = []

@@ -32,6 +32,9 @@ class Window:
         How many batches run at once; may be set anew at any time.
     least_s : float
         Seconds of work that a batch is worth at least, as long as there is so much.
+    may_grow : bool
+        Whether workers may join. Then the first batches are of one group, so that none lies in a batch that another
+        worker could have begun, and something always waits, by which an adaptive cluster sees that it is too small.
 
     Examples
     --------
@@ -44,21 +47,35 @@ class Window:
     ([('b',)], [('c',)])
     """
 
-    def __init__(self, groups: Iterator[Group], total: int | None, slots: int, least_s: float = SENT_S) -> None:
+    def __init__(
+        self,
+        groups: Iterator[Group],
+        total: int | None,
+        slots: int,
+        least_s: float = SENT_S,
+        *,
+        may_grow: bool = False,
+    ) -> None:
         self._groups = groups
         self._remaining = total
         self.slots = slots
         self._least_s = least_s
+        self._may_grow = may_grow
         self._given_back: list[Group] = []
         self._seconds_each: float | None = None
 
     @property
     def most_out(self) -> int:
         """How many batches may be out: twice the slots, so that none waits for the next, unless groups are long."""
-        each = self._seconds_each
+        each, remaining = self._seconds_each, self._remaining
         is_long = each is not None and each > _LONG_S
-        is_short_of_work = self._remaining is not None and self._remaining < 4 * self.slots
-        return self.slots if is_long or (each is None and is_short_of_work) else 2 * self.slots
+        if each is None:
+            is_close = remaining is not None and remaining < 4 * self.slots
+        elif self._may_grow:
+            is_close = is_long and remaining is not None and remaining <= self.slots
+        else:
+            is_close = is_long
+        return self.slots + self._may_grow if is_close else 2 * self.slots
 
     def next_batch(self) -> list[Group]:
         """Return the next groups, none when all are handed out."""
@@ -81,7 +98,7 @@ class Window:
     def _size(self) -> int:
         each = self._seconds_each
         if each is None:
-            size, least = (1 if self._remaining is None else _FIRST), 1
+            size, least = (1 if self._remaining is None or self._may_grow else _FIRST), 1
         else:
             size, least = int(BUDGET_S / each), int(self._least_s / each)
         if self._remaining is not None:
