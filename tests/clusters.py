@@ -16,7 +16,7 @@ from distributed import Security
 import daskresearch
 
 _PACKAGE = str(Path(daskresearch.__file__).parents[1])
-_STARTED_S, _ENDED_S = 60, 20
+_STARTED_S, _ENDED_S = 60, 5
 
 
 class Servers:
