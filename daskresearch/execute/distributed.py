@@ -15,7 +15,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from daskresearch.errors import ClusterError, StorageError
 from daskresearch.execute.crew import Crew
@@ -49,6 +49,14 @@ if TYPE_CHECKING:
 _INLINE_BYTES = 64_000
 _TEND_EACH_S = 3
 _WAIT_S = 1  # then workers are looked for that have joined
+_MOST_FETCHED = 32
+
+
+class Sent(NamedTuple):
+    """A batch that is out, and when it was handed out."""
+
+    batch: list[Group]
+    at_s: float
 
 
 @final
@@ -106,30 +114,35 @@ class DistributedExecutor:
         """Yield what came of experiments batch by batch, of suspects at the end."""
         window = Window(groups, total, self._crew.slots, self._least_s, may_grow=self._may_grow)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        out: dict[Future[Any], list[Group]] = {}
+        out: dict[Future[Any], Sent] = {}
         suspects: list[tuple[str, Group]] = []
+        receipts: list[Receipt] = []
         try:
             while True:
                 n_most = self._look(window)
                 while not stop.is_set() and len(out) < n_most and (batch := window.next_batch()):
                     future = self._submit(batch)
-                    out[future] = batch
+                    out[future] = Sent(batch, time.monotonic())
                     future.add_done_callback(ended.put)
+                for receipt in receipts:  # workers are busy again before their records are looked at
+                    yield from _came(receipt)
+                if receipts:
+                    receipts = []
+                    continue
                 if not out:
                     break
-                if (done := self._next(ended)) is None:
-                    if stop.is_set() and self._crew.is_empty:
-                        self._client.cancel(list(out), force=True)  # nobody is there to begin them
-                        break
-                    continue
-                batch = out.pop(done)
-                receipt = self._receipt(done)
-                if receipt is None:
-                    suspects.extend([(_name_of(done), group) for group in batch])
-                else:
-                    window.measured(receipt.n_groups, receipt.seconds)
-                    window.give_back(batch[receipt.n_groups :])
-                    yield from _came(receipt)
+                done = self._next(ended)
+                if not done and stop.is_set() and self._crew.is_empty:
+                    self._client.cancel(list(out), force=True)  # nobody is there to begin them
+                    break
+                for future, got in self._receipts(done).items():
+                    sent = out.pop(future)
+                    if got is None:
+                        suspects.extend([(_name_of(future), group) for group in sent.batch])
+                    else:
+                        window.measured(got.n_groups, got.seconds, time.monotonic() - sent.at_s)
+                        window.give_back(sent.batch[got.n_groups :])
+                        receipts.append(got)
             for name, group in suspects:
                 if not stop.is_set():
                     yield from self._run_suspect(name, group)
@@ -155,9 +168,9 @@ class DistributedExecutor:
         future = self._submit([group], name)  # what it had written by that name does not run again
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future.add_done_callback(ended.put)
-        while self._next(ended) is None:
+        while not self._next(ended):
             self._crew.look()
-        receipt = self._receipt(future)
+        receipt = self._receipts([future])[future]
         if receipt is not None:
             yield from _came(receipt)
         elif len(group) > 1 and not self._program.is_lockstep:
@@ -176,17 +189,19 @@ class DistributedExecutor:
         # one that is to wait would be run at once by a worker that the run may not use
         return window.slots if self._crew.is_larger else window.most_out
 
-    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any] | None:
-        """Return the next future that has ended, or None if there is none for a second; look after the workers then."""
-        try:
-            future = ended.get(timeout=_WAIT_S)
-        except queue.Empty:
+    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> list[Future[Any]]:
+        """Return the futures that have ended, or none if none has for a second; look after the workers then."""
+        done: list[Future[Any]] = []
+        with contextlib.suppress(queue.Empty):
+            done.append(ended.get(timeout=_WAIT_S))
+            while len(done) < _MOST_FETCHED:
+                done.append(ended.get_nowait())
+        if not done:
             if time.monotonic() < self._tend_at_s:
-                return None
+                return done
             self._tend()
-            future = None
         self._tend_at_s = time.monotonic() + _TEND_EACH_S
-        return future
+        return done
 
     def _submit(self, batch: list[Group], name: str | None = None) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}
@@ -253,16 +268,25 @@ class DistributedExecutor:
         failure = Failure(unit.name, 0, error, "".join(traceback.format_exception(error)))
         return Outcome(failure=failure, origin=key)
 
-    def _receipt(self, future: Future[Any]) -> Receipt | None:
+    def _receipts(self, done: list[Future[Any]]) -> dict[Future[Any], Receipt | None]:
+        """Return what batches sent back, None for each whose worker died too often."""
+        fetched: dict[Future[Any], Receipt] = {}
+        if len(done) > 1:  # all at once: busy workers take long to answer each question
+            with contextlib.suppress(Exception):  # which is told of the one future that it is of
+                fetched = dict(zip(done, self._client.gather(done), strict=True))
+        return {future: self._receipt(future, fetched.get(future)) for future in done}
+
+    def _receipt(self, future: Future[Any], receipt: Receipt | None) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
         self._crew.end(self._places.pop(str(future.key), None))
         try:
-            receipt: Receipt = future.result()
+            receipt = receipt or future.result()
         except KilledWorker as death:
             self._forget_dead_roots(death)
             return None
+        assert receipt is not None
         if receipt.profile:
             self.profile = combined([*self.profile, *receipt.profile])
         return receipt

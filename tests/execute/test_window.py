@@ -10,8 +10,9 @@ def window(n: int, slots: int, **options: bool) -> Window:
 
 
 def test_a_cluster_that_may_grow_gets_groups_one_by_one_until_their_time_is_known():
-    growing = window(1000, 1, may_grow=True)
-    assert len(growing.next_batch()) == 1
+    few, growing = window(20, 1, may_grow=True), window(1000, 1, may_grow=True)
+    assert [len(few.next_batch()) for _ in range(3)] == [1, 1, 1]
+    assert [len(growing.next_batch()) for _ in range(3)] == [125, 1, 1]
     growing.measured(n_groups=1, seconds=0.001)
     assert len(growing.next_batch()) > 100
 
@@ -34,3 +35,11 @@ def test_slots_may_change_at_any_time():
     growing = window(100, 1, may_grow=True)
     growing.slots = 8
     assert growing.most_out == 16
+
+
+def test_batches_are_worth_the_way_that_they_are_seen_to_take():
+    near, far = window(1000, 2), window(1000, 2)
+    near.measured(n_groups=100, seconds=0.01, away_s=0.011)
+    far.measured(n_groups=100, seconds=0.01, away_s=0.06)
+    assert len(near.next_batch()) == 250
+    assert len(far.next_batch()) > 490
