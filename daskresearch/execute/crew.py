@@ -89,6 +89,10 @@ class Crew:
         """Return the worker that has the fewest batches for its threads."""
         return min(self._threads, key=lambda one: self._n_out[one] / self._threads[one], default=None)
 
+    def has_lost(self, address: str | None) -> bool:
+        """Return whether a worker is gone and there are others."""
+        return address is not None and bool(self._threads) and address not in self._threads
+
     def begin(self, address: str) -> None:
         """Count a batch that was handed to a worker."""
         self._n_out[address] += 1

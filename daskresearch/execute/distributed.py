@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from daskresearch.errors import ClusterError, StorageError
@@ -53,9 +53,10 @@ _MOST_FETCHED = 32
 
 
 class Sent(NamedTuple):
-    """A batch that is out, and when it was handed out."""
+    """A batch that is out, by which name it writes, and when it was handed out."""
 
     batch: list[Group]
+    name: str
     at_s: float
 
 
@@ -121,9 +122,8 @@ class DistributedExecutor:
             while True:
                 n_most = self._look(window)
                 while not stop.is_set() and len(out) < n_most and (batch := window.next_batch()):
-                    future = self._submit(batch)
-                    out[future] = Sent(batch, time.monotonic())
-                    future.add_done_callback(ended.put)
+                    name = uuid.uuid4().hex
+                    out[self._submit(batch, name, ended)] = Sent(batch, name, time.monotonic())
                 for receipt in receipts:  # workers are busy again before their records are looked at
                     yield from _came(receipt)
                 if receipts:
@@ -131,14 +131,18 @@ class DistributedExecutor:
                     continue
                 if not out:
                     break
-                done = self._next(ended)
+                done = [future for future in self._next(ended) if future in out]
+                for future in [] if done else self._stranded(out):
+                    batch, name, _ = out.pop(future)
+                    self._client.cancel([future], force=True)
+                    out[self._submit(batch, name, ended)] = Sent(batch, name, time.monotonic())
                 if not done and stop.is_set() and self._crew.is_empty:
                     self._client.cancel(list(out), force=True)  # nobody is there to begin them
                     break
                 for future, got in self._receipts(done).items():
                     sent = out.pop(future)
                     if got is None:
-                        suspects.extend([(_name_of(future), group) for group in sent.batch])
+                        suspects.extend([(sent.name, group) for group in sent.batch])
                     else:
                         window.measured(got.n_groups, got.seconds, time.monotonic() - sent.at_s)
                         window.give_back(sent.batch[got.n_groups :])
@@ -165,11 +169,13 @@ class DistributedExecutor:
         self._roots = RootTable()
 
     def _run_suspect(self, name: str, group: Group) -> Iterator[Came]:
-        future = self._submit([group], name)  # what it had written by that name does not run again
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        future.add_done_callback(ended.put)
-        while not self._next(ended):
+        future = self._submit([group], name, ended)  # what it had written by that name does not run again
+        while future not in self._next(ended):
             self._crew.look()
+            if self._stranded([future]):
+                self._client.cancel([future], force=True)
+                future = self._submit([group], name, ended)
         receipt = self._receipts([future])[future]
         if receipt is not None:
             yield from _came(receipt)
@@ -203,7 +209,19 @@ class DistributedExecutor:
         self._tend_at_s = time.monotonic() + _TEND_EACH_S
         return done
 
-    def _submit(self, batch: list[Group], name: str | None = None) -> Future[Any]:
+    def _stranded(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
+        """Return the batches that nobody will run: handed to a worker that is gone, while the cluster had no other.
+
+        A scheduler gives a task that it could place nowhere to the next worker that joins, but not if the task was
+        meant for another, even where others were allowed.
+        """
+        lost = [one for one in futures if self._crew.has_lost(self._places.get(str(one.key)))]
+        if not lost:
+            return lost
+        keys = {key for running in self._client.processing().values() for key in running}
+        return [future for future in lost if future.key not in keys and not future.done()]
+
+    def _submit(self, batch: list[Group], name: str, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
         known: dict[RootKey, Future[Any] | Outcome] = {}
         if self._shared_roots:
             for group in batch:
@@ -220,12 +238,13 @@ class DistributedExecutor:
         address = self._crew.least_busy() if known else None
         key = self._key(self._program.name)
         future = self._client.submit(
-            run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
+            run_batch, self._blob, name, groups, BUDGET_S, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
         )  # fmt: skip
         if address is not None:
             self._crew.begin(address)
             self._places[str(future.key)] = address
+        future.add_done_callback(ended.put)
         return future
 
     def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future[Any] | Outcome]:
@@ -321,11 +340,6 @@ def _came(receipt: Receipt) -> Iterator[Came]:
         yield from load_records(receipt.records)
     else:
         yield receipt.written
-
-
-def _name_of(future: Future[Any]) -> str:
-    """Return the name of a batch, by which its worker has written."""
-    return str(future.key).rpartition("-")[2]
 
 
 def _same(blob: Blob) -> Blob:

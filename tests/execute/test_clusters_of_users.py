@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pandas as pd
 import pytest
 from distributed import Client
@@ -241,6 +242,35 @@ def test_workers_that_join_and_leave_during_a_run_cost_nothing(tmp_path, folder)
         check_all_there_once(results.df, n)
         assert results.failures.empty
         assert results.df.id.nunique() == n
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_with_shared_roots_goes_on_when_its_only_worker_is_killed_and_another_joins(tmp_path, fails):
+    notes = tmp_path / "notes"
+
+    @dask.delayed
+    def load() -> int:
+        if fails:  # then batches wait for no task, but were meant for the worker that is gone
+            raise ValueError("nothing to load")
+        return 1
+
+    def use(loaded: int) -> int:
+        return loaded
+
+    research = numbers(100, notes).use(load(), save_to="used")
+    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+        killed = servers.add_worker()
+        client.wait_for_workers(1, timeout=60)
+        research = research.run(scheduler=client, bar=False, dump_results=False, detach=True)
+        wait_for(lambda: n_ended(notes) > 2)
+        os.kill(killed.pid, signal.SIGKILL)
+        wait_for(lambda: not client.nthreads())
+        hurry(notes)
+        servers.add_worker()
+        assert research.wait(60)
+        check_all_there_once(research.results.df, 100)
+        assert len(research.results.failures) == (100 if fails else 0)
 
 
 @pytest.mark.slow
