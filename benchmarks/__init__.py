@@ -37,6 +37,9 @@ How to read the table:
   first floor is our own time for all rows.
 - *MB resident beyond the start* is what the process has more of at the peak of a run than before it, the median of
   three processes. In the end a run merges its files, and holds the bytes of one of up to 250,000 experiments then.
+- *cluster*: a scheduler and two workers that are processes of Dask's command line, and a client of them. *In user code*
+  is how long experiments had a worker by their own clock, and *s of two workers* is twice the time of the run.
+  *MB resident* are as above for the client; the scheduler is to have no more at the end of a run than after a tenth.
 
 Each group of rows has an interpreter of its own. Other processes disturb the times, so the line under the table has the
 load of the machine: trust a table that was made at less than its number of cores, the benchmarks' own load included.

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
+from benchmarks.cluster import cluster
 from benchmarks.graphs import graph, keys, preview
 from benchmarks.imports import import_time
 from benchmarks.measure import SMOKE, Row, Sizes, in_fresh_interpreter, table
@@ -35,6 +36,7 @@ WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
     "frame": frame,
     "filtered": filtered,
     "folder-memory": folder_memory,
+    "cluster": cluster,
 }
 
 

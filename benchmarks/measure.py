@@ -48,6 +48,10 @@ class Sizes:
         How long a shared load and each of its branches take about, on one core.
     n_branches : int
         Of the load.
+    short_load_s, short_branch_s, n_short_branches : float, float, int
+        The same of a short load.
+    n_moments, moment_s : int, float
+        Experiments without a load, and how long each takes.
     n_samples : int
         That classifiers learn from and are tested on.
     n_curves, short_iters, long_iters : int
@@ -67,6 +71,11 @@ class Sizes:
     load_s: float = 1.0
     branch_s: float = 0.25
     n_branches: int = 16
+    short_load_s: float = 0.4
+    short_branch_s: float = 0.035
+    n_short_branches: int = 120
+    n_moments: int = 120
+    moment_s: float = 0.05
     n_samples: int = 12_000
     n_curves: int = 1_000
     short_iters: int = 100
@@ -75,7 +84,8 @@ class Sizes:
 
 SMOKE = Sizes(
     n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1, n_long_rounds=1, array_mb=1, n_nodes=40,
-    n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005, n_branches=4, n_samples=300,
+    n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005, n_branches=4, short_load_s=0.01,
+    short_branch_s=0.005, n_short_branches=4, n_moments=4, moment_s=0.005, n_samples=300,
     n_curves=200, short_iters=3, long_iters=5,
 )  # fmt: skip
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
 
-_FORKS, _LOOP = "load, fork, two halves", "loops, one core"
+FORKS, _LOOP = "load, fork, two halves", "loops, one core"
 _RUN, _COMPUTE = "run(workers=2)", "dask.compute"
 _ALONE, _IN_TWO = "one core", "2 workers"
 
@@ -45,16 +45,16 @@ def shared_prefix(sizes: Sizes) -> list[Row]:
         expected = list(enumerate(pool.apply(prefix_in_two, (os.devnull, n_load, n_score, n))))
         with _two_workers() as client:
             functions: dict[str, Callable[[str], object]] = {
-                _RUN: lambda path: _run_prefix(path, n_load, n_score, expected),
+                _RUN: lambda path: run_prefix(path, n_load, n_score, expected, workers=2),
                 _COMPUTE: lambda path: _compute_prefix(path, n_load, n_score, expected, client),
-                _FORKS: lambda path: pool.apply(prefix_in_two, (path, n_load, n_score, n)),
+                FORKS: lambda path: pool.apply(prefix_in_two, (path, n_load, n_score, n)),
             }
             paths = map(str, itertools.count())
-            once = {name: partial(_once, function, folder, paths) for name, function in functions.items()}
+            once = {name: partial(once, function, folder, paths) for name, function in functions.items()}
             times_s = in_turn(once, sizes.n_long_rounds)
     text = f"load of {sizes.load_s:g} s, {n} branches of {sizes.branch_s:g} s"
-    floor = times_s.pop(_FORKS)
-    return [Row(f"{text}, {name}", ours, floor, "s", _FORKS, Target(1.08, "ratio")) for name, ours in times_s.items()]
+    floor = times_s.pop(FORKS)
+    return [Row(f"{text}, {name}", ours, floor, "s", FORKS, Target(1.08, "ratio")) for name, ours in times_s.items()]
 
 
 def sweep(sizes: Sizes) -> list[Row]:
@@ -104,7 +104,7 @@ def _two_workers() -> Iterator[Client]:
             shutdown()
 
 
-def _once(run: Callable[[str], object], folder: str, names: Iterator[str]) -> object:
+def once(run: Callable[[str], object], folder: str, names: Iterator[str]) -> object:
     """Run with the path of a new file, and see that one load was noted in it."""
     path = os.path.join(folder, next(names))
     output = run(path)
@@ -121,9 +121,10 @@ def _prefix(path: str, n_load: int, n_score: int, n_branches: int) -> Research:
     return research.add_callable("score", score_of, args=[O("load"), EC("branch"), n_score], save_to="score")
 
 
-def _run_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]]) -> None:
+def run_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], **options: Any) -> None:
+    """Run a load and its branches, and see that the scores are right."""
     research = _prefix(path, n_load, n_score, len(expected))
-    _check_scores(research.run(bar=False, dump_results=False, workers=2).results.df, expected)
+    _check_scores(research.run(bar=False, dump_results=False, **options).results.df, expected)
 
 
 def _compute_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], client: Client) -> None:

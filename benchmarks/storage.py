@@ -205,12 +205,12 @@ def _peak_mb(n_experiments: int, sizes: Sizes) -> float:
         _small(sizes.growing[1], name).run(bar=False, resume=True)
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
-        before = _peak_kb()
+        before = peak_kb()
         _run_small(n_experiments, names, None)
-        return max(_peak_kb() - before, _PAGE_KB) / 1000
+        return max(peak_kb() - before, _PAGE_KB) / 1000
 
 
-def _peak_kb() -> int:
+def peak_kb() -> int:
     """Return the most memory that this process has had in its pages, by what Linux tells."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

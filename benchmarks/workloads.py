@@ -37,7 +37,7 @@ _LOOP, _PROCESSES = "plain loop", "two processes by hand"
 def small(sizes: Sizes) -> list[Row]:
     """Many small experiments, in this process."""
     n = sizes.n_experiments
-    times_s = in_turn({"ours": _run_small(n), _LOOP: partial(small_loop, n)}, sizes.n_rounds)
+    times_s = in_turn({"ours": run_small(n), _LOOP: partial(small_loop, n)}, sizes.n_rounds)
     return _rows(f"{n:,} small experiments", times_s, n, _EXPERIMENT, Target(40))
 
 
@@ -46,7 +46,7 @@ def small_in_two(sizes: Sizes) -> list[Row]:
     n = sizes.n_experiments
     with _two_processes() as pool:
         floors = {_LOOP: partial(small_loop, n), _PROCESSES: partial(small_loop_in_two, pool, n)}
-        times_s = in_turn({"ours": _run_small(n, workers=2), **floors}, sizes.n_rounds)
+        times_s = in_turn({"ours": run_small(n, workers=2), **floors}, sizes.n_rounds)
     return _rows(f"{n:,} small experiments, 2 workers", times_s, n, _EXPERIMENT, Target(70))
 
 
@@ -76,7 +76,7 @@ def growth(sizes: Sizes) -> list[Row]:
     floors = {_LOOP: small_loop, "plain loop, outputs alone": small_outputs}
     functions: dict[tuple[str, int], Callable[[], object]] = {}
     for n in sizes.growing:
-        functions["ours", n] = _run_small(n)
+        functions["ours", n] = run_small(n)
         functions |= {(name, n): partial(floor, n) for name, floor in floors.items()}
     times_s = in_turn(functions, sizes.n_rounds)
     rows = []
@@ -110,15 +110,20 @@ def _rows(workload: str, times_s: dict[str, float], n_items: int, unit: str, tar
     ]
 
 
+def small_rows(workload: str, times_s: dict[str, float], n_experiments: int, target: Target) -> list[Row]:
+    """Return a row for each floor of small experiments."""
+    return _rows(workload, times_s, n_experiments, _EXPERIMENT, target)
+
+
 def _loops_text(sizes: Sizes) -> str:
     return f"{sizes.n_loops} loops of {sizes.n_iters:,} iterations"
 
 
-def _run_small(n_experiments: int, workers: int | None = None) -> Callable[[], pd.DataFrame]:
+def run_small(n_experiments: int, **options: Any) -> Callable[[], pd.DataFrame]:
     """Return what runs small experiments and gives the table, having seen that the table is right."""
     a, b = small_values(n_experiments)
     research = Research(domain=Domain(a=a, b=b)).add_callable(mix, a=EC("a"), b=EC("b"), save_to="mixed")
-    run = partial(_table_of, research, workers=workers)
+    run = partial(_table_of, research, **options)
     expected = [(*row[:2], 0, row[2]) for row in small_loop(n_experiments)]
     check_table(run(), ["a", "b", "iteration", "mixed"], expected, n_experiments)
     return run

@@ -2,6 +2,7 @@
 
 from daskresearch.domain import Alias, Domain, NumpySampler, Option
 from daskresearch.execute.clusters import shutdown
+from daskresearch.execute.local_cluster import local_cluster
 from daskresearch.observer import Observer
 from daskresearch.plan import EC, EP, E, O, R, S
 from daskresearch.research import Research
@@ -25,5 +26,6 @@ __all__ = [
     "Research",
     "ResearchResults",
     "S",
+    "local_cluster",
     "shutdown",
 ]

@@ -15,20 +15,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError
+from daskresearch.execute.guard import guard_text, let_workers_start_processes
 
 if TYPE_CHECKING:
     from distributed import Client
 
-_GUARD = """worker processes could not be started.
-
-A script that starts worker processes is imported again by each of them, so its own work must stand under a guard:
-
-    if __name__ == "__main__":
-        research.run(workers=2)
-
-Put the guard there, or use workers=1. (Notebooks and modules that are imported need none.)"""
-
 logger = logging.getLogger(__name__)
+
+_GUARD = guard_text("research.run(workers=2)", ", or use workers=1")
 
 # nobody looks at what these servers note of themselves, which takes time from units on machines with few cores
 _QUIET = {
@@ -71,9 +65,7 @@ def _start(workers: int) -> Client:
     import dask
     from distributed import Client, LocalCluster
 
-    # daemonic workers could not start processes of their own, as torch's data loaders do; this is read again
-    # whenever a worker is replaced, so it stays set
-    dask.config.set({"distributed.worker.daemon": False})
+    let_workers_start_processes()
     try:
         with dask.config.set(_QUIET):
             cluster = LocalCluster(

@@ -12,35 +12,20 @@ import itertools
 import queue
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from daskresearch.errors import ClusterError, StorageError
 from daskresearch.execute.clusters import end_workers
+from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
 from daskresearch.execute.local import LOOK_EACH_S, Came, lost
+from daskresearch.execute.root_tasks import RootTasks
 from daskresearch.execute.window import BUDGET_S, SENT_S, Window
-from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
-from daskresearch.worker import (
-    Blob,
-    Carried,
-    Experiment,
-    Group,
-    Outcome,
-    Program,
-    Receipt,
-    RootKey,
-    RootTable,
-    departing,
-    given,
-    load_records,
-    run_batch,
-    run_root,
-)
+from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records, run_batch
 from daskresearch.worker.devices import forget_leases
 from daskresearch.worker.limits import cancel
 from daskresearch.worker.profile import ProfileRow, combined
@@ -50,9 +35,16 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _INLINE_BYTES = 64_000
-_LOOKS = 6
-"""How often one looks what tasks say before one looks after the workers."""
-_LOOK_EACH_S = 1
+_TEND_EACH_S = 3
+_MOST_FETCHED = 32
+
+
+class Sent(NamedTuple):
+    """A batch that is out, by which name it writes, and when it was handed out."""
+
+    batch: list[Group]
+    name: str
+    at_s: float
 
 
 @final
@@ -68,7 +60,7 @@ class DistributedExecutor:
     listener : Listener
         Hears how many iterations are done in tasks that run.
     workers : int, optional
-        The most batches that run at once. Default: as many as the workers have threads.
+        The most batches that run at once. Default: as many as the workers have threads, also those that join later.
     token : str
         Of the run.
     retries : Mapping of str to int, optional
@@ -105,58 +97,74 @@ class DistributedExecutor:
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
-        self._listener = listener
         self._least_s = least_s
         self._abort = abort
         self._tend = tend
         self._program = program
+        self._listener = listener
         self._token = token
         self._retries = retries or {}
-        self._resources = dict(resources or {})
-        self._timeouts: dict[int, int] = {}
+        self._resources = resources or {}
         self._has_leases = has_leases
+        self._timeouts: dict[int, int] = {}
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
         self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
-        self._slots = workers or max(1, sum(client.nthreads().values()))
-        self._shared_roots = roots_apart(program, whole_groups=whole_groups)
-        self._roots: RootTable[Future[Any] | Outcome] = RootTable()
-        self._n_out: dict[str, int] = {}
+        self._crew = Crew(client.nthreads, workers)
+        self._may_grow = workers is None
+        apart = roots_apart(program, whole_groups=whole_groups)
+        self._roots = RootTasks(client, program, self._blob, apart, self._key, self._resources)
         self._places: dict[str, str] = {}
-        self._seen_until = 0.0
+        self._tend_at_s = time.monotonic() + _TEND_EACH_S
         self.profile: list[ProfileRow] = []
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end."""
-        window = Window(groups, total, self._slots, self._least_s)
+        window = Window(groups, total, self._crew.slots, self._least_s, may_grow=self._may_grow)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        out: dict[Future[Any], list[Group]] = {}
+        out: dict[Future[Any], Sent] = {}
         suspects: list[tuple[str, Group]] = []
+        receipts: list[Receipt] = []
         self._listener.listen()
         try:
             while True:
-                while not stop.is_set() and len(out) < window.most_out and (batch := window.next_batch()):
-                    future = self._submit(batch)
-                    out[future] = batch
-                    future.add_done_callback(ended.put)
+                n_most = self._look(window)
+                while not stop.is_set() and len(out) < n_most and (batch := window.next_batch()):
+                    name = uuid.uuid4().hex
+                    suspects.extend([(name, group) for group in batch if self._roots.are_suspect(group)])
+                    batch = [group for group in batch if not self._roots.are_suspect(group)]
+                    if batch:
+                        out[self._submit(batch, name, ended)] = Sent(batch, name, time.monotonic())
+                for receipt in receipts:  # workers are busy again before their records are looked at
+                    yield from _came(receipt)
+                if receipts:
+                    receipts = []
+                    continue
                 if not out:
                     break
-                future = self._next(ended, out)
-                batch = out.pop(future)
-                receipt = self._receipt(future)
-                if receipt is None:
-                    suspects.extend([(_name_of(future), group) for group in batch])
-                else:
-                    if receipt.n_groups:
-                        window.measured(receipt.n_groups, receipt.seconds)
-                    yield from _came(receipt)
-                    left = batch[receipt.n_groups :]
-                    if receipt.stuck is not None:
-                        again, gone = self._end_stuck(future, receipt, left[0])
-                        left = [*again, *left[1:]]
-                        yield from gone
-                    window.give_back(left)
+                done = [future for future in self._next(ended) if future in out]
+                for future in [] if done else self._stranded(out):
+                    batch, name, _ = out.pop(future)
+                    self._client.cancel([future], force=True)
+                    out[self._submit(batch, name, ended)] = Sent(batch, name, time.monotonic())
+                if not done and stop.is_set() and self._crew.is_empty:
+                    self._client.cancel(list(out), force=True)  # nobody is there to begin them
+                    break
+                for future, got in self._receipts(done).items():
+                    sent = out.pop(future)
+                    if got is None:
+                        suspects.extend([(sent.name, group) for group in sent.batch])
+                    else:
+                        if got.n_groups:
+                            window.measured(got.n_groups, got.seconds, time.monotonic() - sent.at_s)
+                        receipts.append(got)
+                        left = sent.batch[got.n_groups :]
+                        if got.stuck is not None:
+                            again, gone = self._end_stuck(future, got, left[0])
+                            left = [*again, *left[1:]]
+                            yield from gone
+                        window.give_back(left)
             for name, group in suspects:
                 if not stop.is_set():
                     yield from self._run_suspect(name, group)
@@ -181,18 +189,29 @@ class DistributedExecutor:
 
     def close(self) -> None:
         """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
-        self._roots = RootTable()
+        self._roots.clear()
         self._listener.close()
         if self._has_leases:
             with contextlib.suppress(OSError):
                 self._client.run(forget_leases, self._token, on_error="ignore")
 
-    def _run_suspect(self, name: str, group: Group, deaths: int = 0) -> Iterator[Came]:
-        future = self._submit([group], name)  # what it had written by that name does not run again
+    def _finish(self, future: Future[Any]) -> None:
+        """Wait for the end of the only task that runs."""
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future.add_done_callback(ended.put)
-        future = self._next(ended, {future: [group]})
-        receipt = self._receipt(future)
+        while not future.done():
+            self._next(ended)
+
+    def _run_suspect(self, name: str, group: Group, deaths: int = 0) -> Iterator[Came]:
+        self._roots.known(group, self._finish)
+        ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        future = self._submit([group], name, ended)  # what it had written by that name does not run again
+        while future not in self._next(ended):
+            self._crew.look()
+            if self._stranded([future]):
+                self._client.cancel([future], force=True)
+                future = self._submit([group], name, ended)
+        receipt = self._receipts([future])[future]
         if receipt is not None:
             yield from _came(receipt)
             if receipt.stuck is not None:
@@ -226,44 +245,42 @@ class DistributedExecutor:
             return [*again, group if self._program.is_lockstep else tuple(guilty)], []
         return again, [lost(one, receipt.stuck.failure) for one in guilty]
 
-    def _next(self, ended: queue.SimpleQueue[Future[Any]], out: dict[Future[Any], list[Group]]) -> Future[Any]:
-        """Return the next future that has ended, looking after the workers while none has."""
-        while True:
-            for _ in range(_LOOKS):
-                self._listener.look()
-                with contextlib.suppress(queue.Empty):
-                    future = ended.get(timeout=LOOK_EACH_S)
-                    if future in out:
-                        return future
+    def _look(self, window: Window) -> int:
+        """Return how many batches may be out, with the workers that there are now."""
+        self._crew.look()
+        window.slots = self._crew.slots
+        # one that is to wait would be run at once by a worker that the run may not use
+        return window.slots if self._crew.is_larger else window.most_out
+
+    def _next(self, ended: queue.SimpleQueue[Future[Any]]) -> list[Future[Any]]:
+        """Return the futures that have ended, or none if none has for a moment; look after the workers then."""
+        done: list[Future[Any]] = []
+        self._listener.look()
+        with contextlib.suppress(queue.Empty):
+            done.append(ended.get(timeout=LOOK_EACH_S))
+            while len(done) < _MOST_FETCHED:
+                done.append(ended.get_nowait())
+        if not done:
+            if time.monotonic() < self._tend_at_s:
+                return done
             self._tend()
-            for future in self._stranded(out):
-                batch = out.pop(future)
-                again = self._submit(batch, _name_of(future))
-                out[again] = batch
-                again.add_done_callback(ended.put)
-                self._client.cancel([future])
+        self._tend_at_s = time.monotonic() + _TEND_EACH_S
+        return done
 
-    def _stranded(self, out: Iterable[Future[Any]]) -> list[Future[Any]]:
-        """Return the batches that wait for a worker that is gone.
+    def _stranded(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
+        """Return the batches that nobody will run: handed to a worker that is gone, while the cluster had no other.
 
-        A worker is only preferred, but the scheduler, if it finds no other at the time, does not think of those that
-        come later.
+        A scheduler gives a task that it could place nowhere to the next worker that joins, but not if the task was
+        meant for another, even where others were allowed.
         """
-        alive = self._client.nthreads()
-        preferred = {future: self._places.get(str(future.key)) for future in out}
-        apart = [future for future, address in preferred.items() if address is not None and address not in alive]
-        running = {key for keys in self._client.processing().values() for key in keys} if apart else set()
-        stranded = [future for future in apart if future.key not in running and future.status == "pending"]
-        for future in stranded:
-            del self._places[str(future.key)]
-        return stranded
+        lost = [one for one in futures if self._crew.has_lost(self._places.get(str(one.key)))]
+        if not lost:
+            return lost
+        keys = {key for running in self._client.processing().values() for key in running}
+        return [future for future in lost if future.key not in keys and not future.done()]
 
-    def _submit(self, batch: list[Group], name: str | None = None) -> Future[Any]:
-        known: dict[RootKey, Future[Any] | Outcome] = {}
-        if self._shared_roots:
-            for group in batch:
-                for experiment in group:
-                    known.update(self._roots_of(experiment))
+    def _submit(self, batch: list[Group], name: str, ended: queue.SimpleQueue[Future[Any]]) -> Future[Any]:
+        known = self._roots.known([experiment for group in batch for experiment in group])
         try:
             groups = dumps([[tuple(experiment) for experiment in group] for group in batch])
         except Exception:
@@ -272,91 +289,43 @@ class DistributedExecutor:
                     check_values(parameter, [value])
             raise
         # inputs would draw all batches to the worker that has these already
-        address = self._least_busy() if known and name is None else None
+        address = self._crew.least_busy() if known else None
         key = self._key(self._program.name)
         self._listener.begin(key)
         future = self._client.submit(
-            run_batch, self._blob, name or key.rpartition("-")[2], groups, BUDGET_S, list(known), *known.values(),
+            run_batch, self._blob, name, groups, BUDGET_S, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
             resources=self._resources.get(""),
         )  # fmt: skip
         if address is not None:
-            self._n_out[address] += 1
+            self._crew.begin(address)
             self._places[str(future.key)] = address
+        future.add_done_callback(ended.put)
         return future
 
-    def _least_busy(self) -> str | None:
-        """Return the worker that has the fewest batches of this run."""
-        now = time.monotonic()
-        if now > self._seen_until:
-            self._seen_until = now + _LOOK_EACH_S
-            self._n_out = {address: self._n_out.get(address, 0) for address in self._client.nthreads()}
-        return min(self._n_out, key=self._n_out.__getitem__, default=None)
+    def _receipts(self, done: list[Future[Any]]) -> dict[Future[Any], Receipt | None]:
+        """Return what batches sent back, None for each whose worker died too often."""
+        fetched: dict[Future[Any], Receipt] = {}
+        if len(done) > 1:  # all at once: busy workers take long to answer each question
+            with contextlib.suppress(Exception):  # which is told of the one future that it is of
+                fetched = dict(zip(done, self._client.gather(done), strict=True))
+        return {future: self._receipt(future, fetched.get(future)) for future in done}
 
-    def _roots_of(self, experiment: Experiment) -> dict[RootKey, Future[Any] | Outcome]:
-        """Return the outcomes of an experiment's steady roots, handing out the calls that are new."""
-        outcomes: dict[RootKey, Future[Any] | Outcome] = {}
-        for name in self._shared_roots:
-            key = experiment.root_key(name)
-            outcome = self._roots.get(key)
-            if outcome is None:
-                outcome = self._call(name, experiment, outcomes)
-                self._roots.put(key, outcome)
-            outcomes[key] = outcome
-        needed = {experiment.root_key(name) for name in self._program.calls_needed if name in self._shared_roots}
-        return {key: outcome for key, outcome in outcomes.items() if key in needed}
-
-    def _call(
-        self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
-    ) -> Future[Any] | Outcome:
-        """Return what will come of the call of a root, which is handed out."""
-        root = self._program.roots[name]
-        unit = root.unit
-        if unit.kind is Kind.INPUT:
-            return self._computed(unit, experiment.root_key(name).key)
-        upstream = sorted(unit.upstream)
-        inputs = [outcomes[experiment.root_key(one)] for one in upstream]
-        own = {name: experiment.root_key(name)}
-        needed = experiment._replace(values=root.values_read(experiment.values), roots=own)
-        return self._client.submit(
-            run_root, self._blob, name, departing(needed), upstream, *inputs,
-            key=self._key(name), pure=False, priority=10, resources=self._resources.get(name),
-        )  # fmt: skip
-
-    def _computed(self, unit: Unit, key: str) -> Future[Any] | Outcome:
-        """Return the value of a Dask collection that units were given, or its failure."""
-        function: Any = unit.function
-        future = self._client.compute(function.collection)
-        error = future.exception()  # waits for the end
-        if error is None:
-            return self._client.submit(given, future, key=self._key("given"), pure=False)
-        failure = Failure(unit.name, 0, error, "".join(traceback.format_exception(error)))
-        return Outcome(failure=failure, origin=key)
-
-    def _receipt(self, future: Future[Any]) -> Receipt | None:
+    def _receipt(self, future: Future[Any], receipt: Receipt | None) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
+        self._crew.end(self._places.pop(str(future.key), None))
         self._listener.end(str(future.key))
-        address = self._places.pop(str(future.key), None)
-        if address in self._n_out:
-            self._n_out[address] -= 1
         try:
-            receipt: Receipt = future.result()
-        except KilledWorker as death:
-            self._forget_dead_roots(death)
+            receipt = receipt or future.result()
+        except KilledWorker:
+            self._roots.suspect_dead()
             return None
+        assert receipt is not None
         if receipt.profile:
             self.profile = combined([*self.profile, *receipt.profile])
         return receipt
-
-    def _forget_dead_roots(self, death: BaseException) -> None:
-        """Make a failure of each root whose worker died, for all experiments that share it."""
-        text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
-        for key, future in self._roots.items():
-            if not isinstance(future, Outcome) and future.status == "error":
-                failure = Failure(key.key.rpartition("-")[0], 0, ClusterError(text), f"{text}\n{death}", "worker")
-                self._roots.put(key, Outcome(failure=failure, origin=key.key))
 
     def _key(self, name: str) -> str:
         return f"{name}-{uuid.uuid4().hex}"
@@ -380,11 +349,6 @@ def _came(receipt: Receipt) -> Iterator[Came]:
         yield from load_records(receipt.records)
     else:
         yield receipt.written
-
-
-def _name_of(future: Future[Any]) -> str:
-    """Return the name of a batch, by which its worker has written."""
-    return str(future.key).rpartition("-")[2]
 
 
 def _same(blob: Blob) -> Blob:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import final
 
@@ -13,6 +14,7 @@ BUDGET_S = 0.25
 SENT_S, WRITTEN_S = 0.01, 0.1
 """Seconds of work that are worth the way of a batch, and those that are worth the files it writes."""
 _LONG_S = 1.0  # a hundred times what the way of a batch takes
+_LONGEST_WAY_S = BUDGET_S / 4
 _FIRST = 128
 
 
@@ -29,9 +31,14 @@ class Window:
     total : int, optional
         How many there are, as far as is known; an estimate will do.
     slots : int
-        How many batches run at once.
+        How many batches run at once; may be set anew at any time.
     least_s : float
         Seconds of work that a batch is worth at least, as long as there is so much.
+    may_grow : bool
+        Whether workers may join. Then a batch is of one group until it is known how long these take, so that none lies
+        in a batch which another worker could have begun, but for as many batches as there are slots at first, which
+        take a small part of many groups. And something always waits, by which an adaptive cluster sees that it is
+        too small.
 
     Examples
     --------
@@ -44,26 +51,43 @@ class Window:
     ([('b',)], [('c',)])
     """
 
-    def __init__(self, groups: Iterator[Group], total: int | None, slots: int, least_s: float = SENT_S) -> None:
+    def __init__(
+        self,
+        groups: Iterator[Group],
+        total: int | None,
+        slots: int,
+        least_s: float = SENT_S,
+        *,
+        may_grow: bool = False,
+    ) -> None:
         self._groups = groups
         self._remaining = total
-        self._slots = slots
+        self.slots = slots
         self._least_s = least_s
+        self._may_grow = may_grow
+        self._way_s = _LONGEST_WAY_S
+        self._n_batches = 0
         self._given_back: list[Group] = []
         self._seconds_each: float | None = None
 
     @property
     def most_out(self) -> int:
         """How many batches may be out: twice the slots, so that none waits for the next, unless groups are long."""
-        each = self._seconds_each
+        each, remaining = self._seconds_each, self._remaining
         is_long = each is not None and each > _LONG_S
-        is_short_of_work = self._remaining is not None and self._remaining < 4 * self._slots
-        return self._slots if is_long or (each is None and is_short_of_work) else 2 * self._slots
+        if each is None:
+            is_close = remaining is not None and remaining < 4 * self.slots
+        elif self._may_grow:
+            is_close = is_long and remaining is not None and remaining <= self.slots
+        else:
+            is_close = is_long
+        return self.slots + self._may_grow if is_close else 2 * self.slots
 
     def next_batch(self) -> list[Group]:
         """Return the next groups, none when all are handed out."""
         size = self._size()
         batch, self._given_back = self._given_back[:size], self._given_back[size:]
+        self._n_batches += 1
         new = list(itertools.islice(self._groups, size - len(batch)))
         if self._remaining is not None:
             self._remaining -= len(new)
@@ -73,19 +97,40 @@ class Window:
         """Take back groups that a worker has not begun."""
         self._given_back.extend(groups)
 
-    def measured(self, n_groups: int, seconds: float) -> None:
-        """Take note of how long a batch ran."""
-        each = max(seconds / n_groups, 1e-7)
-        self._seconds_each = each if self._seconds_each is None else (self._seconds_each + each) / 2
+    def measured(self, n_groups: int, seconds: float, away_s: float = math.inf) -> None:
+        """Take note of how long a batch ran.
+
+        A shorter time is believed at once, as the first batch of a worker has more to do than its groups.
+        So is the shortest way there and back, which all batches have; some wait for others on top of it.
+
+        Parameters
+        ----------
+        n_groups : int
+        seconds : float
+            What these took.
+        away_s : float
+            From handing the batch out to having what it sent back.
+        """
+        self._way_s = min(self._way_s, max(0.0, away_s - seconds))
+        each, before = max(seconds / n_groups, 1e-7), self._seconds_each
+        self._seconds_each = each if before is None or each < before else (before + each) / 2
 
     def _size(self) -> int:
         each = self._seconds_each
         if each is None:
-            size, least = (1 if self._remaining is None else _FIRST), 1
+            size, least = self._first_size(), 1
         else:
-            size, least = int(BUDGET_S / each), int(self._least_s / each)
+            size, least = int(BUDGET_S / each), int(max(self._least_s, self._way_s) / each)
         if self._remaining is not None:
             # towards the end smaller ones, so that all slots end together
             left = self._remaining + len(self._given_back)
-            size = min(size, max(least, -(-left // (2 * self._slots))))
+            size = min(size, max(least, -(-left // (2 * self.slots))))
         return max(1, size)
+
+    def _first_size(self) -> int:
+        if self._remaining is None:
+            return 1
+        if not self._may_grow:
+            return _FIRST
+        is_many = self._remaining > _FIRST * self.slots // 2
+        return min(_FIRST, self._remaining // (8 * self.slots)) if is_many and self._n_batches < self.slots else 1

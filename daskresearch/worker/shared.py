@@ -61,12 +61,15 @@ def _arrived(output: Any) -> Outcome:
 
 T = TypeVar("T")
 
-_KEPT_GROUPS = 256
+_KEPT_GROUPS, _KEPT_CALLS = 256, 10_000
 
 
 @final
 class RootTable(Generic[T]):
-    """Something for each call of a steady root; what belongs to a group goes when many groups came since."""
+    """Something for each call of a steady root; what belongs to a group goes when many groups came since.
+
+    So does what belongs to no group, when very many calls came since; then such a call is made again if it is needed.
+    """
 
     def __init__(self) -> None:
         self._groups: OrderedDict[bytes, dict[RootKey, T]] = OrderedDict()
@@ -77,7 +80,10 @@ class RootTable(Generic[T]):
 
     def put(self, key: RootKey, value: T) -> None:
         """Keep something for a call."""
-        self._groups.setdefault(key.group, {})[key] = value
+        kept = self._groups.setdefault(key.group, {})
+        kept[key] = value
+        if len(kept) > _KEPT_CALLS:  # memory must not grow with the domain
+            del kept[next(iter(kept))]
         if len(self._groups) > _KEPT_GROUPS:
             oldest = next(group for group in self._groups if group)
             del self._groups[oldest]

@@ -1,0 +1,146 @@
+"""Clusters of this machine for a user's own Client, whose workers may start processes and may hold a GPU each."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from daskresearch.errors import ClusterError, OptionError
+from daskresearch.execute.guard import guard_text, let_workers_start_processes
+
+if TYPE_CHECKING:
+    from distributed import SpecCluster
+
+logger = logging.getLogger(__name__)
+
+_HOST = "127.0.0.1"
+
+
+def local_cluster(
+    workers: int | None = None,
+    *,
+    gpus: Sequence[int | str] | None = None,
+    memory_limit: str | float | None = "auto",
+    threads: int = 1,
+) -> SpecCluster:
+    """Return a started cluster of worker processes on this machine, for a `distributed.Client`.
+
+    It listens on the loopback interface alone. Units may start processes of their own in its workers, as torch's
+    data loaders do. Without `gpus` it can be scaled and made adaptive, as every Dask cluster.
+
+    Parameters
+    ----------
+    workers : int, optional
+        How many processes. Default: one for each of `gpus`, else 2.
+    gpus : sequence of int or str, optional
+        The ids of devices. There is a worker for each, which sees it alone (``CUDA_VISIBLE_DEVICES``) and has the
+        Dask resource ``GPU``: 1.
+    memory_limit : str, float or None
+        For each worker, as ``"4 GiB"`` or a number of bytes; one that exceeds it is restarted. Default: an equal part
+        of what the machine has. None: no limit.
+    threads : int
+        How many experiments each worker runs at once.
+
+    Returns
+    -------
+    distributed.SpecCluster
+
+    Raises
+    ------
+    OptionError
+        If a number or a device makes no sense, or there are not as many workers as devices.
+    ClusterError
+        If the processes cannot be started, as in a script without a ``__main__`` guard.
+
+    Examples
+    --------
+    >>> from distributed import Client
+    >>> from daskresearch import EC, Option, Research, local_cluster
+    >>> research = Research(domain=Option("x", [1, 2])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+    >>> with local_cluster(1) as cluster, Client(cluster):
+    ...     research.run(bar=False, dump_results=False).results.df[["x", "y"]]
+       x  y
+    0  1  1
+    1  2  4
+    """
+    devices = None if gpus is None else _devices(gpus)
+    n_workers = _n_workers(workers, devices)
+    if not _is_count(threads):
+        raise OptionError(f"threads={threads!r} must be a positive integer")
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(guard_text("local_cluster()"))
+    from distributed import Nanny, Scheduler, Security, SpecCluster
+
+    let_workers_start_processes()
+    security = Security()
+    options: dict[str, Any] = {
+        "host": _HOST, "nthreads": threads, "memory_limit": _memory_limit(memory_limit, n_workers),
+        "dashboard_address": f"{_HOST}:0", "silence_logs": logging.ERROR, "security": security,
+    }  # fmt: skip
+    worker = {"cls": Nanny, "options": options}
+    own = [{} if devices is None else _of_device(device) for device in devices or [""] * n_workers]
+    try:
+        return SpecCluster(
+            workers={number: {"cls": Nanny, "options": options | more} for number, more in enumerate(own)},
+            scheduler={
+                "cls": Scheduler,
+                "options": {"host": _HOST, "port": 0, "dashboard_address": f"{_HOST}:0", "security": security},
+            },
+            worker=worker if devices is None else None,
+            security=security,
+            silence_logs=logging.ERROR,
+        )
+    except RuntimeError as error:
+        raise ClusterError(guard_text("local_cluster()")) from error
+
+
+def _devices(gpus: Sequence[int | str]) -> list[str]:
+    """Return the ids of devices as texts, which differ."""
+    if isinstance(gpus, str):
+        raise OptionError(f"gpus={gpus!r} must be a list of ids, as [{gpus!r}]")
+    devices = [str(device) for device in gpus]
+    wrong = [one for one in gpus if isinstance(one, bool) or not isinstance(one, int | str) or str(one) in ("", "-1")]
+    if wrong:
+        raise OptionError(f"gpus={gpus!r} has {wrong[0]!r}, which is no id of a device; give integers or texts")
+    if not devices:
+        raise OptionError("gpus=[] names no device; leave it out for workers without")
+    if len({*devices}) < len(devices):
+        raise OptionError(f"gpus={gpus!r} names a device twice; several workers cannot own one")
+    return devices
+
+
+def _n_workers(workers: int | None, devices: list[str] | None) -> int:
+    if workers is None:
+        return 2 if devices is None else len(devices)
+    if not _is_count(workers):
+        raise OptionError(f"workers={workers!r} must be a positive integer")
+    if devices is not None and workers != len(devices):
+        raise OptionError(
+            f"workers={workers} is not the number of gpus, {len(devices)}: each worker owns one; leave workers out"
+        )
+    return workers
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _of_device(device: str) -> dict[str, Any]:
+    """Return the options of a worker that owns a device."""
+    return {"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
+
+
+def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
+    """Return the bytes of one worker; Dask's own default would go by cores, of which a worker here may use few."""
+    from distributed.system import MEMORY_LIMIT
+    from distributed.worker_memory import parse_memory_limit
+
+    if limit == "auto":
+        return int(MEMORY_LIMIT) // n_workers
+    try:
+        n_bytes: int | None = parse_memory_limit(limit, 1, 1, logger=logger)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"memory_limit={limit!r} is no size; give one as '4 GiB', or None for no limit") from error
+    return n_bytes

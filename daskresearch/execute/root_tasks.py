@@ -1,0 +1,146 @@
+"""Steady roots as tasks of their own on a cluster, each called once for all experiments that share it.
+
+A root whose worker died too often is a *suspect*, as a task that stood beside it may be to blame. It is called again
+with nothing beside it, before the experiments that need it, and only then it has failed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+from daskresearch.errors import ClusterError
+from daskresearch.plan import Kind, Unit
+from daskresearch.store.record import Failure
+from daskresearch.worker import Blob, Experiment, Outcome, Program, RootKey, RootTable, departing, given, run_root
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+
+@final
+class RootTasks:
+    """The calls of steady roots that were handed out, and what came of them.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    program : Program
+    blob : Blob or Future
+    names : sequence of str
+        The roots, each behind those it uses.
+    key_of : callable
+        Returns a new key of a task from the name of its root.
+    resources : Mapping of str to Mapping
+        What each takes of the resources of its worker.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        program: Program,
+        blob: Blob | Future[Any],
+        names: Sequence[str],
+        key_of: Callable[[str], str],
+        resources: Mapping[str, Mapping[str, float]],
+    ) -> None:
+        self._client = client
+        self._program = program
+        self._blob = blob
+        self._names = names
+        self._key_of = key_of
+        self._resources = resources
+        self._table: RootTable[Future[Any] | Outcome] = RootTable()
+        self._suspects: set[RootKey] = set()
+
+    def known(
+        self, experiments: Sequence[Experiment], finish: Callable[[Future[Any]], object] | None = None
+    ) -> dict[RootKey, Future[Any] | Outcome]:
+        """Return the outcomes of roots that experiments need, handing out the calls that are new.
+
+        Parameters
+        ----------
+        experiments : sequence of Experiment
+        finish : callable, optional
+            Waits for the end of a call; given if nothing else runs, so that suspects can be told from the innocent.
+        """
+        known: dict[RootKey, Future[Any] | Outcome] = {}
+        for experiment in experiments if self._names else ():
+            known.update(self._of(experiment, finish))
+        return known
+
+    def are_suspect(self, experiments: Sequence[Experiment]) -> bool:
+        """Return whether any of the roots that experiments share is a suspect."""
+        return bool(self._suspects) and any(
+            experiment.root_key(name) in self._suspects for experiment in experiments for name in self._names
+        )
+
+    def suspect_dead(self) -> None:
+        """Suspect each root whose worker died too often."""
+        for key, outcome in self._table.items():
+            if not isinstance(outcome, Outcome) and outcome.status == "error":
+                self._table.drop(key)
+                self._suspects.add(key)
+
+    def clear(self) -> None:
+        """Let go of all outcomes, so that the cluster can forget them."""
+        self._table = RootTable()
+
+    def _of(
+        self, experiment: Experiment, finish: Callable[[Future[Any]], object] | None
+    ) -> dict[RootKey, Future[Any] | Outcome]:
+        outcomes: dict[RootKey, Future[Any] | Outcome] = {}
+        for name in self._names:
+            key = experiment.root_key(name)
+            outcome = self._table.get(key)
+            if outcome is None:
+                outcome = self._call(name, experiment, outcomes)
+                if key in self._suspects and finish is not None:
+                    self._suspects.discard(key)
+                    outcome = _tried(name, key, outcome, finish)
+                self._table.put(key, outcome)
+            outcomes[key] = outcome
+        needed = {experiment.root_key(name) for name in self._program.calls_needed if name in self._names}
+        return {key: outcome for key, outcome in outcomes.items() if key in needed}
+
+    def _call(
+        self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
+    ) -> Future[Any] | Outcome:
+        """Return what will come of the call of a root, which is handed out."""
+        root = self._program.roots[name]
+        unit = root.unit
+        if unit.kind is Kind.INPUT:
+            return self._computed(unit, experiment.root_key(name).key)
+        upstream = sorted(unit.upstream)
+        inputs = [outcomes[experiment.root_key(one)] for one in upstream]
+        own = {name: experiment.root_key(name)}
+        needed = experiment._replace(values=root.values_read(experiment.values), roots=own)
+        return self._client.submit(
+            run_root, self._blob, name, departing(needed), upstream, *inputs,
+            key=self._key_of(name), pure=False, priority=10, resources=self._resources.get(name),
+        )  # fmt: skip
+
+    def _computed(self, unit: Unit, key: str) -> Future[Any] | Outcome:
+        """Return the value of a Dask collection that units were given, or its failure."""
+        function: Any = unit.function
+        future = self._client.compute(function.collection)
+        error = future.exception()  # waits for the end
+        if error is None:
+            return self._client.submit(given, future, key=self._key_of("given"), pure=False)
+        failure = Failure(unit.name, 0, error, "".join(traceback.format_exception(error)))
+        return Outcome(failure=failure, origin=key)
+
+
+def _tried(
+    name: str, key: RootKey, outcome: Future[Any] | Outcome, finish: Callable[[Future[Any]], object]
+) -> Future[Any] | Outcome:
+    """Return what came of the call of a suspect."""
+    if isinstance(outcome, Outcome):
+        return outcome
+    finish(outcome)
+    if outcome.status != "error":
+        return outcome
+    text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
+    failure = Failure(name, 0, ClusterError(text), f"{text}\n{outcome.exception()}", "worker")
+    return Outcome(failure=failure, origin=key.key)
