@@ -21,7 +21,7 @@ from daskresearch.execute.clusters import end_workers
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
 from daskresearch.execute.local import LOOK_EACH_S, Came, lost
-from daskresearch.execute.root_tasks import RootTasks
+from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import BUDGET_S, SENT_S, Window
 from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
@@ -110,11 +110,11 @@ class DistributedExecutor:
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
-        self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=self._key("plan"))
+        self._blob = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=new_key("plan"))
         self._crew = Crew(client.nthreads, workers)
         self._may_grow = workers is None
         apart = roots_apart(program, whole_groups=whole_groups)
-        self._roots = RootTasks(client, program, self._blob, apart, self._key, self._resources)
+        self._roots = RootTasks(client, program, self._blob, apart, self._resources)
         self._places: dict[str, str] = {}
         self._tend_at_s = time.monotonic() + _TEND_EACH_S
         self.profile: list[ProfileRow] = []
@@ -290,7 +290,7 @@ class DistributedExecutor:
             raise
         # inputs would draw all batches to the worker that has these already
         address = self._crew.least_busy() if known else None
-        key = self._key(self._program.name)
+        key = new_key(self._program.name)
         self._listener.begin(key)
         future = self._client.submit(
             run_batch, self._blob, name, groups, BUDGET_S, list(known), *known.values(),
@@ -326,9 +326,6 @@ class DistributedExecutor:
         if receipt.profile:
             self.profile = combined([*self.profile, *receipt.profile])
         return receipt
-
-    def _key(self, name: str) -> str:
-        return f"{name}-{uuid.uuid4().hex}"
 
 
 def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:

@@ -7,6 +7,7 @@ with nothing beside it, before the experiments that need it, and only then it ha
 from __future__ import annotations
 
 import traceback
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
@@ -17,6 +18,11 @@ from daskresearch.worker import Blob, Experiment, Outcome, Program, RootKey, Roo
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+
+def new_key(name: str) -> str:
+    """Return a key that no other task has, of a shape that groups tasks by name on the dashboard."""
+    return f"{name}-{uuid.uuid4().hex}"
 
 
 @final
@@ -30,8 +36,6 @@ class RootTasks:
     blob : Blob or Future
     names : sequence of str
         The roots, each behind those it uses.
-    key_of : callable
-        Returns a new key of a task from the name of its root.
     resources : Mapping of str to Mapping
         What each takes of the resources of its worker.
     """
@@ -42,14 +46,12 @@ class RootTasks:
         program: Program,
         blob: Blob | Future[Any],
         names: Sequence[str],
-        key_of: Callable[[str], str],
         resources: Mapping[str, Mapping[str, float]],
     ) -> None:
         self._client = client
         self._program = program
         self._blob = blob
         self._names = names
-        self._key_of = key_of
         self._resources = resources
         self._table: RootTable[Future[Any] | Outcome] = RootTable()
         self._suspects: set[RootKey] = set()
@@ -118,7 +120,7 @@ class RootTasks:
         needed = experiment._replace(values=root.values_read(experiment.values), roots=own)
         return self._client.submit(
             run_root, self._blob, name, departing(needed), upstream, *inputs,
-            key=self._key_of(name), pure=False, priority=10, resources=self._resources.get(name),
+            key=new_key(name), pure=False, priority=10, resources=self._resources.get(name),
         )  # fmt: skip
 
     def _computed(self, unit: Unit, key: str) -> Future[Any] | Outcome:
@@ -127,7 +129,7 @@ class RootTasks:
         future = self._client.compute(function.collection)
         error = future.exception()  # waits for the end
         if error is None:
-            return self._client.submit(given, future, key=self._key_of("given"), pure=False)
+            return self._client.submit(given, future, key=new_key("given"), pure=False)
         failure = Failure(unit.name, 0, error, "".join(traceback.format_exception(error)))
         return Outcome(failure=failure, origin=key)
 
