@@ -114,8 +114,8 @@ class Kept(Collection):
     def cancel(self, experiment_id: str) -> None:
         """End one experiment of the run that goes on; it counts as failed, of the kind ``'cancelled'``.
 
-        Its code is ended as that of an experiment that has had its ``timeout``; one that has not begun does not begin,
-        and what has ended stays as it is.
+        Its Python code is ended where it stands, and other code when it comes back to Python. One that has not begun
+        does not begin, and what has ended stays as it is.
 
         Parameters
         ----------

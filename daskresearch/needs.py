@@ -59,8 +59,10 @@ def needs_of(program: Program, units: Iterable[Unit], options: RunOptions, token
     for name, one in holders.items():
         if one is not None:
             taken[name] = {**taken[name], GPU: one.need * one.share}
-    devices = holders.pop("")
-    return Needs(devices, {name: one for name, one in holders.items() if one is not None}, taken)
+    n_places = max([int(1 / one.share + 1e-9) for one in holders.values() if one is not None], default=1)
+    divided = {name: one._replace(n_places=n_places) for name, one in holders.items() if one is not None}
+    devices = divided.pop("", None)
+    return Needs(devices, divided, taken)
 
 
 def _checked(unit: Unit, name: str, amount: object) -> float:
@@ -80,7 +82,17 @@ def _devices(resources: Mapping[str, float], options: RunOptions, token: str) ->
     if options.devices is not None and need > len(ids):
         raise OptionError(f"units ask for {need} devices at once, but devices={list(ids)} are {len(ids)}; give more")
     share = min(float(options.device_share), float(amount))
-    return Devices(token, ids, 0, need, share, options.memory_ratio)
+    return Devices(token, ids, need=need, share=share, memory_ratio=options.memory_ratio)
+
+
+def needs_here(needs: Needs) -> Needs:
+    """Return what experiments need where roots run beside them: as much as any root, which holds what they hold."""
+    devices = needs.devices
+    if devices is None:
+        return needs
+    every = [devices, *needs.roots.values()]
+    most = devices._replace(need=max(one.need for one in every), share=max(one.share for one in every))
+    return needs._replace(devices=most)
 
 
 def check_here(needs: Needs) -> None:

@@ -269,11 +269,12 @@ class Research(Vocabulary, Kept):
             last run recorded is kept. A root is called again itself; a group in lock-step runs again whole.
         timeout : float, optional
             Seconds after which an experiment is ended and fails; the roots that it shares do not count. Python code is
-            ended where it stands. Code that does not come back to Python is ended on workers by ending their process,
-            whose other experiments run again; in this process it is waited for.
+            ended where it stands. Code that waits outside of Python is ended on workers by ending their process, whose
+            other experiments run again; in this process it is waited for. (Code that holds the interpreter, as a
+            regular expression may for long, keeps whoever would end it waiting, too.)
         devices : list of int or str, optional
             The ids of the devices of each machine, of which each experiment holds one while it runs, or as many as a
-            unit asks for by ``resources={'GPU': 2}``. No two hold one at a time, however many processes there are. The
+            unit asks for by ``resources={'GPU': 2}``. No two of a run hold one at a time, in whatever process. The
             id is ``EC('device')``, a list of ids if there are several. Default: none, unless a unit asks: then those
             that the process sees. A lock-step group holds devices together.
         device_share : float

@@ -20,7 +20,7 @@ from daskresearch.errors import DomainError, PlanError, ResearchError, StorageEr
 from daskresearch.execute import Came, Executor, Lost, Place, choose_place, distributed_executor, local_executor, lost
 from daskresearch.graph import warn_of_large_arguments
 from daskresearch.grouping import Peekable, Recorded
-from daskresearch.needs import check_here, needs_of
+from daskresearch.needs import check_here, needs_here, needs_of
 from daskresearch.options import RunOptions
 from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
@@ -140,6 +140,9 @@ class Session:
         watch = Watch(self._name, self.results, context.n_iters, self._observers, self._recording, bar=options.bar)
         place = choose_place(options.scheduler, options.workers, parallel=options.parallel)
         self._is_local = place.is_local
+        if place.is_local:
+            self._needs = needs_here(self._needs)
+            context = replace(context, devices=self._needs.devices)
         if place is not Place.CLIENT:
             check_here(self._needs)
         if not place.is_local:

@@ -16,6 +16,7 @@ from daskresearch.observer import Observer
 from daskresearch.progress import Done, Progress, Silent, progress_for
 from daskresearch.results import ResearchResults
 from daskresearch.worker.capture import uncaptured
+from daskresearch.worker.limits import paused
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Watch:
         def tick() -> None:
             count()
             if time.monotonic() >= self._due_s:
-                with uncaptured():
+                with paused(), uncaptured():  # it is not of the experiment that has come so far
                     self.look()
 
         return tick

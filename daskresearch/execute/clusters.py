@@ -143,7 +143,7 @@ def end_workers(client: Client, addresses: Collection[str]) -> None:
     alone = [one for one in addresses if one in workers and one not in nursed]
     if alone:
         logger.warning("worker processes %s run code that does not end, and are ended; no nanny replaces them", alone)
-        client.run(os._exit, 1, workers=alone, wait=False)
+        client.run(os._exit, 1, workers=alone, on_error="ignore")
 
 
 def checked_resources(

@@ -14,9 +14,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
-from daskresearch.errors import ClusterError, StorageError
+from daskresearch.errors import ClusterError, ExperimentTimeoutError, StorageError
 from daskresearch.execute.clusters import end_workers
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
@@ -25,9 +27,9 @@ from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import BUDGET_S, SENT_S, Window
 from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
-from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records, run_batch
+from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records, run_batch
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import cancel
+from daskresearch.worker.limits import Stuck, cancel, forget
 from daskresearch.worker.profile import ProfileRow, combined
 from daskresearch.worker.travel import check_values, dumps
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _INLINE_BYTES = 64_000
 _TEND_EACH_S = 3
 _MOST_FETCHED = 32
+_FETCH_S = 5
 
 
 class Sent(NamedTuple):
@@ -107,6 +110,7 @@ class DistributedExecutor:
         self._resources = resources or {}
         self._has_leases = has_leases
         self._timeouts: dict[int, int] = {}
+        self._cancelled: set[str] = set()
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
@@ -146,12 +150,12 @@ class DistributedExecutor:
                 done = [future for future in self._next(ended) if future in out]
                 for future in [] if done else self._stranded(out):
                     batch, name, _ = out.pop(future)
-                    self._client.cancel([future], force=True)
+                    self._give_up(future)
                     out[self._submit(batch, name, ended)] = Sent(batch, name, time.monotonic())
                 if not done and stop.is_set() and self._crew.is_empty:
                     self._client.cancel(list(out), force=True)  # nobody is there to begin them
                     break
-                for future, got in self._receipts(done).items():
+                for future, got in self._receipts(done, ended).items():
                     sent = out.pop(future)
                     if got is None:
                         suspects.extend([(sent.name, group) for group in sent.batch])
@@ -167,7 +171,7 @@ class DistributedExecutor:
                         window.give_back(left)
             for name, group in suspects:
                 if not stop.is_set():
-                    yield from self._run_suspect(name, group)
+                    yield from self._run_suspect(name, group, stop)
         except BaseException:
             # what made the run end is told, whatever becomes of its tasks
             with contextlib.suppress(Exception):
@@ -184,6 +188,7 @@ class DistributedExecutor:
 
     def cancel(self, experiment_id: str) -> None:
         """End an experiment on whatever worker it is, or will be."""
+        self._cancelled.add(experiment_id)
         with contextlib.suppress(OSError):  # workers that are gone run nothing
             self._client.run(cancel, self._token, experiment_id, on_error="ignore")
 
@@ -191,8 +196,10 @@ class DistributedExecutor:
         """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
         self._roots.clear()
         self._listener.close()
-        if self._has_leases:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # what has ended the run is told, and not that a cluster is gone
+            if self._cancelled:
+                self._client.run(forget, self._token, on_error="ignore")
+            if self._has_leases:
                 self._client.run(forget_leases, self._token, on_error="ignore")
 
     def _finish(self, future: Future[Any]) -> None:
@@ -202,28 +209,41 @@ class DistributedExecutor:
         while not future.done():
             self._next(ended)
 
-    def _run_suspect(self, name: str, group: Group, deaths: int = 0) -> Iterator[Came]:
+    def _give_up(self, future: Future[Any]) -> None:
+        """Forget a batch that is out."""
+        self._client.cancel([future], force=True)
+        self._places.pop(str(future.key), None)
+        self._listener.end(str(future.key))
+
+    def _run_suspect(self, name: str, group: Group, stop: threading.Event, deaths: int = 0) -> Iterator[Came]:
         self._roots.known(group, self._finish)
         ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         future = self._submit([group], name, ended)  # what it had written by that name does not run again
-        while future not in self._next(ended):
+        receipts: dict[Future[Any], Receipt | None] = {}
+        while future not in receipts:
+            if future in self._next(ended):
+                receipts = self._receipts([future], ended)
+                continue
             self._crew.look()
+            if stop.is_set() and self._crew.is_empty:
+                self._give_up(future)  # nobody is there to run it
+                return
             if self._stranded([future]):
-                self._client.cancel([future], force=True)
+                self._give_up(future)
                 future = self._submit([group], name, ended)
-        receipt = self._receipts([future])[future]
+        receipt = receipts[future]
         if receipt is not None:
             yield from _came(receipt)
             if receipt.stuck is not None:
                 again, gone = self._end_stuck(future, receipt, group)
                 yield from gone
                 for one in again:
-                    yield from self._run_suspect(name, one)
+                    yield from self._run_suspect(name, one, stop)
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
-                yield from self._run_suspect(name, (experiment,))
+                yield from self._run_suspect(name, (experiment,), stop)
         elif deaths < self._retries.get("worker", 0):
-            yield from self._run_suspect(name, group, deaths + 1)
+            yield from self._run_suspect(name, group, stop, deaths + 1)
         else:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
             for experiment in group:
@@ -233,7 +253,8 @@ class DistributedExecutor:
         """End the process of an experiment that does not end itself; return what is to run again, and what is lost."""
         assert receipt.stuck is not None
         addresses = [address for held in self._client.who_has([future]).values() for address in held]
-        future.release()  # or its batch would run again, as what it has sent goes with its worker
+        # or its batch would run again, as what it has sent goes with its worker
+        self._client.cancel([future], force=True)
         end_workers(self._client, addresses)
         left = tuple([one for one in group if one.position in receipt.unfinished])
         guilty = [one for one in left if self._program.is_lockstep or one.position == receipt.stuck.position]
@@ -243,7 +264,7 @@ class DistributedExecutor:
         again = [innocent] if innocent else []
         if spent < self._retries.get("timeout", 0):
             return [*again, group if self._program.is_lockstep else tuple(guilty)], []
-        return again, [lost(one, receipt.stuck.failure) for one in guilty]
+        return again, [lost(one, _failure_of(one, receipt.stuck)) for one in guilty]
 
     def _look(self, window: Window) -> int:
         """Return how many batches may be out, with the workers that there are now."""
@@ -289,11 +310,13 @@ class DistributedExecutor:
                     check_values(parameter, [value])
             raise
         # inputs would draw all batches to the worker that has these already
-        address = self._crew.least_busy() if known else None
+        # but a wish for a worker would go before what the task needs of its resources
+        address = self._crew.least_busy() if known and not self._resources.get("") else None
+        unwanted = [one.id for group in batch for one in group if one.id in self._cancelled] if self._cancelled else []
         key = new_key(self._program.name)
         self._listener.begin(key)
         future = self._client.submit(
-            run_batch, self._blob, name, groups, BUDGET_S, list(known), *known.values(),
+            run_batch, self._blob, name, groups, BUDGET_S, unwanted, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None,
             resources=self._resources.get(""),
         )  # fmt: skip
@@ -303,26 +326,41 @@ class DistributedExecutor:
         future.add_done_callback(ended.put)
         return future
 
-    def _receipts(self, done: list[Future[Any]]) -> dict[Future[Any], Receipt | None]:
-        """Return what batches sent back, None for each whose worker died too often."""
+    def _receipts(
+        self, done: list[Future[Any]], ended: queue.SimpleQueue[Future[Any]]
+    ) -> dict[Future[Any], Receipt | None]:
+        """Return what batches sent back, None for each whose worker died too often.
+
+        Those are left out of which what they sent is lost with their worker, so that they run again.
+        """
         fetched: dict[Future[Any], Receipt] = {}
         if len(done) > 1:  # all at once: busy workers take long to answer each question
+            gather = partial(self._client.gather, done, asynchronous=True)
             with contextlib.suppress(Exception):  # which is told of the one future that it is of
-                fetched = dict(zip(done, self._client.gather(done), strict=True))
-        return {future: self._receipt(future, fetched.get(future)) for future in done}
+                fetched = dict(zip(done, self._client.sync(gather, callback_timeout=_FETCH_S), strict=True))
+        receipts: dict[Future[Any], Receipt | None] = {}
+        for future in done:
+            try:
+                receipts[future] = self._receipt(future, fetched.get(future))
+            except TimeoutError:
+                if future.status == "error":  # it is of the batch itself
+                    raise
+                future.add_done_callback(ended.put)
+        return receipts
 
     def _receipt(self, future: Future[Any], receipt: Receipt | None) -> Receipt | None:
         """Return what a batch sent back, or None if its worker died too often."""
         from distributed import KilledWorker
 
-        self._crew.end(self._places.pop(str(future.key), None))
-        self._listener.end(str(future.key))
         try:
-            receipt = receipt or future.result()
+            receipt = receipt or future.result(timeout=_FETCH_S)
         except KilledWorker:
             self._roots.suspect_dead()
+            receipt = None
+        self._crew.end(self._places.pop(str(future.key), None))
+        self._listener.end(str(future.key))
+        if receipt is None:
             return None
-        assert receipt is not None
         if receipt.profile:
             self.profile = combined([*self.profile, *receipt.profile])
         return receipt
@@ -338,6 +376,14 @@ def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
         Whether groups come whole.
     """
     return [name for name in program.calls_reached if not (whole_groups and program.roots[name].is_of_group)]
+
+
+def _failure_of(experiment: Experiment, stuck: Stuck) -> Failure:
+    """Return why an experiment was ended: it is the stuck one, or goes in lock-step with it."""
+    if experiment.position == stuck.position:
+        return stuck.failure
+    text = f"experiment {experiment.id} was ended with its lock-step group, as {stuck.failure.exception}"
+    return replace(stuck.failure, exception=ExperimentTimeoutError(text))
 
 
 def _came(receipt: Receipt) -> Iterator[Came]:

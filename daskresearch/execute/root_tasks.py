@@ -98,7 +98,7 @@ class RootTasks:
             outcome = self._table.get(key)
             if outcome is None:
                 outcome = self._call(name, experiment, outcomes)
-                if key in self._suspects and finish is not None:
+                if finish is not None:
                     self._suspects.discard(key)
                     outcome = _tried(name, key, outcome, finish)
                 self._table.put(key, outcome)
@@ -140,8 +140,10 @@ def _tried(
     """Return what came of the call of a suspect."""
     if isinstance(outcome, Outcome):
         return outcome
+    from distributed import KilledWorker
+
     finish(outcome)
-    if outcome.status != "error":
+    if outcome.status != "error" or not isinstance(outcome.exception(), KilledWorker):
         return outcome
     text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
     failure = Failure(name, 0, ClusterError(text), f"{text}\n{outcome.exception()}", "worker")

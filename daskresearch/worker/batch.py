@@ -16,7 +16,7 @@ from daskresearch.worker.devices import leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.keep import Keeping, Receipt, Writing
-from daskresearch.worker.limits import Stuck, run_limited
+from daskresearch.worker.limits import Stuck, cancel, run_limited
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.profile import Profile
 from daskresearch.worker.program import Program, profiled
@@ -84,7 +84,13 @@ def _repeated_group(program: Program, group: Group, context: Context, shared: Sh
 
 
 def run_batch(
-    blob: Blob, name: str, groups: bytes, budget_s: float, known: Sequence[RootKey], *outcomes: Outcome
+    blob: Blob,
+    name: str,
+    groups: bytes,
+    budget_s: float,
+    unwanted: Sequence[str],
+    known: Sequence[RootKey],
+    *outcomes: Outcome,
 ) -> Receipt:
     """Run groups of experiments in a worker process until their time is up.
 
@@ -97,6 +103,8 @@ def run_batch(
         A pickled list of groups.
     budget_s : float
         Seconds after which no further group is begun; the first one runs in any case.
+    unwanted : sequence of str
+        The ids of experiments that were cancelled.
     known : sequence of RootKey
         The roots whose outcomes follow.
     *outcomes : Outcome
@@ -104,6 +112,8 @@ def run_batch(
     program, context, own = workplace(blob)
     if context.reporter is not None:
         context = replace(context, tick=context.reporter())
+    for experiment_id in unwanted:
+        cancel(context.token, experiment_id)
     shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
     profile = Profile(context.profile) if context.profile else None
     if profile is not None:
@@ -181,5 +191,5 @@ class _Batch:
     def gives_up(self, stuck: Stuck) -> bool:
         """Return whether an experiment is still at work that cannot be ended; then nothing of it is kept any more."""
         with self._lock:
-            self._is_given_up = stuck.position in self.unfinished
+            self._is_given_up = self._is_given_up or stuck.position in self.unfinished
             return self._is_given_up

@@ -1,19 +1,21 @@
 """Devices that experiments hold while they run: concrete ids, leased so that no two hold one at a time.
 
-A lease is a locked file in the temporary folder of the machine. So all processes of a run on one machine share their
-devices, whoever started them, and the operating system gives a lease back when its process dies, however that dies.
+A lease is a locked file in the temporary folder of the machine. So all processes of one run on one machine share their
+devices, whoever started them, and the operating system gives a lease back when its process dies, however that dies. (A
+process that a unit has forked, and that lives on, keeps it.)
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import logging
+import math
 import os
 import random
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,9 +27,10 @@ logger = logging.getLogger(__name__)
 
 Device = int | str
 
+_NONE = ("-1", "NoDevFiles", "void")
 _AGAIN_S = 0.02
 _MEMORY_S = 0.5
-_held = threading.local()
+_LONG_S = 30
 
 
 class Devices(NamedTuple):
@@ -45,6 +48,8 @@ class Devices(NamedTuple):
         How many an experiment holds.
     share : float
         The part of each that it takes: so many may hold one as make a whole.
+    n_places : int
+        Into how many parts a device is divided, the same for all of the run.
     memory_ratio : float, optional
         The part of the memory of a device that must be free before an experiment begins.
     """
@@ -54,16 +59,24 @@ class Devices(NamedTuple):
     n_own: int = 0
     need: int = 1
     share: float = 1.0
+    n_places: int = 1
     memory_ratio: float | None = None
 
     @property
-    def n_holders(self) -> int:
-        """How many experiments may hold one device."""
-        return int(1 / self.share + 1e-9)
+    def n_taken(self) -> int:
+        """How many of the places of a device an experiment takes."""
+        return math.ceil(self.share * self.n_places - 1e-9)
 
     def known(self) -> tuple[Device, ...]:
-        """Return the ids of the devices in this process."""
-        return self.ids or devices_of_process() or tuple(range(self.n_own))
+        """Return the ids of the devices in this process: those that are given, as far as it sees them."""
+        own = devices_of_process() if self.ids and os.environ.get("CUDA_VISIBLE_DEVICES") else ()
+        seen = {str(one) for one in own}
+        return (
+            tuple([one for one in self.ids if str(one) in seen])
+            or self.ids
+            or devices_of_process()
+            or tuple(range(self.n_own))
+        )
 
 
 def devices_of_process() -> tuple[Device, ...]:
@@ -71,6 +84,7 @@ def devices_of_process() -> tuple[Device, ...]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         names = [name.strip() for name in visible.split(",") if name.strip()]
+        names = list(itertools.takewhile(lambda name: name not in _NONE, names))  # as CUDA reads it
         return tuple([int(name) if name.isdigit() else name for name in names])
     nvml = _nvml()
     return () if nvml is None else tuple(range(nvml.nvmlDeviceGetCount()))
@@ -78,7 +92,7 @@ def devices_of_process() -> tuple[Device, ...]:
 
 @contextlib.contextmanager
 def leased(devices: Devices | None) -> Iterator[Device | list[Device] | None]:
-    """Return a context that holds devices, waiting for them; within another one it holds the same.
+    """Return a context that holds devices, waiting for them.
 
     Yields
     ------
@@ -88,48 +102,57 @@ def leased(devices: Devices | None) -> Iterator[Device | list[Device] | None]:
     if devices is None:
         yield None
         return
-    held = getattr(_held, "ids", None)
-    if held is not None:
-        yield held
-        return
     ids, locks = _acquired(devices)
-    _held.ids = ids[0] if devices.need == 1 else ids
     try:
         for one in ids if devices.memory_ratio else ():
             _await_memory(one, devices.memory_ratio or 0)
-        yield _held.ids
+        yield ids[0] if devices.need == 1 else ids
     finally:
-        _held.ids = None
         for lock in locks:
             lock.release()
 
 
 def _acquired(devices: Devices) -> tuple[list[Device], list[Any]]:
     """Return the ids that were acquired and the locks that hold them: all that are needed, or none for the moment."""
-    from filelock import FileLock, Timeout
-
     known = devices.known()
     if len(known) < devices.need:
         raise ClusterError(f"an experiment needs {devices.need} devices, but this process has {list(known)}")
     folder = _folder(devices.token)
     os.makedirs(folder, exist_ok=True)
+    waits_since_s = time.monotonic()
     while True:
         ids: list[Device] = []
         locks: list[Any] = []
-        # those that have the fewest holders first
-        for place, one in ((place, one) for place in range(devices.n_holders) for one in known):
-            if one in ids:
-                continue
-            lock = FileLock(os.path.join(folder, f"{safe_name(str(one))}.{place}"), thread_local=False)
-            with contextlib.suppress(Timeout):
-                lock.acquire(timeout=0)
+        for one in random.sample(known, len(known)):
+            places = _taken(os.path.join(folder, safe_name(str(one))), devices)
+            if places:
                 ids.append(one)
-                locks.append(lock)
+                locks += places
                 if len(ids) == devices.need:
-                    return ids, locks
+                    return sorted(ids, key=known.index), locks
         for lock in locks:  # whoever waits holds nothing, so that no two wait for each other
             lock.release()
+        if time.monotonic() > waits_since_s + _LONG_S:
+            logger.info("an experiment waits for %d of the devices %s", devices.need, list(known))
+            waits_since_s = math.inf
         time.sleep(_AGAIN_S * (0.5 + random.random()))
+
+
+def _taken(path: str, devices: Devices) -> list[Any]:
+    """Return the locks of the places of a device that were taken: as many as are needed, or none."""
+    from filelock import FileLock, Timeout
+
+    locks: list[Any] = []
+    for place in range(devices.n_places):
+        lock = FileLock(f"{path}.{place}", thread_local=False)
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+            locks.append(lock)
+            if len(locks) == devices.n_taken:
+                return locks
+    for lock in locks:
+        lock.release()
+    return []
 
 
 def forget_leases(token: str) -> None:

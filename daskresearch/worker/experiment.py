@@ -191,11 +191,12 @@ class Running:
         "failures",
         "full",
         "instances",
-        "is_interrupted",
+        "interrupt",
         "is_stopped",
         "iteration",
         "iterators",
         "last",
+        "outer",
         "outputs",
         "resumed",
         "shared",
@@ -224,7 +225,9 @@ class Running:
         self.iteration = 0
         self.last = False
         self.ended = False
-        self.is_stopped = self.is_interrupted = False
+        self.is_stopped = False
+        self.interrupt: type[BaseException] | None = None
+        self.outer: Running | None = None
         self.spent = self.resumed = 0.0
         self.outputs: dict[str, Any] = {}
         self.iterators: dict[str, Any] = {}

@@ -1,7 +1,8 @@
 """What ends an experiment before its time: a limit of time, or word from outside.
 
 A thread is listed here while it runs units of an experiment, so that another may raise `Interrupted` in it. Python
-raises that at the next bytecode: code that does not come back from C is `Stuck`, and ends with its process alone.
+raises that at the next bytecode: code that does not come back from C is `Stuck`, and ends with its process alone. Code
+in C that holds the interpreter, as a regular expression does, keeps all threads waiting, also those that would end it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
 from daskresearch.store.record import Failure, this_worker
@@ -24,8 +26,14 @@ from daskresearch.store.record import Failure, this_worker
 if TYPE_CHECKING:
     from daskresearch.worker.experiment import Running
 
+T = TypeVar("T")
+
+_LOOK_EACH_S = 1.0
+_MEET_S = 0.02
+"""How long something is about to be raised in a thread, which has met it by then if it runs Python."""
+_N_TRIES = 10
 _AGAIN_S = 0.1
-"""After which time a unit that swallowed `Interrupted` meets it again."""
+"""After which time a unit that swallowed `TimedOut` meets it again."""
 _GRACE_S = 2.0
 """How long an experiment may take to end after its time before it counts as stuck."""
 
@@ -68,33 +76,46 @@ _unwanted: set[tuple[str, str]] = set()
 
 def enter(run: Running) -> None:
     """List this thread as one that runs units of an experiment, unless that has been cancelled."""
+    ident = threading.get_ident()
+    run.outer = _running.get(ident)  # a unit may run a research of its own
     run.resumed = time.perf_counter()
-    _running[threading.get_ident()] = run
+    _running[ident] = run
     if _unwanted and (run.context.token, run.experiment.id) in _unwanted:
-        raise Cancelled
+        run.interrupt = Cancelled
+    if run.interrupt is not None:
+        raise run.interrupt
 
 
 def leave(run: Running) -> None:
     """Take this thread from the list; from here on nothing is raised in it."""
     ident = threading.get_ident()
     with _lock:
-        if _running.pop(ident, None) is not None:
+        if _running.get(ident) is run:
             run.spent += time.perf_counter() - run.resumed
-        if run.is_interrupted:
-            run.is_interrupted = False
-            _raise_in(ident, None)
+            if run.outer is None:
+                del _running[ident]
+            else:
+                _running[ident] = run.outer
+    if run.interrupt is not None:
+        _absorb()  # whoever looks finds it on the run
 
 
 @contextlib.contextmanager
-def paused() -> Iterator[None]:
-    """Return a context whose time is not that of the experiment that this thread runs, as it belongs to others too."""
+def paused() -> Iterator[Running | None]:
+    """Return a context whose time is not that of the experiment that this thread runs, as it belongs to others too.
+
+    Yields
+    ------
+    Running or None
+        That experiment, if there is one.
+    """
     run = _running.get(threading.get_ident())
     if run is None:
-        yield
+        yield None
         return
     leave(run)
     try:
-        yield
+        yield run
     finally:
         enter(run)
 
@@ -103,10 +124,15 @@ def cancel(token: str, experiment_id: str) -> None:
     """End an experiment of a run in this process, be it that it runs or that it has not begun."""
     with _lock:
         _unwanted.add((token, experiment_id))
-        for ident, run in list(_running.items()):
-            if (run.context.token, run.experiment.id) == (token, experiment_id):
-                run.is_interrupted = True
-                _raise_in(ident, Cancelled)
+
+    def wanted(run: Running) -> bool:
+        return (run.context.token, run.experiment.id) == (token, experiment_id)
+
+    for _ in range(_N_TRIES):
+        found = {ident: run for ident, run in list(_running.items()) if wanted(run)}
+        if not found:
+            return
+        _untraced(partial(_interrupt, found, Cancelled))
 
 
 def cancelled(experiment_id: str) -> ExperimentCancelledError:
@@ -125,27 +151,74 @@ def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), value)
 
 
-def _look(token: str, timeout: float) -> tuple[float, Stuck | None]:
+def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
+    """Raise in the threads of experiments; not in those that do not come back to Python for the moment."""
+    with _lock:
+        for ident, run in runs.items():
+            if _running.get(ident) is run:
+                run.interrupt = kind
+                _raise_in(ident, kind)
+    time.sleep(_MEET_S)
+    with _lock:
+        _take_back([ident for ident, run in runs.items() if _running.get(ident) is run])
+
+
+def _absorb() -> None:
+    """Meet what is about to be raised in this thread, if anything is."""
+    with contextlib.suppress(Interrupted):
+        for _ in range(100):  # Python looks at each turn of a loop
+            pass
+
+
+def _take_back(idents: Iterable[int]) -> None:
+    """Raise nothing in threads that have not come back to Python so far.
+
+    Python up to 3.12 notes for all threads that something is to be raised in one, and only forgets that when it is
+    raised. Until then threads with a trace or profile function stand still at the next call. So one of our own is
+    raised in the end.
+    """
+    for ident in idents:
+        _raise_in(ident, None)
+    with contextlib.suppress(Interrupted):
+        _raise_in(threading.get_ident(), Interrupted)
+        while True:
+            pass
+
+
+def _untraced(function: Callable[[], T]) -> T:
+    """Call a function in this thread with no trace or profile function; see `_take_back`."""
+    trace, profile = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        return function()
+    finally:
+        sys.settrace(trace)
+        sys.setprofile(profile)
+
+
+def _look(token: str, timeout: float) -> tuple[float, list[Stuck]]:
     """Interrupt the experiments of a run that have had their time.
 
     Returns
     -------
     tuple
-        The seconds until the next one may have, and one that did not end though it was interrupted, if there is any.
+        The seconds until the next one may have, and those that did not end though they were interrupted.
     """
-    soonest, stuck = timeout, None
-    with _lock:
-        now = time.perf_counter()
-        for ident, run in list(_running.items()):
-            if run.context.token != token:
-                continue
-            left = timeout - run.spent - (now - run.resumed)
-            if left <= 0:
-                run.is_interrupted = True
-                _raise_in(ident, TimedOut)
-                if left < -_GRACE_S:
-                    stuck = Stuck(run.experiment.position, _failure_of_thread(run, ident))
-            soonest = min(soonest, left if left > 0 else _AGAIN_S)
+    soonest, stuck = min(timeout, _LOOK_EACH_S), []
+    overdue: dict[int, Running] = {}
+    now = time.perf_counter()
+    for ident, run in list(_running.items()):
+        if run.context.token != token:
+            continue
+        left = timeout - run.spent - (now - run.resumed)
+        if left <= 0:
+            overdue[ident] = run
+        if left < -_GRACE_S:
+            stuck.append(Stuck(run.experiment.position, _failure_of_thread(run, ident)))
+        soonest = min(soonest, left if left > 0 else _AGAIN_S)
+    if overdue:
+        _interrupt(overdue, TimedOut)
     return soonest, stuck
 
 
@@ -161,9 +234,9 @@ class _Watch:
         self._thread = threading.Thread(target=self._watch, args=(token, timeout), name="timeouts", daemon=True)
 
     def _watch(self, token: str, timeout: float) -> None:
-        wait = timeout
+        wait = min(timeout, _LOOK_EACH_S)
         while not self._ended.wait(wait):
-            wait, _ = _look(token, timeout)
+            wait, _ = _untraced(lambda: _look(token, timeout))
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -203,14 +276,15 @@ def run_limited(
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(guarded,), name="experiments", daemon=True)
     thread.start()
-    wait = timeout
+    wait = min(timeout, _LOOK_EACH_S)
     while thread.is_alive():
         thread.join(wait)
-        wait, stuck = _look(token, timeout)
-        if stuck is not None and gives_up(stuck):
+        wait, overdue = _untraced(lambda: _look(token, timeout))
+        stuck = next((one for one in overdue if gives_up(one)), None)
+        if stuck is not None:
             return stuck
     if errors:
-        raise errors[0]
+        raise errors.pop()
     return None
 
 

@@ -32,6 +32,8 @@ def _iterate(steps: Sequence[Step], run: Running, final: int) -> None:
         run_steps(steps, run)
         if tick is not None:
             tick()
+        if run.interrupt is not None:  # a unit has swallowed it
+            raise run.interrupt
         if run.last:
             return
         run.iteration += 1
@@ -45,11 +47,25 @@ def interruptibly(run: Running, work: Callable[[], None]) -> None:
             work()
         finally:
             leave(run)
+        if run.interrupt is not None:  # a unit has swallowed it
+            raise run.interrupt
     except Interrupted as error:
-        leave(run)  # it may have come in between
+        _leave_at_last(run)
         run.is_stopped = True
+        if run.context.debug:
+            raise failure_of_interrupt(run, error).exception from None
         run.failures.append(failure_of_interrupt(run, error))
         end(run)
+
+
+def _leave_at_last(run: Running) -> None:
+    """Leave, though what ends the experiment may come once more in between."""
+    while True:
+        try:
+            leave(run)
+        except Interrupted:
+            continue
+        return
 
 
 def run_steps(steps: Iterable[Step], run: Running) -> None:

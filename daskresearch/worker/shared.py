@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, final
 
 from daskresearch.store.record import Failure
 from daskresearch.worker.capture import uncaptured
-from daskresearch.worker.devices import leased
+from daskresearch.worker.devices import Device, leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
 from daskresearch.worker.limits import paused
@@ -60,6 +60,8 @@ def _arrived(output: Any) -> Outcome:
 
 
 T = TypeVar("T")
+
+Held = Device | list[Device] | None
 
 _KEPT_GROUPS, _KEPT_CALLS = 256, 10_000
 
@@ -118,11 +120,12 @@ class RootOutputs:
         key = experiment.root_key(name)
         future = self._outcomes.get(key)
         if future is None or not future.done():
-            with paused():
-                future = self._computed(key, name, experiment)
+            with paused() as run:
+                device = None if run is None else run.context.device
+                future = self._computed(key, name, experiment, device)
         return future.result().get()
 
-    def _computed(self, key: RootKey, name: str, experiment: Experiment) -> Future[Outcome]:
+    def _computed(self, key: RootKey, name: str, experiment: Experiment, device: Held) -> Future[Outcome]:
         with self._lock:
             future = self._outcomes.get(key)
             is_mine = future is None
@@ -130,7 +133,7 @@ class RootOutputs:
                 future = Future()
                 self._outcomes.put(key, future)
         if is_mine:
-            self._compute(name, experiment, future)
+            self._compute(name, experiment, future, device)
         wait([future])
         return future
 
@@ -141,13 +144,16 @@ class RootOutputs:
     def _own(self, name: str, output: Any) -> Any:
         return copy.deepcopy(output) if self._program.roots[name].unit.copies else output
 
-    def _compute(self, name: str, experiment: Experiment, future: Future[Outcome]) -> None:
+    def _compute(self, name: str, experiment: Experiment, future: Future[Outcome], device: Held) -> None:
         try:
             upstream = self._program.roots[name].unit.upstream
-            inputs = {root: self._own(root, self.output(root, experiment)) for root in upstream}
+            outcomes = {
+                root: self._computed(experiment.root_key(root), root, experiment, device).result() for root in upstream
+            }
+            inputs = {root: self._own(root, outcome.get()) for root, outcome in outcomes.items()}
             call = self._program.root_calls[name]
             with uncaptured():  # it is of all that share it, not of the one that came first
-                future.set_result(call_root(name, call, self._context, experiment, inputs))
+                future.set_result(call_root(name, call, self._context, experiment, inputs, device))
         except SharedFailure as shared:
             future.set_result(Outcome(failure=shared.failure))
         except BaseException as exception:
@@ -190,11 +196,15 @@ class GivenRoots:
             self._own.check(name, experiment)
 
 
-def call_root(name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any]) -> Outcome:
+def call_root(
+    name: str, call: Call, context: Context, experiment: Experiment, inputs: dict[str, Any], device: Held = None
+) -> Outcome:
     """Return what comes of one call of a steady root with what it uses; of the last one, if it is repeated."""
     for _ in range(1 + context.retries.get("exception", 0)):
-        with leased(context.root_devices.get(name)) as device:
-            own = context if device is None else replace(context, device=device)
+        # what the experiment holds that comes first, or else what the root asks for itself
+        with leased(context.root_devices.get(name) if device is None else None) as leased_now:
+            held = leased_now if device is None else device
+            own = context if held is None else replace(context, device=held)
             scope = Running(experiment, own, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
             scope.outputs.update(inputs)
             outcome = attempt(name, scope, call)

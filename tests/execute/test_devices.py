@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster
 
 from daskresearch import EC, E, O, Option, Research
 from daskresearch.errors import ClusterError, DomainError, OptionError, PlanError
+from tests.clusters import Servers
 from tests.running import note, noted, wait_for
 
 PLACES = {"in_process": {}, "threads": {"scheduler": "threads", "workers": 4}, "processes": {"workers": 3}}
@@ -144,6 +145,71 @@ def test_a_lock_step_group_holds_devices_together(place):
     research = research.add_callable("use", lambda batch, own: [batch, own], args=[O("batches"), EC("device")])
     results = research.save(O("use"), "y").run(devices=[4], n_iters=2, **place).results
     assert [list(pair) for pair in results.df.y] == [[4, 4]] * 4
+
+
+def test_a_root_of_a_lock_step_group_holds_what_its_group_holds(place):
+    def count():
+        yield from range(2)
+
+    def load(device):
+        return device
+
+    research = Research(domain=Option("x", [0, 1])).count(mode="generator", root=True)
+    research = research.load(EC("device"), root=True, resources={"GPU": 1})
+    research = research.add_callable("use", lambda a, b: [a, b], args=[O("count"), O("load")])
+    results = research.save(O("use"), "y").run(devices=[4], n_iters=2, **place).results
+    assert results.failures.empty
+    assert [list(pair) for pair in results.df.y] == [[0, 4], [1, 4]] * 2
+
+
+def test_a_whole_device_and_a_part_of_it_are_never_held_at_once(tmp_path):
+    def load(kind: int, folder: str) -> int:
+        os.close(os.open(f"{folder}/whole", os.O_CREAT | os.O_EXCL))
+        time.sleep(0.1)
+        n_others = len(os.listdir(folder)) - 1
+        os.unlink(f"{folder}/whole")
+        return n_others
+
+    def use(n_others: int, folder: str, kind: int, x: int) -> int:
+        Path(f"{folder}/{kind}-{x}").touch()
+        time.sleep(0.05)
+        os.unlink(f"{folder}/{kind}-{x}")
+        return n_others
+
+    research = Research(domain=Option("kind", list(range(6))) * Option("x", [0, 1]))
+    research = research.load(EC("kind"), str(tmp_path), root=True, resources={"GPU": 1})
+    research = research.use(O("load"), str(tmp_path), EC("kind"), EC("x"), save_to="y", resources={"GPU": 0.5})
+    results = research.run(devices=[0], workers=2, bar=False, dump_results=False).results
+    assert results.failures.empty
+    assert results.df.y.tolist() == [0] * 12
+
+
+def test_ids_that_a_process_does_not_see_are_not_held_there(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    research = Research(domain=Option("x", [0, 1])).add_callable("tell", int, args=[EC("device")], save_to="y")
+    assert research.run(devices=[0, 1], bar=False, dump_results=False).results.df.y.tolist() == [1, 1]
+
+
+def test_no_device_is_made_of_the_words_for_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    research = Research().add_callable("use", abs, args=[1], resources={"GPU": 1})
+    with pytest.raises(OptionError, match="this machine has"):
+        research.run(bar=False, dump_results=False)
+
+
+def test_tasks_keep_to_workers_with_the_resource_though_others_are_idle(client, tmp_path):
+    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as mixed:
+        servers.add_worker(["--resources", "GPU=1"])
+        servers.add_worker()
+        mixed.wait_for_workers(2)
+        research = Research(domain=Option("x", list(range(20)))).add_callable("load", int, root=True)
+        research = research.add_callable("tell", lambda data, device: [os.getpid(), device], [O("load"), EC("device")])
+        research = research.save(O("tell"), "y")
+        research = research.add_callable("use", abs, args=[1], resources={"GPU": 1})
+        results = research.run(scheduler=mixed, bar=False, dump_results=False).results
+        assert results.failures.empty
+        assert len({pid for pid, _ in results.df.y}) == 1
+        assert len(mixed.nthreads()) == 2
 
 
 def test_workers_with_the_resource_run_no_more_than_they_have(gpu_client, tmp_path):

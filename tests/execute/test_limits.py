@@ -13,8 +13,9 @@ import dask
 import pytest
 from distributed import Client
 
-from daskresearch import EC, E, O, Option, Research
+from daskresearch import EC, E, O, Observer, Option, Research
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError, OptionError
+from tests.clusters import Servers
 from tests.running import local_cluster, note, noted, wait_for
 
 PLACES = ["sync", "threads", "client"]
@@ -75,17 +76,61 @@ def test_what_was_recorded_before_the_end_is_kept(place):
     assert research.results.failures.iteration.tolist() == [2]
 
 
-def test_a_unit_that_catches_everything_is_ended_when_it_goes_on(place):
+def test_a_unit_that_catches_everything_is_ended_when_its_iteration_is_over(place):
     def stubborn(x):
-        for _ in range(3):
-            try:
-                spin(x, 1)
-            except BaseException:
-                continue
+        try:
+            spin(x, 1)
+        except BaseException:
+            return 5
         return x
 
-    research = Research(domain=Option("x", [0, 1])).stubborn(EC("x"), save_to="y").run(timeout=0.3, **place)
-    assert research.results.df.y.tolist()[:1] == [0]
+    research = Research(domain=Option("x", [0, 1])).stubborn(EC("x"), save_to="y").run(n_iters=3, timeout=0.3, **place)
+    assert research.results.df.x.tolist().count(1) <= 1
+    assert research.results.failures[["kind", "id"]].kind.tolist() == ["timeout"]
+
+
+def test_observers_cost_no_experiment_its_time():
+    class Slow(Observer):
+        def iterations_done(self, n_iters: int) -> None:
+            time.sleep(0.6)
+
+    def step(i):
+        time.sleep(0.1)
+        return i
+
+    research = Research().step(E().iteration, save_to="i")
+    research.run(n_iters=8, timeout=1.2, observers=[Slow()], bar=False, dump_results=False)
+    assert research.results.failures.empty
+    assert research.results.df.i.tolist() == list(range(8))
+
+
+def test_debug_raises_what_ended_an_experiment(place):
+    research = Research(domain=Option("x", [0, 1])).spin(EC("x"), 1, save_to="y")
+    with pytest.raises(ExperimentTimeoutError):
+        research.run(timeout=0.3, debug=True, **place)
+
+
+def test_a_research_within_a_unit_leaves_the_limit_of_the_outer_one():
+    def inner(x):
+        Research(domain=Option("z", [0, 1])).add_callable(abs, args=[1]).run(bar=False, dump_results=False)
+        return spin(x, 1)
+
+    research = Research(domain=Option("x", [0, 1])).inner(EC("x"), save_to="y")
+    research.run(timeout=0.5, bar=False, dump_results=False)
+    assert research.results.failures.kind.tolist() == ["timeout"]
+
+
+def test_a_worker_without_a_nanny_is_ended_too(tmp_path):
+    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+        servers.add_worker()
+        stuck = servers.add_worker()
+        client.wait_for_workers(2)
+        research = Research(domain=Option("x", list(range(6)))).hang_in_c(EC("x"), 2, save_to="y")
+        research.run(timeout=0.3, scheduler=client, bar=False, dump_results=False)
+        assert xs(research) == [0, 10, 30, 40, 50]
+        assert research.results.failures.kind.tolist() == ["timeout"]
+        assert len(client.nthreads()) == 1
+    assert stuck.poll() is not None
 
 
 def test_the_time_of_roots_is_not_that_of_the_experiment_that_comes_first(place):
