@@ -111,6 +111,7 @@ class DistributedExecutor:
         self._has_leases = has_leases
         self._timeouts: dict[int, int] = {}
         self._cancelled: set[str] = set()
+        self._gone: list[Future[Any]] = []
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
@@ -147,11 +148,12 @@ class DistributedExecutor:
                     continue
                 if not out:
                     break
-                done = [future for future in self._next(ended) if future in out]
-                for future in [] if done else self._stranded(out):
+                arrived = self._next(ended)
+                for future in self._gone_of(out) or ([] if arrived else self._stranded(out)):
                     batch, name, _ = out.pop(future)
                     self._give_up(future)
                     out[self._submit(batch, name, ended)] = Sent(batch, name, time.monotonic())
+                done = [future for future in arrived if future in out]
                 if not done and stop.is_set() and self._crew.is_empty:
                     self._client.cancel(list(out), force=True)  # nobody is there to begin them
                     break
@@ -223,12 +225,13 @@ class DistributedExecutor:
         while future not in receipts:
             if future in self._next(ended):
                 receipts = self._receipts([future], ended)
-                continue
+            if future in receipts:
+                break
             self._crew.look()
             if stop.is_set() and self._crew.is_empty:
                 self._give_up(future)  # nobody is there to run it
                 return
-            if self._stranded([future]):
+            if self._gone_of([future]) or self._stranded([future]):
                 self._give_up(future)
                 future = self._submit([group], name, ended)
         receipt = receipts[future]
@@ -288,6 +291,11 @@ class DistributedExecutor:
         self._tend_at_s = time.monotonic() + _TEND_EACH_S
         return done
 
+    def _gone_of(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
+        """Return the batches of which what they sent is lost, and note no more that it is."""
+        gone, self._gone = [one for one in self._gone if one in futures], []
+        return gone
+
     def _stranded(self, futures: Iterable[Future[Any]]) -> list[Future[Any]]:
         """Return the batches that nobody will run: handed to a worker that is gone, while the cluster had no other.
 
@@ -331,7 +339,8 @@ class DistributedExecutor:
     ) -> dict[Future[Any], Receipt | None]:
         """Return what batches sent back, None for each whose worker died too often.
 
-        Those are left out of which what they sent is lost with their worker, so that they run again.
+        Those are left out that are to be asked again, and those of which what they sent went with their worker, which
+        are noted in `_gone`: the scheduler runs them again, but may think that they must wait for that worker.
         """
         fetched: dict[Future[Any], Receipt] = {}
         if len(done) > 1:  # all at once: busy workers take long to answer each question
@@ -345,7 +354,10 @@ class DistributedExecutor:
             except TimeoutError:
                 if future.status == "error":  # it is of the batch itself
                     raise
-                future.add_done_callback(ended.put)
+                if any(self._client.who_has([future]).values()):  # its worker takes long to answer
+                    future.add_done_callback(ended.put)
+                else:
+                    self._gone.append(future)
         return receipts
 
     def _receipt(self, future: Future[Any], receipt: Receipt | None) -> Receipt | None:
