@@ -10,6 +10,7 @@ import multiprocessing.util
 import os
 import signal
 import threading
+import time
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,11 @@ def private_client(workers: int) -> Client:
             _warm.clear()
             client = _start(workers)
             _await_workers(client, workers)
-        elif _warm["workers"] != workers:
+        elif _warm["workers"] != workers or len(client.nthreads()) > workers:
+            # a nanny may have replaced a worker at last that we had replaced too
             client.cluster.scale(workers)
             _await_workers(client, workers)
+            _await_leaving(client, workers)
         elif len(client.nthreads()) < workers:  # some died in the last run and are on their way
             _await_workers(client, workers)
         _warm.update(workers=workers, missing=0)
@@ -106,6 +109,13 @@ def _await_workers(client: Client, workers: int) -> None:
         client.wait_for_workers(workers, timeout=60)
     except TimeoutError as error:
         raise ClusterError(f"only some of {workers} worker processes started within a minute") from error
+
+
+def _await_leaving(client: Client, workers: int) -> None:
+    """Wait a moment for workers that are too many to leave; nothing but the number of processes depends on it."""
+    deadline = time.monotonic() + _CLOSE_S
+    while len(client.nthreads()) > workers and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def replace_dead_workers() -> None:

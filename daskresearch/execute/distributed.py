@@ -373,6 +373,8 @@ class DistributedExecutor:
         self._listener.end(str(future.key))
         if receipt is None:
             return None
+        if receipt.stuck is None:
+            future.release()  # held, it would run again if its worker died now, with what it has given back
         if receipt.profile:
             self.profile = combined([*self.profile, *receipt.profile])
         return receipt

@@ -301,7 +301,7 @@ def test_a_run_comes_to_its_end_though_workers_are_killed(tmp_path, many):
 
 
 @pytest.mark.slow
-def test_what_a_worker_wrote_of_a_batch_is_not_run_again_when_it_is_killed_in_the_midst(tmp_path, client):
+def test_what_a_worker_wrote_of_a_batch_is_not_run_again_when_it_is_killed_in_the_midst(tmp_path):
     calls, gate, name = tmp_path / "calls", tmp_path / "gate", str(tmp_path / "results")
 
     def work(x: int) -> int:
@@ -312,7 +312,7 @@ def test_what_a_worker_wrote_of_a_batch_is_not_run_again_when_it_is_killed_in_th
         return x
 
     research = Research(domain=Option("x", list(range(8)))).work(EC("x"), save_to="y")
-    research = research.run(name, bar=False, scheduler=client, detach=True)
+    research = research.run(name, bar=False, workers=2, detach=True)
     # the first of both batches are written while the second ones wait
     wait_for(lambda: len(ResearchResults(name)) == 2 and len(noted(calls)) == 4)
     first, second = noted(calls)[:2]
