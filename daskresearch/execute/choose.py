@@ -128,9 +128,15 @@ def distributed_executor(
     PickleError
         If a unit cannot travel; before any process is started.
     ClusterError
-        If the processes cannot be started.
+        If the processes cannot be started, or the cluster is gone.
     """
-    from daskresearch.execute.clusters import checked_resources, end_tasks, private_client, replace_dead_workers
+    from daskresearch.execute.clusters import (
+        check_connected,
+        checked_resources,
+        end_tasks,
+        private_client,
+        replace_dead_workers,
+    )
     from daskresearch.execute.distributed import DistributedExecutor, roots_apart
     from daskresearch.execute.window import SENT_S, WRITTEN_S
     from daskresearch.worker.travel import pickle_plan
@@ -138,6 +144,7 @@ def distributed_executor(
     client: Any = None
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
+        check_connected(client)
         devices = [one for one in (context.devices, *context.root_devices.values()) if one is not None]
         resources, n_own = checked_resources(client, resources, has_ids=any(one.ids for one in devices))
         context = replace(

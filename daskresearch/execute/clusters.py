@@ -156,6 +156,21 @@ def end_workers(client: Client, addresses: Collection[str]) -> None:
         client.run(os._exit, 1, workers=alone, on_error="ignore")
 
 
+def check_connected(client: Client) -> None:
+    """Refuse a client that has no scheduler.
+
+    Raises
+    ------
+    ClusterError
+        If it is closed, or its scheduler is gone.
+    """
+    if client.status != "running":
+        raise ClusterError(
+            f"the Client is {client.status}, so it has no scheduler to run on; connect one that is open, or give "
+            f"scheduler='synchronous'"
+        )
+
+
 def checked_resources(
     client: Client, resources: Mapping[str, Mapping[str, float]], *, has_ids: bool
 ) -> tuple[dict[str, dict[str, float]], int]:

@@ -1,0 +1,78 @@
+"""Runs whose cluster goes away: a clear error, and a folder in which nothing that has finished is lost or run again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from daskresearch import EC, Option, Research, ResearchResults
+from daskresearch.errors import ClusterError
+from tests.clusters import Servers
+from tests.running import local_cluster, note, noted, saying, wait_for
+
+N = 40
+
+
+def study(calls: Path, gate: Path) -> Research:
+    """Return a plan of which the last experiments wait until a file is there."""
+
+    def work(x: int) -> int:
+        note(calls, x)
+        if x >= 10:
+            wait_for(gate.exists)
+        return x * x
+
+    return Research(domain=Option("x", list(range(N)))).work(EC("x"), save_to="y")
+
+
+def lose(place: Path, client: Client, act: Callable[[], object], *texts: str) -> None:
+    """Run a study, act in the midst of it, expect an error with some texts, and go on in this process."""
+    calls, gate, folder = place / "calls", place / "gate", str(place / "results")
+    research = study(calls, gate).run(folder, bar=False, scheduler=client, detach=True)
+    wait_for(lambda: len(ResearchResults(folder).configs_to_df()) >= 8)
+    finished = {*ResearchResults(folder).configs_to_df().x}
+    act()
+    with pytest.raises(ClusterError, match=saying("resume=True", *texts)):
+        research.wait(60)
+    assert research.is_finished
+    gate.touch()
+    time.sleep(0.1)  # what still runs elsewhere ends now
+    before = Counter(noted(calls))
+    results = study(calls, gate).run(folder, bar=False, resume=True).results
+    assert results.df.y.tolist() == [x * x for x in range(N)]
+    again = Counter(noted(calls)) - before
+    assert finished.isdisjoint(map(int, again))
+    assert max(again.values()) == 1
+
+
+def test_a_scheduler_that_is_killed_leaves_an_error_and_a_folder_to_go_on_from(tmp_path):
+    with Servers(tmp_path) as servers:
+        for _ in range(2):
+            servers.add_worker()
+        with Client(scheduler_file=servers.file, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+            lose(tmp_path, client, servers.scheduler.kill, "the scheduler of the cluster is gone")
+
+
+def test_a_client_that_is_closed_leaves_an_error_and_a_folder_to_go_on_from(tmp_path):
+    with local_cluster() as cluster, Client(cluster, set_as_default=False) as client:
+        lose(tmp_path, client, client.close, "the client is closed")
+
+
+def test_a_cluster_that_is_restarted_leaves_an_error_and_a_folder_to_go_on_from(tmp_path):
+    with local_cluster() as cluster, Client(cluster, set_as_default=False) as client:
+        lose(tmp_path, client, client.restart, "cancelled by others", "client.restart()")
+
+
+def test_a_client_that_is_closed_is_refused_before_anything_is_written(tmp_path):
+    with local_cluster(1) as cluster, Client(cluster, set_as_default=False) as client:
+        pass
+    research = Research(domain=Option("x", [1])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+    with pytest.raises(ClusterError, match=saying("closed", "connect")):
+        research.run(str(tmp_path / "results"), bar=False, scheduler=client)
+    assert not (tmp_path / "results").exists()
