@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, final
 from daskresearch.collected import Columns, rows_of
 from daskresearch.errors import PlanError
 from daskresearch.graph import Counts, Experiments, Node, count, lower, lower_rows, trace, warn_of_large_arguments
-from daskresearch.preparation import Preparation
-from daskresearch.session import refuse_live_results, temporary_folder
+from daskresearch.preparation import Preparation, refuse_live_results
+from daskresearch.session import temporary_folder
 from daskresearch.worker import Blob, Carried
 from daskresearch.worker.travel import pickle_plan, process_token
 

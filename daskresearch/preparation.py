@@ -24,11 +24,11 @@ from daskresearch.domain import (
     iterate,
     values_of,
 )
-from daskresearch.errors import DomainError, OptionError
+from daskresearch.errors import DomainError, OptionError, PlanError
 from daskresearch.graph import PlanKeys, with_inputs
 from daskresearch.grouping import Grouping
 from daskresearch.options import RunOptions
-from daskresearch.plan import EP, RESERVED_PARAMETERS, Plan, Schedule, check_complete, expressions_in
+from daskresearch.plan import EP, RESERVED_PARAMETERS, Plan, R, Schedule, check_complete, expressions_in
 from daskresearch.store import Described, UnitKey
 from daskresearch.worker import Context, Experiment, Group, Program
 
@@ -202,9 +202,10 @@ class Preparation:
         return known
 
     def check_travel(self) -> None:
-        """Refuse values of the domain that cannot be pickled, as far as they are known."""
+        """Refuse what worker processes cannot do, and values of the domain that cannot be pickled, as far as known."""
         from daskresearch.worker.travel import check_values
 
+        refuse_live_results(self.job.plan)
         for name, values in self._known_values(self.job.domain):
             check_values(name, values)
 
@@ -238,4 +239,14 @@ class Preparation:
         if self.program.is_lockstep and self.length is None:
             raise DomainError(
                 f"the domain {domain!r} is endless, and its stateful roots would wait for all of it; give branches=n"
+            )
+
+
+def refuse_live_results(plan: Plan) -> None:
+    """Refuse units that ask for the results so far, where these are in another process."""
+    for unit in plan.units:
+        if any(isinstance(part, R) for part in expressions_in(unit.arguments)):
+            raise PlanError(
+                f"unit {unit.name!r} uses R(), the results so far, which worker processes cannot read; "
+                f"run with workers=1, or use R() in update_domain"
             )

@@ -16,19 +16,19 @@ from typing import Any, final
 
 from daskresearch.admission import check_writable_names
 from daskresearch.domain import Domain
-from daskresearch.errors import DomainError, PlanError, ResearchError, StorageError
+from daskresearch.errors import DomainError, ResearchError, StorageError
 from daskresearch.execute import Came, Executor, Lost, Place, choose_place, distributed_executor, local_executor, lost
 from daskresearch.graph import warn_of_large_arguments
 from daskresearch.grouping import Peekable, Recorded
 from daskresearch.needs import check_here, needs_here, needs_of
 from daskresearch.options import RunOptions
-from daskresearch.plan import Plan, R, evaluator, expressions_in
 from daskresearch.preparation import Job, Preparation
 from daskresearch.recording import FINISHED, STOPPED, Facts, Recording
 from daskresearch.results import ResearchResults
 from daskresearch.store import FolderStore, MemoryStore, Store
 from daskresearch.store.parts import Ended
 from daskresearch.store.record import Failure
+from daskresearch.updates import first_due, updated_domain
 from daskresearch.watch import Watch
 from daskresearch.worker import Context, Group, Written
 from daskresearch.worker.capture import Modes, installed
@@ -146,7 +146,6 @@ class Session:
         if place is not Place.CLIENT:
             check_here(self._needs)
         if not place.is_local:
-            refuse_live_results(self._job.plan)
             prepared.check_travel()
             warn_of_large_arguments(self._job.plan)
             self._modes, self._profile = Modes(), None
@@ -317,7 +316,7 @@ class Session:
         def stage() -> Iterator[Group]:
             nonlocal turn, is_due
             for group in groups:
-                due = self._first_due(range(turn, group[0].position))
+                due = first_due(self._job.update, range(turn, group[0].position))
                 if due is not None:
                     groups.put_back(group)
                     turn, is_due = due + 1, True
@@ -327,10 +326,10 @@ class Session:
                 wanted = self._wanted(group) if self._cancelled else group
                 if wanted:
                     yield wanted
-                is_due = self._first_due(turns) is not None
+                is_due = first_due(self._job.update, turns) is not None
                 if is_due:
                     return
-            due = self._first_due(range(turn, self._prepared.grouping.n_made))
+            due = first_due(self._job.update, range(turn, self._prepared.grouping.n_made))
             if due is not None:
                 turn, is_due = due + 1, True
 
@@ -349,13 +348,6 @@ class Session:
                 failed = lost(one, Failure("", 0, cancelled(one.id), "", "cancelled"))
                 self._keep(failed.record if self._is_local else failed)
         return tuple([one for one in group if one.id not in self._cancelled])
-
-    def _first_due(self, turns: range) -> int | None:
-        """Return the first of some experiments after which the domain is to be updated."""
-        if self._job.update is None:
-            return None
-        schedule = self._job.update.schedule
-        return next((turn for turn in turns if schedule.runs_at(turn, is_last=False)), None)
 
     def _keep(self, came: Came) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
@@ -396,13 +388,9 @@ class Session:
         update = self._job.update
         if update is None or self._stop.is_set() or not is_due:
             return None
-        scope: Any = _UpdateScope(self._results_of(n_done))
-        new = update.function(**evaluator(dict(update.kwargs), "update_domain")(scope))
-        if new is None:
+        domain = updated_domain(update, self._results_of(n_done))
+        if domain is None:
             return None
-        if not isinstance(new, (Domain, Mapping)):
-            raise DomainError(f"update_domain must return a Domain, a dict of values or None, not {new!r}")
-        domain = Domain(new)
         variables = {*self._store.variables, *self._store.snapshot().variables}
         recorded = set(self._prepared.checked_parameters(domain)) & variables
         if recorded:
@@ -416,30 +404,8 @@ class Session:
         return domain
 
 
-@final
-class _UpdateScope:
-    """What expressions can be evaluated against between experiments: the results alone."""
-
-    def __init__(self, results: ResearchResults) -> None:
-        self._results = results
-
-    def results(self) -> ResearchResults:
-        """Return what ``R()`` stands for."""
-        return self._results
-
-
 def temporary_folder(owner: Any) -> str:
     """Return the path of a new folder that is removed when its owner is."""
     folder = tempfile.mkdtemp(prefix="daskresearch-")
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def refuse_live_results(plan: Plan) -> None:
-    """Refuse units that ask for the results so far, where these are in another process."""
-    for unit in plan.units:
-        if any(isinstance(part, R) for part in expressions_in(unit.arguments)):
-            raise PlanError(
-                f"unit {unit.name!r} uses R(), the results so far, which worker processes cannot read; "
-                f"run with workers=1, or use R() in update_domain"
-            )
