@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.collected import Columns, rows_of
-from daskresearch.errors import PlanError
+from daskresearch.errors import OptionError, PlanError
 from daskresearch.graph import Counts, Experiments, Node, count, lower, lower_rows, trace, warn_of_large_arguments
+from daskresearch.needs import needs_of
 from daskresearch.preparation import Preparation, refuse_live_results
 from daskresearch.session import temporary_folder
 from daskresearch.worker import Blob, Carried
@@ -102,6 +103,20 @@ def _refuse_update(prepared: Preparation) -> None:
         )
 
 
+def _refuse_devices(prepared: Preparation) -> None:
+    options = prepared.options
+    for name, value, default in [
+        ("devices", options.devices, None),
+        ("device_share", options.device_share, 1),
+        ("memory_ratio", options.memory_ratio, None),
+    ]:
+        if value != default:
+            raise OptionError(
+                f"{name}={value!r} is for run() and compute(): the tasks of a graph hold no devices; with "
+                f"resources={{'GPU': 1}} of a unit Dask counts those of its workers"
+            )
+
+
 def first_nodes(prepared: Preparation, most: int) -> tuple[list[Node], int]:
     """Return the first nodes of a graph, and how many more there are."""
     _refuse_update(prepared)
@@ -134,10 +149,14 @@ def build(prepared: Preparation, owner: Any) -> LazyGraph:
         If a unit cannot be hashed.
     PlanError
         If the experiments are not known before they run.
+    OptionError
+        If experiments are to hold devices of given ids.
     """
     _refuse_update(prepared)
     refuse_live_results(prepared.job.plan)
     warn_of_large_arguments(prepared.job.plan)
+    _refuse_devices(prepared)
+    resources = needs_of(prepared.program, prepared.plan.units, prepared.options, token="").resources
     folder = temporary_folder(owner) if prepared.uses_folder else ""
     token = token_of(prepared)
     apart = frozenset(prepared.program.calls_reached)
@@ -145,6 +164,6 @@ def build(prepared: Preparation, owner: Any) -> LazyGraph:
     context = _context_of(prepared, folder)
     blob = Blob(hashlib.blake2b(prepared.keys.digest + context, digest_size=16).hexdigest(), carried)
     with uncollected():
-        lowered = lower(_traced(prepared, context), prepared.program, prepared.keys, blob)
+        lowered = lower(_traced(prepared, context), prepared.program, prepared.keys, blob, resources)
     columns = Columns(prepared.parameters, prepared.job.plan.variables, process_token())
     return LazyGraph(lowered.graph, tuple(lowered.keys), tuple(lowered.sizes), columns, token)

@@ -335,7 +335,8 @@ class Research(Vocabulary, Kept):
         """Return a research with other defaults for options of `run`; the original is unchanged.
 
         `compute`, `preview`, `visualize`, `to_delayed` and Dask's functions use them, too; but what says where and how
-        to run (`scheduler`, `workers`, `parallel`, `bar`, `observers`, `detach`) is for `run` and `compute` alone.
+        to run (`scheduler`, `workers`, `devices`, `parallel`, `bar`, `observers`, `detach`) is for `run` and `compute`
+        alone.
 
         Parameters
         ----------

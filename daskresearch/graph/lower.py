@@ -54,7 +54,13 @@ class Lowered(NamedTuple):
     sizes: list[int]
 
 
-def lower(nodes: Iterable[Node], program: Program, keys: PlanKeys, blob: Blob) -> Lowered:
+def lower(
+    nodes: Iterable[Node],
+    program: Program,
+    keys: PlanKeys,
+    blob: Blob,
+    resources: Mapping[str, Mapping[str, float]] | None = None,
+) -> Lowered:
     """Return the Dask graph of traced nodes.
 
     Nodes of equal keys have equal tasks, of whichever research: a scheduler that knows a key never looks at the task
@@ -68,6 +74,8 @@ def lower(nodes: Iterable[Node], program: Program, keys: PlanKeys, blob: Blob) -
     keys : PlanKeys
     blob : Blob
         The plan and context; its token stands for both.
+    resources : Mapping of str to Mapping, optional
+        What each root takes of the resources of its worker, and an experiment under the name ``''``.
 
     Examples
     --------
@@ -76,18 +84,21 @@ def lower(nodes: Iterable[Node], program: Program, keys: PlanKeys, blob: Blob) -
     >>> sorted(layer.partition("-")[0] for layer in research.__dask_graph__().layers)
     ['code', 'load', 'plan', 'show']
     """
-    return _Lowering(program, keys, blob).lowered(nodes)
+    return _Lowering(program, keys, blob, resources or {}).lowered(nodes)
 
 
 class _Lowering:
     """A graph while it is made."""
 
-    def __init__(self, program: Program, keys: PlanKeys, blob: Blob) -> None:
+    def __init__(
+        self, program: Program, keys: PlanKeys, blob: Blob, resources: Mapping[str, Mapping[str, float]]
+    ) -> None:
         from dask.task_spec import DataNode, Task, TaskRef
 
         self._task, self._data, self._ref = Task, DataNode, TaskRef
         self._program = program
         self._keys = keys
+        self._resources = resources
         self._layers: dict[tuple[str, NodeKind | None], dict[Any, Any]] = {}
         self._codes: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self._plan = self._shared("plan", blob.token, blob)
@@ -190,13 +201,23 @@ class _Lowering:
             graph = collection.__dask_graph__()
             layers |= graph.layers
             dependencies |= graph.dependencies
-        own = {_layer_name(name, tasks): tasks for (name, _), tasks in self._layers.items()}
-        layers |= {name: MaterializedLayer(tasks) for name, tasks in own.items()}
+        own = {}
+        for (unit, kind), tasks in self._layers.items():
+            name = _layer_name(unit, tasks)
+            own[name] = tasks
+            layers[name] = MaterializedLayer(tasks, annotations=self._annotations(unit, kind))
         owners = {key: name for name, layer in layers.items() for key in layer.get_output_keys()}
         for name, tasks in own.items():
             needed = set().union(*[task.dependencies for task in tasks.values()])
             dependencies[name] = {owners[key] for key in needed} - {name}
         return HighLevelGraph(layers, dependencies)
+
+    def _annotations(self, unit: str, kind: NodeKind | None) -> dict[str, Any] | None:
+        """Return what Dask is told of the tasks of a layer: what they take of the resources of a worker."""
+        if kind in (None, NodeKind.INPUT):
+            return None
+        resources = self._resources.get(unit if kind is NodeKind.ROOT else "")
+        return {"resources": dict(resources)} if resources else None
 
 
 def _layer_name(name: str, tasks: Mapping[str, Any]) -> str:
