@@ -16,7 +16,6 @@ from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
 from daskresearch.execute.local import LOOK_EACH_S
 from daskresearch.execute.root_tasks import RootTasks, new_key
-from daskresearch.execute.window import BUDGET_S
 from daskresearch.worker import Blob, Group, Receipt, run_batch
 from daskresearch.worker.travel import check_values, dumps
 
@@ -36,6 +35,8 @@ class Sent(NamedTuple):
     groups : list of Group
     name : str
         By which it writes, the same when it is handed out again.
+    budget_s : float
+        After how many seconds its worker begins no further group.
     at_s : float
         When it was handed out.
     address : str, optional
@@ -44,6 +45,7 @@ class Sent(NamedTuple):
 
     groups: list[Group]
     name: str
+    budget_s: float
     at_s: float
     address: str | None
 
@@ -102,8 +104,8 @@ class Batches:
         """Run an experiment in no batch that is handed out from now on."""
         self._unwanted.add(experiment_id)
 
-    def send(self, groups: list[Group], name: str) -> None:
-        """Hand out a batch.
+    def send(self, groups: list[Group], name: str, budget_s: float) -> None:
+        """Hand out a batch, of which a worker begins no further group after some seconds.
 
         Raises
         ------
@@ -119,12 +121,12 @@ class Batches:
         key = new_key(self._name)
         self._listener.begin(key)
         future = self._client.submit(
-            run_batch, self._blob, name, content, BUDGET_S, unwanted, list(known), *known.values(),
+            run_batch, self._blob, name, content, budget_s, unwanted, list(known), *known.values(),
             key=key, pure=False, workers=address, allow_other_workers=address is not None, resources=self._resources,
         )  # fmt: skip
         if address is not None:
             self._crew.begin(address)
-        self._out[future] = Sent(groups, name, time.monotonic(), address)
+        self._out[future] = Sent(groups, name, budget_s, time.monotonic(), address)
         future.add_done_callback(self._ended.put)
 
     def ended(self) -> list[tuple[Sent, Receipt | None]]:
@@ -145,7 +147,7 @@ class Batches:
             for future in self._stranded():
                 sent = self._forget(future)
                 self._client.cancel([future], force=True)
-                self.send(sent.groups, sent.name)
+                self.send(sent.groups, sent.name, sent.budget_s)
         return came
 
     def finish(self, future: Future[Any], is_stopped: Callable[[], bool]) -> None:

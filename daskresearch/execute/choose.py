@@ -138,7 +138,7 @@ def distributed_executor(
         replace_dead_workers,
     )
     from daskresearch.execute.distributed import DistributedExecutor, roots_apart
-    from daskresearch.execute.window import SENT_S, WRITTEN_S
+    from daskresearch.execute.window import SENT, WRITTEN
     from daskresearch.worker.travel import pickle_plan
 
     client: Any = None
@@ -167,7 +167,7 @@ def distributed_executor(
         "resources": resources,
         "has_leases": bool(context.devices or context.root_devices),
         "whole_groups": whole_groups,
-        "least_s": SENT_S if context.target is None else WRITTEN_S,
+        "way": SENT if context.target is None else WRITTEN,
     }
     if place is Place.CLIENT:
         return DistributedExecutor(client, program, content, Listener(client, topic, watcher), workers, **more)

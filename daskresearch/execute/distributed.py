@@ -22,7 +22,7 @@ from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
 from daskresearch.execute.local import Came, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
-from daskresearch.execute.window import SENT_S, Window
+from daskresearch.execute.window import SENT, Way, Window
 from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records
@@ -61,8 +61,8 @@ class DistributedExecutor:
         Whether experiments hold devices.
     whole_groups : bool
         Whether groups come whole, so that what a root draws for one is best drawn where its members run.
-    least_s : float
-        Seconds of work that a batch is worth at least.
+    way : Way
+        What a batch costs beside its work.
     abort : callable, optional
         Ends the tasks of these keys that still run after an error or an interrupt.
     tend : callable, optional
@@ -82,12 +82,12 @@ class DistributedExecutor:
         resources: Mapping[str, Mapping[str, float]] | None = None,
         has_leases: bool = False,
         whole_groups: bool = False,
-        least_s: float = SENT_S,
+        way: Way = SENT,
         abort: Callable[[list[str]], object] = bool,
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
-        self._least_s = least_s
+        self._way = way
         self._abort = abort
         self._program = program
         self._listener = listener
@@ -116,7 +116,7 @@ class DistributedExecutor:
         ClusterError
             If the scheduler is gone.
         """
-        window = Window(groups, total, self._crew.slots, self._least_s, may_grow=self._may_grow)
+        window = Window(groups, total, self._crew.slots, self._way, may_grow=self._may_grow)
         self._listener.listen()
         try:
             suspects = yield from self._run_batches(window, stop)
@@ -183,7 +183,9 @@ class DistributedExecutor:
             apart = [group for group in batch if self._roots.are_suspect(group)]
             suspects += [(name, group) for group in apart]
             if len(apart) < len(batch):
-                self._batches.send([group for group in batch if group not in apart] if apart else batch, name)
+                self._batches.send(
+                    [group for group in batch if group not in apart] if apart else batch, name, window.budget_s
+                )
         return suspects
 
     def check(self, target: Target) -> None:
@@ -216,7 +218,7 @@ class DistributedExecutor:
             return stop.is_set()
 
         self._roots.known(group, lambda call: self._batches.finish(call, is_stopped))
-        self._batches.send([group], name)  # what it had written by that name does not run again
+        self._batches.send([group], name, 0.0)  # what it had written by that name does not run again
         while not (ended := self._batches.ended()):
             if stop.is_set() and self._crew.is_empty:
                 self._batches.withdraw()  # nobody is there to run it

@@ -5,16 +5,31 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import final
+from typing import NamedTuple, final
 
 from daskresearch.worker import Group
 
-BUDGET_S = 0.25
-"""Seconds of work in a batch: much more than a message costs, little enough to lose."""
-SENT_S, WRITTEN_S = 0.01, 0.1
-"""Seconds of work that are worth the way of a batch, and those that are worth the files it writes."""
+
+class Way(NamedTuple):
+    """What it takes to hand a batch out and to have what came of it.
+
+    Attributes
+    ----------
+    least_s : float
+        Seconds of work that are worth it.
+    served_s : float
+        Seconds of the client and the scheduler, which serve all workers one after the other.
+    """
+
+    least_s: float
+    served_s: float
+
+
+SENT, WRITTEN = Way(0.01, 0.002), Way(0.1, 0.005)
+"""Of batches that send their records back, and of those that write files, which the client merges now and then."""
+_BUDGET_S = 0.25  # much more than a message costs, little enough to lose
 _LONG_S = 1.0  # a hundred times what the way of a batch takes
-_LONGEST_WAY_S = BUDGET_S / 4
+_LONGEST_WAY_S = _BUDGET_S / 4
 _FIRST = 128
 
 
@@ -22,7 +37,7 @@ _FIRST = 128
 class Window:
     """Cuts groups into batches whose run time is worth a message, and says how many may be out at once.
 
-    A worker gives back what it has not begun within `BUDGET_S`, so that the first batches may be large before anyone
+    A worker gives back what it has not begun within `budget_s`, so that the first batches may be large before anyone
     knows how long a group takes.
 
     Parameters
@@ -32,8 +47,8 @@ class Window:
         How many there are, as far as is known; an estimate will do.
     slots : int
         How many batches run at once; may be set anew at any time.
-    least_s : float
-        Seconds of work that a batch is worth at least, as long as there is so much.
+    way : Way
+        A batch has as much work as is worth it, as long as there is so much.
     may_grow : bool
         Whether workers may join. Then a batch is of one group until it is known how long these take, so that none lies
         in a batch which another worker could have begun, but for as many batches as there are slots at first, which
@@ -56,19 +71,24 @@ class Window:
         groups: Iterator[Group],
         total: int | None,
         slots: int,
-        least_s: float = SENT_S,
+        way: Way = SENT,
         *,
         may_grow: bool = False,
     ) -> None:
         self._groups = groups
         self._remaining = total
         self.slots = slots
-        self._least_s = least_s
+        self._way = way
         self._may_grow = may_grow
         self._way_s = _LONGEST_WAY_S
         self._n_batches = 0
         self._given_back: list[Group] = []
         self._seconds_each: float | None = None
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds of work in a batch, after which a worker begins no further group: more where many must be served."""
+        return max(_BUDGET_S, self.slots * self._way.served_s)
 
     @property
     def most_out(self) -> int:
@@ -120,7 +140,7 @@ class Window:
         if each is None:
             size, least = self._first_size(), 1
         else:
-            size, least = int(BUDGET_S / each), int(max(self._least_s, self._way_s) / each)
+            size, least = int(self.budget_s / each), int(max(self._way.least_s, self._way_s) / each)
         if self._remaining is not None:
             # towards the end smaller ones, so that all slots end together
             left = self._remaining + len(self._given_back)

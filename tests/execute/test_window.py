@@ -43,3 +43,11 @@ def test_batches_are_worth_the_way_that_they_are_seen_to_take():
     far.measured(n_groups=100, seconds=0.01, away_s=0.06)
     assert len(near.next_batch()) == 250
     assert len(far.next_batch()) > 490
+
+
+def test_batches_are_longer_where_very_many_workers_must_be_served():
+    few, many = window(10**7, 100), window(10**7, 1000)
+    for one in (few, many):
+        one.measured(n_groups=1000, seconds=1)
+    assert (few.budget_s, many.budget_s) == (0.25, 2)
+    assert (len(few.next_batch()), len(many.next_batch())) == (250, 2000)
