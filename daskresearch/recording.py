@@ -6,6 +6,7 @@ it. It may be created, gone on with (`resume`), or refused; whoever writes to it
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -30,6 +31,7 @@ from daskresearch.store.lock import FolderLock
 from daskresearch.store.parquet import parquet_bytes
 from daskresearch.store.parts import Ended
 from daskresearch.store.reader import FolderStore
+from daskresearch.store.tidier import Tidier
 from daskresearch.store.writer import ARTIFACTS, DESCRIPTION, PartWriter, Target, check_current
 from daskresearch.worker.profile import ProfileRow
 
@@ -38,7 +40,6 @@ logger = logging.getLogger(__name__)
 LOG = "research.log"
 PROFILE = "profile.parquet"
 FINISHED, STOPPED = "finished", "stopped"
-_MOST_PARTS = 400
 
 
 class Facts(NamedTuple):
@@ -88,8 +89,7 @@ class Recording:
     _writer: PartWriter | None = None
     _moved: dict[str, int] = field(default_factory=dict)
     _definition: str = ""
-    _n_parts: int = 0
-    _n_tidied: int = 0
+    _tidier: Tidier | None = None
     folder: str = ""
 
     @classmethod
@@ -257,20 +257,19 @@ class Recording:
         run = self.target().run
         return store.reopened(chooses=lambda known: come_to(known, run, self._finished, self._moved, n_done))
 
-    def tidy(self, n_written: int = 0) -> None:
+    def tidy(self, batch: str = "") -> None:
         """Merge small parts while the run goes on, if there are many.
 
         Parameters
         ----------
-        n_written : int
-            How many parts workers have written since the last call.
+        batch : str
+            The name of one that has ended, of which workers have written the parts.
         """
-        self._n_parts += n_written
-        n_parts = self._n_parts + (0 if self._writer is None else self._writer.n_parts)
-        if n_parts - self._n_tidied > _MOST_PARTS:
-            self._n_tidied = n_parts
-            self._check_ours()
-            compact(self.files, only_small=True)
+        if self._tidier is None:
+            self._tidier = Tidier(self.files, self._check_ours)
+        if batch:
+            self._tidier.ended(batch)
+        self._tidier.look(0 if self._writer is None else self._writer.n_parts)
 
     def _check_ours(self) -> None:
         """Refuse to change a folder that another run has taken, as it may when this machine slept."""
@@ -299,6 +298,8 @@ class Recording:
         try:
             self._check_ours()
             self._close_writer()
+            if self._tidier is not None:
+                self._tidier.close()
             if profile:
                 self._attach_profile(profile)
             if state in (FINISHED, STOPPED):
@@ -313,6 +314,9 @@ class Recording:
                 f"there already"
             )
         finally:
+            with contextlib.suppress(Exception):  # nothing is merged behind the lock
+                if self._tidier is not None:
+                    self._tidier.close()
             self._lock.release()
 
     def abandon(self) -> None:

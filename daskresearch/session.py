@@ -352,9 +352,9 @@ class Session:
     def _keep(self, came: Came) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
         if isinstance(came, Written):
-            self._count(*came)
+            self._count(came.n_experiments, came.n_failed, came.n_iters, came.ids)
             if self._recording is not None:
-                self._recording.tidy(1)
+                self._recording.tidy(came.batch)
             return
         record = came.record if isinstance(came, Lost) else came
         if isinstance(came, Lost) and self._recording is not None:

@@ -7,7 +7,7 @@ kill leaves at most a record twice, which readers and the next clean-up take for
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.store.files import Files
@@ -29,9 +29,17 @@ ROWS_A_PART = 1_000_000
 EXPERIMENTS_A_PART = 250_000
 BYTES_A_PART = 100_000_000
 """About how large its files are, which are held in memory while it is made."""
+MERGED = "all"
+"""What the names of large parts begin with, as those of others do with the name of their batch, if they have one."""
 
 
-def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_small: bool = False) -> dict[str, Part]:
+def compact(
+    files: Files,
+    positions: Mapping[str, int] | None = None,
+    *,
+    only_small: bool = False,
+    chosen: Callable[[str], bool] | None = None,
+) -> dict[str, Part]:
     """Bring the parts of a folder to a few files of one schema.
 
     Parameters
@@ -41,6 +49,8 @@ def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_sm
         Places of experiments, by id, that are not those with which they were recorded.
     only_small : bool
         Whether large parts stay as they are, whatever their schema.
+    chosen : callable, optional
+        Whether a part of this name is to be merged. Default: all are.
 
     Returns
     -------
@@ -53,6 +63,8 @@ def compact(files: Files, positions: Mapping[str, int] | None = None, *, only_sm
     order = sorted(parts.values(), key=_first_position)
     snapshot = FolderSnapshot(files, order)
     kept = {part.name: snapshot.members(part.name) for part in order}
+    if chosen is not None:
+        order = [part for part in order if chosen(part.name)]
     if only_small:
         order = [part for part in order if not _is_large(files, part)]
     if len(order) == 1 and not _must_change(files, order[0], kept[order[0].name], None, positions or {}):
@@ -176,7 +188,7 @@ def _write_streamed(
     schemas: tuple[pa.Schema, pa.Schema],
 ) -> None:
     """Write one part with all experiments of several, of which but one is held at a time."""
-    name = f"all-{uuid.uuid4().hex[:12]}"
+    name = f"{MERGED}-{uuid.uuid4().hex[:12]}"
     results = (_results_of(files, part, kept[part.name], schemas[1]) for part in batch if _has_rows(part))
     if any(map(_has_rows, batch)):
         files.write(f"{RESULTS}/{name}.parquet", streamed_bytes(schemas[1], results))
@@ -222,7 +234,7 @@ def _write_sorted(
         arrays = {array for part in batch for array in part.arrays}
         if any([len(kept[part.name]) < part.experiments.num_rows for part in batch]):
             arrays &= _referenced(rows_table)  # superseded experiments had some of their own
-        write_part(files, f"all-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), sorted(arrays))
+        write_part(files, f"{MERGED}-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), sorted(arrays))
 
 
 def _referenced(results: pa.Table) -> set[str]:

@@ -30,12 +30,15 @@ class Written(NamedTuple):
         The iterations of all of them.
     ids : tuple of str
         Theirs, if they are to be named.
+    batch : str
+        The name of the batch.
     """
 
     n_experiments: int = 0
     n_failed: int = 0
     n_iters: int = 0
     ids: tuple[str, ...] = ()
+    batch: str = ""
 
 
 @final
@@ -119,7 +122,7 @@ class Writing:
         self._known = committed(target, name)
         self._is_lockstep = is_lockstep
         self._writer = target.writer(f"{name}-", folder)
-        self._seen = Written()
+        self._seen = Written(batch=name)
         self._names_ended = names_ended
         self._ids: list[str] = []
 
@@ -146,8 +149,8 @@ class Writing:
         return left
 
     def _count(self, experiment_id: str, has_failed: bool, n_iters: int) -> None:
-        n_experiments, n_failed, n_all, _ = self._seen
-        self._seen = Written(n_experiments + 1, n_failed + has_failed, n_all + n_iters)
+        n_experiments, n_failed, n_all = self._seen[:3]
+        self._seen = Written(n_experiments + 1, n_failed + has_failed, n_all + n_iters, batch=self._seen.batch)
         if self._names_ended:
             self._ids.append(experiment_id)
 
