@@ -15,6 +15,7 @@ from benchmarks.graphs import graph, keys, preview
 from benchmarks.imports import import_time
 from benchmarks.measure import SMOKE, Row, Sizes, in_fresh_interpreter, table
 from benchmarks.memory import memory
+from benchmarks.scaling import scaling
 from benchmarks.sharing import shared_prefix, sweep
 from benchmarks.storage import filtered, folder, folder_memory, frame
 from benchmarks.workloads import growth, loops, loops_in_two, small, small_in_two
@@ -37,6 +38,7 @@ WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
     "filtered": filtered,
     "folder-memory": folder_memory,
     "cluster": cluster,
+    "scaling": scaling,
 }
 
 

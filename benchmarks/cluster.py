@@ -167,15 +167,15 @@ def _grown_since(before_kb: int) -> float:
 
 
 @contextmanager
-def external_cluster() -> Iterator[tuple[Client, psutil.Process]]:
-    """Give a client of two single-thread workers, and the process of their scheduler."""
+def external_cluster(n_workers: int = _N_WORKERS, n_threads: int = 1) -> Iterator[tuple[Client, psutil.Process]]:
+    """Give a client of two single-thread workers, or others, and the process of their scheduler."""
     from distributed import Client
 
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "scheduler.json")
         common = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-        of_worker = ["--nthreads", "1", "--no-nanny", "--death-timeout", "60", "--local-directory", folder]
-        commands = [["dask_scheduler", *common, "--port", "0"]] + [["dask_worker", *common, *of_worker]] * _N_WORKERS
+        of_worker = ["--nthreads", str(n_threads), "--no-nanny", "--death-timeout", "60", "--local-directory", folder]
+        commands = [["dask_scheduler", *common, "--port", "0"]] + [["dask_worker", *common, *of_worker]] * n_workers
         processes = [_server(module, [*options, "--scheduler-file", file]) for module, *options in commands]
         try:
             while not os.path.exists(file):
@@ -183,7 +183,7 @@ def external_cluster() -> Iterator[tuple[Client, psutil.Process]]:
                 if processes[0].poll() is not None:
                     raise RuntimeError("no scheduler has started")
             with Client(scheduler_file=file, set_as_default=False) as client:
-                client.wait_for_workers(_N_WORKERS, timeout=60)
+                client.wait_for_workers(n_workers, timeout=60)
                 yield client, psutil.Process(processes[0].pid)
         finally:
             for process in reversed(processes):

@@ -52,6 +52,8 @@ class Sizes:
         The same of a short load.
     n_moments, moment_s : int, float
         Experiments without a load, and how long each takes.
+    n_naps, nap_s, n_threads : int, float, int
+        Experiments that sleep, how long, and on how many threads.
     n_samples : int
         That classifiers learn from and are tested on.
     n_curves, short_iters, long_iters : int
@@ -76,6 +78,9 @@ class Sizes:
     n_short_branches: int = 120
     n_moments: int = 120
     moment_s: float = 0.05
+    n_naps: int = 2_000
+    nap_s: float = 0.5
+    n_threads: int = 100
     n_samples: int = 12_000
     n_curves: int = 1_000
     short_iters: int = 100
@@ -85,8 +90,8 @@ class Sizes:
 SMOKE = Sizes(
     n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1, n_long_rounds=1, array_mb=1, n_nodes=40,
     n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005, n_branches=4, short_load_s=0.01,
-    short_branch_s=0.005, n_short_branches=4, n_moments=4, moment_s=0.005, n_samples=300,
-    n_curves=200, short_iters=3, long_iters=5,
+    short_branch_s=0.005, n_short_branches=4, n_moments=4, moment_s=0.005, n_naps=8, nap_s=0.01, n_threads=4,
+    n_samples=300, n_curves=200, short_iters=3, long_iters=5,
 )  # fmt: skip
 
 
