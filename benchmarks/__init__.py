@@ -40,9 +40,9 @@ How to read the table:
 - *cluster*: a scheduler and two workers that are processes of Dask's command line, and a client of them. *In user code*
   is how long experiments had a worker by their own clock, and *s of two workers* is twice the time of the run.
   *MB resident* are as above for the client; the scheduler is to have no more at the end of a run than after a tenth.
-- *CPU* is what a process has spent by the clock of the machine. A worker of many threads, whose experiments sleep, stands
-  for many workers, as it asks as much of the client and of the scheduler; its own interpreter limits the time that goes
-  by. The floor hands the same experiments to Dask, each as a task, and gathers what they return.
+- *CPU* is what a process has spent by the clock of the machine. A worker of many threads, whose experiments sleep,
+  stands for many workers, as it asks as much of the client and of the scheduler; its own interpreter limits the time
+  that goes by. The floor hands the same experiments to Dask, each as a task, and gathers what they return.
 
 Each group of rows has an interpreter of its own. Other processes disturb the times, so the line under the table has the
 load of the machine: trust a table that was made at less than its number of cores, the benchmarks' own load included.
