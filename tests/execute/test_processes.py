@@ -18,6 +18,7 @@ import pytest
 import daskresearch
 from daskresearch import EC, EP, Domain, E, O, Option, Research
 from daskresearch.errors import PickleError
+from tests.running import wait_for
 
 OFFSET = 10
 
@@ -370,21 +371,20 @@ def test_workers_end_with_a_process_that_was_killed(tmp_path):
     script.write_text(SCRIPT.format(call='if __name__ == "__main__":\n    main()').replace(
         ".y.tolist())", ".y.tolist(), flush=True)\n    __import__('os').kill(__import__('os').getpid(), 9)"
     ))  # fmt: skip
-    before = {process.pid for process in workers_of_this_machine()}
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    env = {**os.environ, "MARK_OF_TEST": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False, env=env
+    )
     assert (done.stdout, done.returncode) == ("[1, 4, 9]\n", -9)
-    deadline = time.monotonic() + 20
-    while {process.pid for process in workers_of_this_machine()} - before and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not {process.pid for process in workers_of_this_machine()} - before
+    wait_for(lambda: not workers_with("MARK_OF_TEST", str(tmp_path)))
 
 
-def workers_of_this_machine() -> list[psutil.Process]:
-    """Return the processes that multiprocessing has spawned."""
+def workers_with(name: str, value: str) -> list[psutil.Process]:
+    """Return the processes that multiprocessing has spawned under an environment variable."""
     spawned = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if "spawn_main" in " ".join(process.cmdline()):
+            if "spawn_main" in " ".join(process.cmdline()) and process.environ().get(name) == value:
                 spawned.append(process)
     return spawned
 
