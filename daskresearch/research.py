@@ -269,8 +269,9 @@ class Research(Vocabulary, Kept):
             last run recorded is kept. A root is called again itself; a group in lock-step runs again whole.
         timeout : float, optional
             Seconds after which an experiment is ended and fails; the roots that it shares do not count. Python code is
-            ended where it stands. Code that waits outside of Python is ended on workers by ending their process, whose
-            other experiments run again; in this process it is waited for. (Code that holds the interpreter, as a
+            ended where it stands, and in the main thread also where it sleeps, reads or waits for the system. Other
+            code that does not come back to Python is ended on workers by ending their process, whose other experiments
+            run again; in this process it is waited for. (Code that holds the interpreter, as a
             regular expression may for long, keeps whoever would end it waiting, too.)
         devices : list of int or str, optional
             The ids of the devices of each machine, of which each experiment holds one while it runs, or as many as a

@@ -1,7 +1,8 @@
 """What ends an experiment before its time: a limit of time, or word from outside.
 
 A thread is listed here while it runs units of an experiment, so that another may raise `Interrupted` in it. Python
-raises that at the next bytecode: code that does not come back from C is `Stuck`, and ends with its process alone. Code
+raises that at the next bytecode; the main thread is woken for it by a signal, as where it sleeps or reads. Other code
+that does not come back from C is `Stuck`, and ends with its process alone. Code
 in C that holds the interpreter, as a regular expression does, keeps all threads waiting, also those that would end it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import ctypes
+import signal
 import sys
 import threading
 import time
@@ -158,9 +160,24 @@ def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
             if _running.get(ident) is run:
                 run.interrupt = kind
                 _raise_in(ident, kind)
+                _wake(ident)
     time.sleep(_MEET_S)
     with _lock:
         _take_back([ident for ident, run in runs.items() if _running.get(ident) is run])
+
+
+def _wake(ident: int) -> None:
+    """Make a thread come back to Python that waits for the system, if it is the main one: no other takes signals."""
+    if _can_wake() and signal.getsignal(signal.SIGURG) is _awake and ident == threading.main_thread().ident:
+        signal.pthread_kill(ident, signal.SIGURG)
+
+
+def _awake(number: int, frame: FrameType | None) -> None:
+    """Take a signal: what is to be raised is raised here, as this is Python."""
+
+
+def _can_wake() -> bool:
+    return hasattr(signal, "pthread_kill") and hasattr(signal, "SIGURG")
 
 
 def _absorb() -> None:
@@ -231,6 +248,7 @@ def watching(token: str, timeout: float | None) -> AbstractContextManager[object
 class _Watch:
     def __init__(self, token: str, timeout: float) -> None:
         self._ended = threading.Event()
+        self._takes_signals = False
         self._thread = threading.Thread(target=self._watch, args=(token, timeout), name="timeouts", daemon=True)
 
     def _watch(self, token: str, timeout: float) -> None:
@@ -239,11 +257,18 @@ class _Watch:
             wait, _ = _untraced(lambda: _look(token, timeout))
 
     def __enter__(self) -> None:
+        # a signal that nobody else uses, which is ignored by default
+        is_main = threading.current_thread() is threading.main_thread()
+        if _can_wake() and is_main and signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
+            self._takes_signals = True
+            signal.signal(signal.SIGURG, _awake)
         self._thread.start()
 
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join()
+        if self._takes_signals:
+            signal.signal(signal.SIGURG, signal.SIG_DFL)
 
 
 def run_limited(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from distributed import Client
 from daskresearch import EC, E, O, Observer, Option, Research
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError, OptionError
 from tests.clusters import Servers
-from tests.running import local_cluster, note, noted, wait_for
+from tests.running import DEADLINE_S, local_cluster, note, noted, wait_for
 
 PLACES = ["sync", "threads", "client"]
 
@@ -159,6 +160,55 @@ def test_members_of_a_lock_step_group_are_ended_each_for_itself(place):
     frame = research.results.df
     assert frame.x.tolist() == [0, 0, 0, 0, 1, 2, 2, 2, 2]
     assert research.results.failures[["unit", "iteration", "kind"]].values.tolist() == [["use", 1, "timeout"]]
+
+
+@pytest.mark.parametrize("waits", ["read", "sleep", "lock", "process"])
+def test_code_that_waits_for_the_system_is_ended_in_the_main_thread(waits):
+    reading, writing = os.pipe()
+    released = threading.Event()
+    lock = threading.Lock()
+    lock.acquire()
+    children: list[subprocess.Popen[bytes]] = []
+
+    def release() -> None:  # or this test would never end
+        released.set()
+        os.write(writing, b"x")
+        lock.release()
+        for child in children:
+            child.kill()
+
+    def wait(x: int) -> int:
+        if x != 1:
+            return x
+        if waits == "read":
+            os.read(reading, 1)
+        elif waits == "sleep":
+            time.sleep(DEADLINE_S)
+            released.set()
+        elif waits == "lock":
+            lock.acquire()
+        else:
+            children.append(subprocess.Popen(["sleep", "100"]))
+            children[0].wait()
+        return x
+
+    timer = threading.Timer(DEADLINE_S, release)
+    timer.start()
+    research = Research(domain=Option("x", [0, 1, 2])).add_callable(
+        "wait", wait, args=[EC("x")], save_to="y", version="1"
+    )
+    before = signal.getsignal(signal.SIGURG)
+    results = research.run(bar=False, dump_results=False, timeout=0.2).results
+    timer.cancel()
+    assert not released.is_set()
+    assert results.df.dropna().y.tolist() == [0, 2]
+    assert results.failures.kind.tolist() == ["timeout"]
+    assert signal.getsignal(signal.SIGURG) is before
+    for child in children:
+        child.kill()
+        child.wait()
+    for end in (reading, writing):
+        os.close(end)
 
 
 def test_code_that_does_not_return_to_python_is_ended_with_its_process(client: Client, tmp_path):
