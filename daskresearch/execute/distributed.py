@@ -29,7 +29,7 @@ from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records, run_batch
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import Stuck, cancel, forget
+from daskresearch.worker.limits import Stuck, cancel, forget, halt
 from daskresearch.worker.profile import ProfileRow, combined
 from daskresearch.worker.travel import check_values, dumps
 
@@ -111,6 +111,7 @@ class DistributedExecutor:
         self._has_leases = has_leases
         self._timeouts: dict[int, int] = {}
         self._cancelled: set[str] = set()
+        self._is_halted = False
         self._gone: list[Future[Any]] = []
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
@@ -135,6 +136,8 @@ class DistributedExecutor:
         try:
             while True:
                 n_most = self._look(window)
+                if stop.is_set():
+                    self._halt()
                 while not stop.is_set() and len(out) < n_most and (batch := window.next_batch()):
                     name = uuid.uuid4().hex
                     suspects.extend([(name, group) for group in batch if self._roots.are_suspect(group)])
@@ -194,12 +197,21 @@ class DistributedExecutor:
         with contextlib.suppress(OSError):  # workers that are gone run nothing
             self._client.run(cancel, self._token, experiment_id, on_error="ignore")
 
+    def _halt(self) -> None:
+        """Let nothing begin any more that waits on workers; what runs there ends as usual."""
+        if not self._is_halted:
+            self._is_halted = True
+            with contextlib.suppress(
+                OSError
+            ):  # workers that are gone begin nothing, and one that hangs is not waited for
+                self._client.run(halt, self._token, on_error="ignore", callback_timeout=_FETCH_S)
+
     def close(self) -> None:
         """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
         self._roots.clear()
         self._listener.close()
         with contextlib.suppress(Exception):  # what has ended the run is told, and not that a cluster is gone
-            if self._cancelled:
+            if self._cancelled or self._is_halted:
                 self._client.run(forget, self._token, on_error="ignore")
             if self._has_leases:
                 self._client.run(forget_leases, self._token, on_error="ignore")
