@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskresearch import EC, NumpySampler, Option, R, Research, ResearchResults
+from daskresearch.execute.local import SerialExecutor
 from tests.running import IN_PROCESS, THREADS, TWO_WORKERS
 
 N = 3000
@@ -146,6 +147,20 @@ def test_tables_of_domains_that_change_are_those_of_a_run_in_process(place, keep
     assert sights == expected_sights
     pd.testing.assert_frame_equal(frame, expected)
     pd.testing.assert_frame_equal(results.to_df(remove_auxilary=False), its.to_df(remove_auxilary=False))
+
+
+def test_workers_are_told_how_many_experiments_come_before_the_next_update(monkeypatch):
+    told: list[int | None] = []
+    run = SerialExecutor.run
+
+    def noting(self: SerialExecutor, groups: Any, total: int | None, stop: Any) -> Any:
+        told.append(total)
+        return run(self, groups, total, stop)
+
+    monkeypatch.setattr(SerialExecutor, "run", noting)
+    answers = [None, xs(0, 100), Option("x", NumpySampler("integers", low=0, high=9)), None, xs(0, 3)]
+    watched(study(xs(0, 50)), [20, "#29"], answers, dump_results=False)
+    assert told == [20, 10, 10, 20, 20, 3]
 
 
 WHENS = st.lists(
