@@ -123,7 +123,7 @@ def as_seen(ran: Sequence[int]) -> Seen:
     return Seen(list(ran), sorted(x for x in ran if x % 501 == 500), len(ran))
 
 
-@pytest.mark.parametrize("when", [700, "%1233", [1100, "#0", "%2998", "last"]], ids=["count", "one", "several"])
+@pytest.mark.parametrize("when", [900, [1100, "#0", "%2998", "last"]], ids=["count", "several"])
 def test_the_function_sees_exactly_the_experiments_that_a_plain_loop_has_ended(place, keeps, when):
     sights, frame, _ = watched(study(xs(0, N)), when, [], **place, **keeps)
     expected, ran = plain(range(N), due(when), [])
@@ -179,7 +179,7 @@ def check_as_plain(n: int, when: list[Any], answers: list[range | None], **optio
         assert len(results) == len(ran)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(n=st.integers(1, 200), when=WHENS, answers=ANSWERS, place=st.sampled_from(PLACES), is_kept=st.booleans())
 def test_any_domains_are_updated_as_a_plain_loop_would(client, n, when, answers, place, is_kept):
     check_as_plain(n, when, answers, dump_results=is_kept, **options_of(place, client))

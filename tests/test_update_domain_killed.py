@@ -90,10 +90,8 @@ def n_active(dask_worker: Worker) -> int:
     return len(dask_worker.active_threads)
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["serial", *[pytest.param(one, marks=pytest.mark.slow) for one in ("threads", "two workers", "client")]],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["serial", "threads", "two workers", "client"])
 def test_updates_go_on_after_kills_as_if_there_were_none_and_nothing_that_is_finished_runs_again(
     place, tmp_path, request
 ):

@@ -60,7 +60,7 @@ def test_a_run_grows_by_whole_experiments_until_it_is_terminated_and_keeps_what_
     research = numbers(path).run(n_iters=N_ITERS, **keeps, **place)
     n_seen: list[int] = []
     ids: set[str] = set()
-    while len(n_seen) < 4:
+    while len(n_seen) < 3:
         n_finished, n_failed = research.monitor.n_finished, research.monitor.n_failed
         frame, exceptions = research.results.df, research.monitor.exceptions
         assert frame.id.nunique() >= n_finished
