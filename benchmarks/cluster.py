@@ -25,7 +25,7 @@ from benchmarks.measure import Row, Sizes, Target, WrongRowsError, in_fresh_inte
 from benchmarks.sharing import FORKS, once, run_prefix
 from benchmarks.storage import peak_kb
 from benchmarks.workloads import run_small, small_rows
-from daskresearch import EC, Domain, Research
+from daskresearch import EC, Domain, NumpySampler, Research
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -37,7 +37,7 @@ _MOST_OVERHEAD = Target(round(1 / 0.93, 3), "ratio")
 
 def cluster(sizes: Sizes) -> list[Row]:
     """Run small, short and sharing experiments, and ever more of them, on two workers of a scheduler elsewhere."""
-    groups = (small_outside, moments, prefix_outside, memory_outside)
+    groups = (small_outside, moments, prefix_outside, memory_outside, endless_outside)
     return [row for group in groups for row in in_fresh_interpreter(group, sizes)]
 
 
@@ -149,6 +149,35 @@ def _grown_here_mb(sizes: Sizes) -> float:
     before = _begin_peak()
     _small(sizes.growing[-1]).run(bar=False, dump_results=False)
     return _grown_since(before)
+
+
+def endless_outside(sizes: Sizes) -> list[Row]:
+    """Run an endless domain into a folder, and see what the client and the scheduler hold early and late."""
+    found = [in_fresh_interpreter(_endless_mb, sizes) for _ in range(min(sizes.n_long_rounds, 3))]
+    early, late = [list(map(statistics.median, zip(*one, strict=True))) for one in zip(*found, strict=True)]
+    text = f"memory: {sizes.growing[2]:,} experiments of an endless domain into a folder, cluster"
+    # Dask keeps 1000 messages, which takes about as many batches to reach
+    return [
+        Row(f"{text}, {what}", at_end, before, "MB resident", f"after {sizes.growing[1]:,}", Target(32, "more"))
+        for what, before, at_end in zip(("client", "scheduler"), early, late, strict=True)
+    ]
+
+
+def _endless_mb(sizes: Sizes) -> list[tuple[float, float]]:
+    """Return what the client and the scheduler have after some experiments and after many, in MB."""
+    with external_cluster() as (client, scheduler), tempfile.TemporaryDirectory() as folder:
+        research = Research(os.path.join(folder, "research"), Domain(x=NumpySampler("uniform")))
+        research = research.save(EC("x"), "y").update_domain(lambda: None, when=sizes.growing[1])  # which it never does
+        research.run(bar=False, scheduler=client, detach=True)
+        held = []
+        for n in sizes.growing[1:]:
+            while research.monitor.n_finished < n:
+                if research.wait(0.01):
+                    raise WrongRowsError("an endless run has ended")
+            held.append((psutil.Process().memory_info().rss / 1e6, scheduler.memory_info().rss / 1e6))
+        research.terminate()
+        research.wait()
+    return held
 
 
 def _small(n_experiments: int) -> Research:

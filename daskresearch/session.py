@@ -287,10 +287,11 @@ class Session:
             self._watch.expect(None if size is None else n_done + size)
             remembers = self._is_local or self._recording is None
             groups = Peekable(self._prepared.groups(domain, n_done, updates, remembers=remembers))
-            n_groups = None if self._job.update else self._prepared.grouping.n_groups(size, params.n_reps)
+            n_last = None if size is None else n_done + size
             domain = None
             is_end = False
             while domain is None and not is_end and not self._stop.is_set():
+                n_groups = self._prepared.grouping.n_groups(self._n_ahead(n_done, n_last), params.n_reps)
                 n_done, is_due = self._run_stage(groups, n_groups, n_done)
                 n_made = self._prepared.grouping.n_made
                 is_end = not groups and not (is_due and n_done < n_made)
@@ -348,6 +349,12 @@ class Session:
                 failed = lost(one, Failure("", 0, cancelled(one.id), "", "cancelled"))
                 self._keep(failed.record if self._is_local else failed)
         return tuple([one for one in group if one.id not in self._cancelled])
+
+    def _n_ahead(self, n_done: int, n_last: int | None) -> int | None:
+        """Return about how many experiments come before the domain is to be updated, or ends; None if nobody knows."""
+        due = None if self._job.update is None else self._job.update.schedule.next_turn(n_done)
+        ends = [end for end in (None if due is None else due + 1, n_last) if end is not None]
+        return max(0, min(ends) - n_done) if ends else None
 
     def _keep(self, came: Came) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""

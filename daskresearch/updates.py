@@ -23,7 +23,8 @@ def first_due(update: DomainUpdate | None, turns: range) -> int | None:
     """
     if update is None:
         return None
-    return next((turn for turn in turns if update.schedule.runs_at(turn, is_last=False)), None)
+    due = update.schedule.next_turn(turns.start)
+    return due if due is not None and due in turns else None
 
 
 def updated_domain(update: DomainUpdate, results: ResearchResults) -> Domain | None:

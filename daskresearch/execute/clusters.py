@@ -30,6 +30,7 @@ _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.low-level-log-length": 10,  # of messages, which hold whole batches
 }
 _CLOSE_S = 10
 _RESTART_S = 2
@@ -83,9 +84,9 @@ def _start(workers: int) -> Client:
                 silence_logs=logging.CRITICAL,
                 config=_QUIET,
             )
+            client = Client(cluster, set_as_default=False)
     except RuntimeError as error:
         raise ClusterError(_GUARD) from error
-    client = Client(cluster, set_as_default=False)
     _close_at_exit(os.getpid())
     _warm.update(client=client, cluster=cluster, pid=os.getpid(), workers=workers, missing=0)
     return client

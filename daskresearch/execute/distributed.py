@@ -27,13 +27,14 @@ from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import Stuck, cancel, forget
+from daskresearch.worker.limits import Stuck, cancel, forget, halt
 from daskresearch.worker.profile import ProfileRow, combined
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _INLINE_BYTES = 64_000
+_ANSWER_S = 5
 _KEPT = "; what has finished is kept: run into the same folder with resume=True, on a Client that is connected"
 
 
@@ -96,6 +97,7 @@ class DistributedExecutor:
         self._has_leases = has_leases
         self._has_cancelled = False
         self._timeouts: dict[int, int] = {}
+        self._is_halted = False
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + uuid.uuid4().hex, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
         sent = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=new_key("plan"))
@@ -175,6 +177,8 @@ class DistributedExecutor:
         """Hand out as many batches as may be out now; return the suspects among them, each with a name."""
         suspects: list[tuple[str, Group]] = []
         self._batches.look()
+        if stop.is_set():
+            self._halt()
         window.slots = self._crew.slots
         # one that is to wait would be run at once by a worker that the run may not use
         n_most = window.slots if self._crew.is_larger else window.most_out
@@ -201,12 +205,19 @@ class DistributedExecutor:
         with contextlib.suppress(OSError):  # workers that are gone run nothing
             self._client.run(cancel, self._token, experiment_id, on_error="ignore")
 
+    def _halt(self) -> None:
+        """Let nothing begin any more that waits on workers; what runs there ends as usual."""
+        if not self._is_halted:
+            self._is_halted = True
+            with contextlib.suppress(OSError):  # one that hangs is not waited for
+                self._client.run(halt, self._token, on_error="ignore", callback_timeout=_ANSWER_S)
+
     def close(self) -> None:
         """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
         self._roots.clear()
         self._listener.close()
         with contextlib.suppress(Exception):  # what has ended the run is told, and not that a cluster is gone
-            if self._has_cancelled:
+            if self._has_cancelled or self._is_halted:
                 self._client.run(forget, self._token, on_error="ignore")
             if self._has_leases:
                 self._client.run(forget_leases, self._token, on_error="ignore")

@@ -82,6 +82,18 @@ class Schedule:
             return True
         return any([(iteration + 1) % step == 0 for step in self.steps])
 
+    def next_turn(self, iteration: int) -> int | None:
+        """Return the first iteration from this one on that is meant whatever the last one is; None if there is none.
+
+        Examples
+        --------
+        >>> schedule = Schedule.parse([4, "#5"])
+        >>> [schedule.next_turn(i) for i in (0, 3, 4, 6)]
+        [3, 3, 5, 7]
+        """
+        turns = [iteration + -(iteration + 1) % step for step in self.steps]
+        return min([*turns, *[i for i in self.iterations if i >= iteration]], default=None)
+
     def n_turns(self, n_iters: int | None) -> int | None:
         """Return how many of the iterations of an experiment are meant; None if that is not known.
 

@@ -16,7 +16,7 @@ from daskresearch.worker.devices import leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.keep import Keeping, Receipt, Writing
-from daskresearch.worker.limits import Stuck, cancel, run_limited
+from daskresearch.worker.limits import Stuck, cancel, is_halted, run_limited
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.profile import Profile
 from daskresearch.worker.program import Program, profiled
@@ -172,9 +172,11 @@ class _Batch:
         self.unfinished: tuple[int, ...] = ()
 
     def run(self) -> None:
-        """Run groups until the time is up."""
+        """Run groups until the time is up, or the run is halted."""
         start = time.perf_counter()
         for fields in cloudpickle.loads(self._groups):
+            if is_halted(self._context.token):
+                return
             group = self._keep.unknown(tuple(map(Experiment._make, fields)))
             self.unfinished = tuple([one.position for one in group])
             for record in run_groups(self._program, [group] if group else [], self._context, self._shared):

@@ -74,6 +74,7 @@ class Stuck(NamedTuple):
 _lock = threading.Lock()
 _running: dict[int, Running] = {}
 _unwanted: set[tuple[str, str]] = set()
+_halted: set[str] = set()
 
 
 def enter(run: Running) -> None:
@@ -142,8 +143,19 @@ def cancelled(experiment_id: str) -> ExperimentCancelledError:
     return ExperimentCancelledError(f"experiment {experiment_id} was cancelled")
 
 
+def halt(token: str) -> None:
+    """Let no further batch or group of a run begin in this process."""
+    _halted.add(token)
+
+
+def is_halted(token: str) -> bool:
+    """Return whether nothing more of a run is to begin in this process."""
+    return token in _halted
+
+
 def forget(token: str) -> None:
-    """Forget which experiments of a run were cancelled."""
+    """Forget which experiments of a run were cancelled, and whether it was halted."""
+    _halted.discard(token)
     with _lock:
         _unwanted.difference_update([one for one in _unwanted if one[0] == token])
 
