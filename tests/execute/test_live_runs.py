@@ -92,7 +92,7 @@ def test_nothing_that_waits_on_workers_begins_once_a_run_is_terminated(place, tm
         wait_for((tmp_path / "gate").exists)
         return x
 
-    monkeypatch.setattr("daskresearch.execute.distributed.LOOK_EACH_S", 0.02)
+    monkeypatch.setattr("daskresearch.execute.batches.LOOK_EACH_S", 0.02)
     research = Research(domain=Option("x", NumpySampler("u")), n_configs=10**6).hold(EC("x"), save_to="y")
     research.run(**place, dump_results=False)
     wait_for(lambda: len(noted(tmp_path / "begun")) == 2)
