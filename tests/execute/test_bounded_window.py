@@ -94,11 +94,12 @@ def test_roots_are_let_go_of_when_many_came_since_and_all_at_the_end(
         return random.random(1000)
 
     def use(loaded: np.ndarray) -> float:
-        time.sleep(0.001)
+        time.sleep(0.001 if branches else 0.005)  # which keeps batches small
         return float(loaded[0])
 
     monkeypatch.setattr(f"daskresearch.worker.shared.{most_kept}", 20)
     monkeypatch.setattr("daskresearch.execute.window.BUDGET_S", 0.02)
+    monkeypatch.setattr("daskresearch.execute.window._FIRST", 8)
     monkeypatch.setattr("daskresearch.execute.distributed.BUDGET_S", 0.02)
     client, options = where
     research = endless()
