@@ -98,9 +98,8 @@ def test_roots_are_let_go_of_when_many_came_since_and_all_at_the_end(
         return float(loaded[0])
 
     monkeypatch.setattr(f"daskresearch.worker.shared.{most_kept}", 20)
-    monkeypatch.setattr("daskresearch.execute.window.BUDGET_S", 0.02)
+    monkeypatch.setattr("daskresearch.execute.window._BUDGET_S", 0.02)
     monkeypatch.setattr("daskresearch.execute.window._FIRST", 8)
-    monkeypatch.setattr("daskresearch.execute.distributed.BUDGET_S", 0.02)
     client, options = where
     research = endless()
     if branches is None:
