@@ -33,6 +33,7 @@ _QUIET = {
 }
 _CLOSE_S = 10
 _RESTART_S = 2
+_N_LOOKS = 10
 _lock = threading.Lock()
 _warm: dict[str, Any] = {}
 
@@ -99,12 +100,14 @@ def _close_at_exit(pid: int) -> None:
 
 
 def _await_workers(client: Client, workers: int) -> None:
-    try:
-        client.wait_for_workers(workers, timeout=10)
-        return
-    except TimeoutError:
-        cluster: Any = client.cluster
-        cluster.scale(len(cluster.worker_spec) + max(0, workers - len(client.nthreads())))
+    cluster: Any = client.cluster
+    for _ in range(_N_LOOKS):
+        # a cluster closes a nanny whose worker is away a quarter of a minute after it was away before
+        cluster.scale(len(cluster.worker_spec))
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(workers, timeout=1)
+            return
+    cluster.scale(len(cluster.worker_spec) + max(0, workers - len(client.nthreads())))
     try:
         client.wait_for_workers(workers, timeout=60)
     except TimeoutError as error:
