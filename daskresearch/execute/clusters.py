@@ -136,13 +136,26 @@ def replace_dead_workers() -> None:
         _warm["missing"] = missing
 
 
-def end_tasks(keys: Collection[str]) -> None:
-    """Restart the workers that run tasks of these keys; nothing else ends code that runs."""
+def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
+    """Restart the workers that run tasks of these keys; nothing else ends code that does not return to Python.
+
+    Parameters
+    ----------
+    keys : collection of str
+    at_once : bool
+        Whether to kill them, and leave it to their nannies to start others.
+    """
     client = _warm.get("client")
     if client is None or not keys:
         return
     busy = [address for address, running in client.processing().items() if not set(keys).isdisjoint(running)]
-    end_workers(client, busy)
+    if not at_once:
+        end_workers(client, busy)
+        return
+    for nanny in list(client.cluster.workers.values()):
+        if nanny.worker_address in busy and nanny.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def end_workers(client: Client, addresses: Collection[str]) -> None:

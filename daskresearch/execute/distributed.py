@@ -29,7 +29,7 @@ from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records, run_batch
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import Stuck, cancel, forget
+from daskresearch.worker.limits import Stuck, abandon, cancel, forget
 from daskresearch.worker.profile import ProfileRow, combined
 from daskresearch.worker.travel import check_values, dumps
 
@@ -40,6 +40,7 @@ _INLINE_BYTES = 64_000
 _TEND_EACH_S = 3
 _MOST_FETCHED = 32
 _FETCH_S = 5
+_END_S = 2
 
 
 class Sent(NamedTuple):
@@ -77,7 +78,8 @@ class DistributedExecutor:
     least_s : float
         Seconds of work that a batch is worth at least.
     abort : callable, optional
-        Ends the tasks of these keys that still run after an error or an interrupt.
+        Ends the tasks of these keys that still run after an error or an interrupt; with ``at_once=True`` after another
+        interrupt.
     tend : callable, optional
         Called every few seconds while nothing ends, to replace workers that are gone.
     """
@@ -96,7 +98,7 @@ class DistributedExecutor:
         has_leases: bool = False,
         whole_groups: bool = False,
         least_s: float = SENT_S,
-        abort: Callable[[list[str]], object] = bool,
+        abort: Callable[..., object] = lambda keys, at_once=False: None,
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
@@ -111,6 +113,7 @@ class DistributedExecutor:
         self._has_leases = has_leases
         self._timeouts: dict[int, int] = {}
         self._cancelled: set[str] = set()
+        self._is_abandoned = False
         self._gone: list[Future[Any]] = []
         self._run = uuid.uuid4().hex[:12]
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + self._run, Carried.of_bytes(content))
@@ -175,11 +178,7 @@ class DistributedExecutor:
                 if not stop.is_set():
                     yield from self._run_suspect(name, group, stop)
         except BaseException:
-            # what made the run end is told, whatever becomes of its tasks
-            with contextlib.suppress(Exception):
-                self._abort([str(future.key) for future in out])  # cancelling does not end code that runs
-            with contextlib.suppress(Exception):
-                self._client.cancel(list(out), force=True)
+            self._abandon(list(out))
             raise
 
     def check(self, target: Target) -> None:
@@ -199,10 +198,37 @@ class DistributedExecutor:
         self._roots.clear()
         self._listener.close()
         with contextlib.suppress(Exception):  # what has ended the run is told, and not that a cluster is gone
-            if self._cancelled:
-                self._client.run(forget, self._token, on_error="ignore")
+            if self._cancelled or self._is_abandoned:
+                self._tell_workers(forget)
             if self._has_leases:
                 self._client.run(forget_leases, self._token, on_error="ignore")
+
+    def _abandon(self, futures: list[Future[Any]]) -> None:
+        """End batches that are out, of which what has ended is written; code that does not return to Python runs on.
+
+        What made the run end is told, whatever becomes of its tasks; a second interrupt ends it at once.
+        """
+        self._is_abandoned = True
+        try:
+            with contextlib.suppress(Exception):
+                self._tell_workers(abandon)  # cancelling does not end code that runs
+                deadline = time.monotonic() + _END_S
+                while not all(future.done() for future in futures) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            with contextlib.suppress(Exception):
+                self._abort([str(future.key) for future in futures if not future.done()])
+        except KeyboardInterrupt:
+            with contextlib.suppress(Exception):
+                self._abort([str(future.key) for future in futures], at_once=True)
+            raise
+        finally:
+            with contextlib.suppress(Exception):
+                self._client.cancel(futures, force=True)
+
+    def _tell_workers(self, what: Callable[..., object], *arguments: Any) -> None:
+        """Call a function of the run on all workers, but wait no longer than a moment for those that do not answer."""
+        ask = self._client._run
+        self._client.sync(ask, what, self._token, *arguments, on_error="ignore", callback_timeout=_FETCH_S)
 
     def _finish(self, future: Future[Any]) -> None:
         """Wait for the end of the only task that runs."""
