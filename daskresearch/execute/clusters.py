@@ -81,6 +81,7 @@ def _start(workers: int) -> Client:
                 # a batch whose worker dies is tried again by us, group by group
                 scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
                 worker_dashboard_address="127.0.0.1:0",
+                preload=["daskresearch.execute.keyboard"],
                 silence_logs=logging.CRITICAL,
                 config=_QUIET,
             )
