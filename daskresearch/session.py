@@ -8,6 +8,7 @@ import logging
 import shutil
 import tempfile
 import threading
+import traceback
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -194,6 +195,9 @@ class Session:
             finally:
                 try:
                     self._watch.end(self._state)
+                    if not self._is_local and isinstance(self._error, KeyboardInterrupt):
+                        # or a batch that was just being handed out would be kept on the cluster with this error
+                        traceback.clear_frames(self._error.__traceback__)
                 finally:
                     self._done.set()
 

@@ -169,9 +169,9 @@ class Batches:
             self._forget(future)
         self._client.cancel(futures, force=True)
 
-    def keys(self) -> list[str]:
-        """Return the keys of their tasks."""
-        return [str(future.key) for future in self._out]
+    def running(self) -> list[str]:
+        """Return the keys of those that have not ended."""
+        return [str(future.key) for future in self._out if not future.done()]
 
     def look(self) -> None:
         """See how far tasks are, and which workers there are."""

@@ -34,6 +34,7 @@ _QUIET = {
 }
 _CLOSE_S = 10
 _RESTART_S = 2
+_N_LOOKS = 10
 _lock = threading.Lock()
 _warm: dict[str, Any] = {}
 
@@ -81,6 +82,7 @@ def _start(workers: int) -> Client:
                 # a batch whose worker dies is tried again by us, group by group
                 scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
                 worker_dashboard_address="127.0.0.1:0",
+                preload=["daskresearch.execute.keyboard"],
                 silence_logs=logging.CRITICAL,
                 config=_QUIET,
             )
@@ -100,12 +102,14 @@ def _close_at_exit(pid: int) -> None:
 
 
 def _await_workers(client: Client, workers: int) -> None:
-    try:
-        client.wait_for_workers(workers, timeout=10)
-        return
-    except TimeoutError:
-        cluster: Any = client.cluster
-        cluster.scale(len(cluster.worker_spec) + max(0, workers - len(client.nthreads())))
+    cluster: Any = client.cluster
+    for _ in range(_N_LOOKS):
+        # a cluster closes a nanny whose worker is away a quarter of a minute after it was away before
+        cluster.scale(len(cluster.worker_spec))
+        with contextlib.suppress(TimeoutError):
+            client.wait_for_workers(workers, timeout=1)
+            return
+    cluster.scale(len(cluster.worker_spec) + max(0, workers - len(client.nthreads())))
     try:
         client.wait_for_workers(workers, timeout=60)
     except TimeoutError as error:
@@ -134,13 +138,26 @@ def replace_dead_workers() -> None:
         _warm["missing"] = missing
 
 
-def end_tasks(keys: Collection[str]) -> None:
-    """Restart the workers that run tasks of these keys; nothing else ends code that runs."""
+def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
+    """Restart the workers that run tasks of these keys; nothing else ends code that does not return to Python.
+
+    Parameters
+    ----------
+    keys : collection of str
+    at_once : bool
+        Whether to kill them, and leave it to their nannies to start others.
+    """
     client = _warm.get("client")
     if client is None or not keys:
         return
     busy = [address for address, running in client.processing().items() if not set(keys).isdisjoint(running)]
-    end_workers(client, busy)
+    if not at_once:
+        end_workers(client, busy)
+        return
+    for nanny in list(client.cluster.workers.values()):
+        if nanny.worker_address in busy and nanny.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def end_workers(client: Client, addresses: Collection[str]) -> None:

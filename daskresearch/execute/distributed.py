@@ -27,14 +27,14 @@ from daskresearch.store.record import Failure
 from daskresearch.store.writer import Target, check_visible
 from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import Stuck, cancel, forget, halt
+from daskresearch.worker.limits import Stuck, abandon, cancel, forget, halt
 from daskresearch.worker.profile import ProfileRow, combined
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _INLINE_BYTES = 64_000
-_ANSWER_S = 5
+_ANSWER_S, _END_S = 5, 2
 _KEPT = "; what has finished is kept: run into the same folder with resume=True, on a Client that is connected"
 
 
@@ -65,7 +65,8 @@ class DistributedExecutor:
     way : Way
         What a batch costs beside its work.
     abort : callable, optional
-        Ends the tasks of these keys that still run after an error or an interrupt.
+        Ends the tasks of these keys that still run after an error or an interrupt; with ``at_once=True`` after another
+        interrupt.
     tend : callable, optional
         Called every few seconds while nothing ends, to replace workers that are gone.
     """
@@ -84,7 +85,7 @@ class DistributedExecutor:
         has_leases: bool = False,
         whole_groups: bool = False,
         way: Way = SENT,
-        abort: Callable[[list[str]], object] = bool,
+        abort: Callable[..., object] = lambda keys, at_once=False: None,
         tend: Callable[[], object] = bool,
     ) -> None:
         self._client = client
@@ -95,9 +96,8 @@ class DistributedExecutor:
         self._token = token
         self._retries = retries or {}
         self._has_leases = has_leases
-        self._has_cancelled = False
         self._timeouts: dict[int, int] = {}
-        self._is_halted = False
+        self._has_told = self._is_halted = False
         blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + uuid.uuid4().hex, Carried.of_bytes(content))
         # a large blob is a task of its own, so that each worker fetches it once
         sent = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=new_key("plan"))
@@ -126,11 +126,7 @@ class DistributedExecutor:
                 if not stop.is_set():
                     yield from self._run_suspect(name, group, stop)
         except BaseException as error:
-            # what made the run end is told, whatever becomes of its tasks
-            with contextlib.suppress(Exception):
-                self._abort(self._batches.keys())  # cancelling does not end code that runs
-            with contextlib.suppress(Exception):
-                self._batches.withdraw()
+            self._abandon()
             if isinstance(error, Exception) and self._client.status != "running":
                 raise ClusterError(
                     f"the scheduler of the cluster is gone (the client is {self._client.status}){_KEPT}"
@@ -200,27 +196,53 @@ class DistributedExecutor:
 
     def cancel(self, experiment_id: str) -> None:
         """End an experiment on whatever worker it is, or will be."""
-        self._has_cancelled = True
         self._batches.forbid(experiment_id)
         with contextlib.suppress(OSError):  # workers that are gone run nothing
-            self._client.run(cancel, self._token, experiment_id, on_error="ignore")
+            self._tell(cancel, experiment_id)
 
     def _halt(self) -> None:
         """Let nothing begin any more that waits on workers; what runs there ends as usual."""
         if not self._is_halted:
             self._is_halted = True
             with contextlib.suppress(OSError):  # one that hangs is not waited for
-                self._client.run(halt, self._token, on_error="ignore", callback_timeout=_ANSWER_S)
+                self._tell(halt)
 
     def close(self) -> None:
         """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
         self._roots.clear()
         self._listener.close()
         with contextlib.suppress(Exception):  # what has ended the run is told, and not that a cluster is gone
-            if self._has_cancelled or self._is_halted:
-                self._client.run(forget, self._token, on_error="ignore")
+            if self._has_told:
+                self._tell(forget)
             if self._has_leases:
-                self._client.run(forget_leases, self._token, on_error="ignore")
+                self._tell(forget_leases)
+
+    def _abandon(self) -> None:
+        """End batches that are out, of which what has ended is written; code that does not return to Python runs on.
+
+        What made the run end is told, whatever becomes of its tasks; a second interrupt ends it at once.
+        """
+        try:
+            with contextlib.suppress(Exception):
+                if self._client.status == "running":
+                    self._tell(abandon)  # cancelling does not end code that runs
+                deadline = time.monotonic() + _END_S
+                while self._batches.running() and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            with contextlib.suppress(Exception):
+                self._abort(self._batches.running())
+        except KeyboardInterrupt:
+            with contextlib.suppress(Exception):
+                self._abort(self._batches.running(), at_once=True)
+            raise
+        finally:
+            with contextlib.suppress(Exception):
+                self._batches.withdraw()
+
+    def _tell(self, what: Callable[..., object], *arguments: str) -> None:
+        """Call a function of the run on all workers, but wait no longer than a moment for those that do not answer."""
+        self._has_told = True
+        self._client.run(what, self._token, *arguments, on_error="ignore", callback_timeout=_ANSWER_S)
 
     def _run_suspect(self, name: str, group: Group, stop: threading.Event, deaths: int = 0) -> Iterator[Came]:
         """Yield what came of a group that runs with nothing beside it, and of its members if it kills its worker."""

@@ -7,15 +7,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, Protocol, final
 
 from daskresearch.store.record import Failure, Record
 from daskresearch.store.writer import Target
 from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import cancel, forget, watching
+from daskresearch.worker.limits import abandon, cancel, forget, is_abandoned, watching
 from daskresearch.worker.profile import ProfileRow
 
 
@@ -111,9 +110,26 @@ class SerialExecutor:
         forget_leases(self._context.token)
 
 
+class _Done(NamedTuple):
+    """The end of a group, and what has been raised in it."""
+
+    error: BaseException | None
+
+
+def _end(
+    threads: Sequence[threading.Thread], todo: queue.SimpleQueue[Group | None], hasten: Callable[[], object] = bool
+) -> None:
+    """Wait for threads to do what is left and to end."""
+    for _ in threads:
+        todo.put(None)
+    hasten()
+    for thread in threads:
+        thread.join()
+
+
 @final
 class ThreadsExecutor:
-    """Runs groups in a pool of threads of this process.
+    """Runs groups in threads of this process, none of which keeps it from ending.
 
     Parameters
     ----------
@@ -136,40 +152,54 @@ class ThreadsExecutor:
         self.profile: list[ProfileRow] = []
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
-        """Yield the records as experiments end; after an error or an interrupt no further group begins."""
-        ended: queue.SimpleQueue[Record | Future[None]] = queue.SimpleQueue()
+        """Yield the records as experiments end; after an error or an interrupt all experiments end."""
+        ended: queue.SimpleQueue[Record | _Done] = queue.SimpleQueue()
+        todo: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         aborted = threading.Event()
 
-        def work(group: Group) -> None:
-            if aborted.is_set() or stop.is_set():
-                return
-            for record in run_groups(self._program, [group], self._context, self._shared):
-                ended.put(record)
+        def work() -> None:
+            while (group := todo.get()) is not None:
+                error: BaseException | None = None
+                try:
+                    if not (aborted.is_set() or stop.is_set()):
+                        for record in run_groups(self._program, [group], self._context, self._shared):
+                            if not is_abandoned(record):
+                                ended.put(record)
+                except BaseException as raised:
+                    error = raised
+                ended.put(_Done(error))
 
-        limits = watching(self._context.token, self._context.timeout)
-        with limits, ThreadPoolExecutor(self._n_threads, "experiment") as pool:
-            pending: set[Future[None]] = set()
+        threads: list[threading.Thread] = []
+        n_out = 0
+        with watching(self._context.token, self._context.timeout):
             try:
                 while True:
-                    has_room = len(pending) < 2 * self._n_threads
+                    has_room = n_out < 2 * self._n_threads
                     while not stop.is_set() and has_room and (group := next(groups, None)) is not None:
-                        future = pool.submit(work, group)
-                        pending.add(future)
-                        future.add_done_callback(ended.put)
-                        has_room = len(pending) < 2 * self._n_threads
-                    if not pending:
-                        return
+                        todo.put(group)
+                        n_out += 1
+                        if len(threads) < min(n_out, self._n_threads):
+                            name = f"experiment_{len(threads)}"
+                            threads.append(threading.Thread(target=work, name=name, daemon=True))
+                            threads[-1].start()
+                        has_room = n_out < 2 * self._n_threads
+                    if not n_out:
+                        break
                     done = self._next(ended)
                     if isinstance(done, Record):
                         yield done
-                    else:
-                        pending.discard(done)
-                        done.result()
-            finally:
+                        continue
+                    n_out -= 1
+                    if done.error is not None:
+                        raise done.error
+            except BaseException:
                 aborted.set()
-                pool.shutdown(cancel_futures=True)
+                # another interrupt from here on leaves alone what does not return to Python
+                _end(threads, todo, lambda: abandon(self._context.token))
+                raise
+            _end(threads, todo)
 
-    def _next(self, ended: queue.SimpleQueue[Record | Future[None]]) -> Record | Future[None]:
+    def _next(self, ended: queue.SimpleQueue[Record | _Done]) -> Record | _Done:
         """Return what ends next, with a look around while nothing does."""
         while True:
             self._look()

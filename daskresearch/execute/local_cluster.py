@@ -78,6 +78,7 @@ def local_cluster(
     options: dict[str, Any] = {
         "host": _HOST, "nthreads": threads, "memory_limit": _memory_limit(memory_limit, n_workers),
         "dashboard_address": f"{_HOST}:0", "silence_logs": logging.ERROR, "security": security,
+        "preload": ["daskresearch.execute.keyboard"],
     }  # fmt: skip
     worker = {"cls": Nanny, "options": options}
     own = [{} if devices is None else _of_device(device) for device in devices or [""] * n_workers]

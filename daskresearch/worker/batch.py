@@ -16,7 +16,7 @@ from daskresearch.worker.devices import leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.keep import Keeping, Receipt, Writing
-from daskresearch.worker.limits import Stuck, cancel, is_halted, run_limited
+from daskresearch.worker.limits import Stuck, cancel, is_abandoned, is_halted, run_limited
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.profile import Profile
 from daskresearch.worker.program import Program, profiled
@@ -180,6 +180,8 @@ class _Batch:
             group = self._keep.unknown(tuple(map(Experiment._make, fields)))
             self.unfinished = tuple([one.position for one in group])
             for record in run_groups(self._program, [group] if group else [], self._context, self._shared):
+                if is_abandoned(record):
+                    return
                 with self._lock:
                     if self._is_given_up:
                         return

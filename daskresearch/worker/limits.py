@@ -23,7 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
-from daskresearch.store.record import Failure, this_worker
+from daskresearch.store.record import Failure, Record, this_worker
 
 if TYPE_CHECKING:
     from daskresearch.worker.experiment import Running
@@ -58,6 +58,12 @@ class Cancelled(Interrupted):
     kind = "cancelled"
 
 
+class Abandoned(Interrupted):
+    """The whole run has ended by an error or an interrupt; nothing is recorded of the experiment."""
+
+    kind = "abandoned"
+
+
 class Stuck(NamedTuple):
     """An experiment that could not be ended in its process.
 
@@ -75,6 +81,8 @@ _lock = threading.Lock()
 _running: dict[int, Running] = {}
 _unwanted: set[tuple[str, str]] = set()
 _halted: set[str] = set()
+_ALL = ""
+"""The id that stands for all experiments of a run."""
 
 
 def enter(run: Running) -> None:
@@ -83,8 +91,12 @@ def enter(run: Running) -> None:
     run.outer = _running.get(ident)  # a unit may run a research of its own
     run.resumed = time.perf_counter()
     _running[ident] = run
-    if _unwanted and (run.context.token, run.experiment.id) in _unwanted:
-        run.interrupt = Cancelled
+    if _unwanted:
+        token = run.context.token
+        if (token, _ALL) in _unwanted:
+            run.interrupt = Abandoned
+        elif (token, run.experiment.id) in _unwanted:
+            run.interrupt = Cancelled
     if run.interrupt is not None:
         raise run.interrupt
 
@@ -127,15 +139,27 @@ def cancel(token: str, experiment_id: str) -> None:
     """End an experiment of a run in this process, be it that it runs or that it has not begun."""
     with _lock:
         _unwanted.add((token, experiment_id))
+    _interrupt_all(lambda run: (run.context.token, run.experiment.id) == (token, experiment_id), Cancelled)
 
-    def wanted(run: Running) -> bool:
-        return (run.context.token, run.experiment.id) == (token, experiment_id)
 
+def abandon(token: str) -> None:
+    """End all experiments of a run in this process, as far as Python can; none begins any more, none is recorded."""
+    with _lock:
+        _unwanted.add((token, _ALL))
+    _interrupt_all(lambda run: run.context.token == token, Abandoned)
+
+
+def is_abandoned(record: Record) -> bool:
+    """Return whether a record is of an experiment that was ended with its run."""
+    return any(failure.kind == Abandoned.kind for failure in record.failures)
+
+
+def _interrupt_all(is_meant: Callable[[Running], bool], kind: type[Interrupted]) -> None:
     for _ in range(_N_TRIES):
-        found = {ident: run for ident, run in list(_running.items()) if wanted(run)}
+        found = {ident: run for ident, run in list(_running.items()) if is_meant(run)}
         if not found:
             return
-        _untraced(partial(_interrupt, found, Cancelled))
+        _untraced(partial(_interrupt, found, kind))
 
 
 def cancelled(experiment_id: str) -> ExperimentCancelledError:
@@ -154,7 +178,7 @@ def is_halted(token: str) -> bool:
 
 
 def forget(token: str) -> None:
-    """Forget which experiments of a run were cancelled, and whether it was halted."""
+    """Forget which experiments of a run were cancelled, and whether all of it was halted or abandoned."""
     _halted.discard(token)
     with _lock:
         _unwanted.difference_update([one for one in _unwanted if one[0] == token])
@@ -349,7 +373,7 @@ def _unit_in(frames: Sequence[FrameType]) -> str:
 
 
 def _failure(run: Running, kind: type[Interrupted], unit: str, text: str) -> Failure:
-    if issubclass(kind, Cancelled):
+    if issubclass(kind, Cancelled | Abandoned):
         exception: Exception = cancelled(run.experiment.id)
     else:
         exception = ExperimentTimeoutError(

@@ -1,0 +1,91 @@
+"""A notebook whose kernel is closed in the midst of a run leaves a folder that goes on, and no process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+from jupyter_client import KernelManager
+
+from daskresearch import ResearchResults
+from tests.clusters import Servers
+from tests.execute.lasting import N_SHORT, SEED, check_goes_on, has_begun, let_go, n_active
+from tests.running import wait_for
+from tests.store.crashing import are_gone
+
+pytestmark = pytest.mark.slow
+
+CELL = """
+from distributed import Client
+from tests.execute.lasting import research_of
+
+options = {{"workers": 2}} if not {file!r} else {{"scheduler": Client(scheduler_file={file!r}, set_as_default=False)}}
+research = research_of({folder!r})
+research.run({folder!r} + "/results", bar=False, seed={seed}, detach={detach}, **options)
+"""
+
+
+@contextmanager
+def kernel() -> Iterator[KernelManager]:
+    """Give the manager of a started kernel, which is killed in the end if it is still there."""
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel(env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+    try:
+        yield manager
+    finally:
+        if manager.is_alive():
+            manager.shutdown_kernel(now=True)
+        manager.cleanup_resources()
+
+
+def close_in_the_midst(folder: Path, *, file: str, detach: bool, now: bool) -> None:
+    """Run a cell and close its kernel while experiments are at work, and wait for the end of all its processes."""
+    (folder / "waits").touch()
+    with kernel() as manager:
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=60)
+            client.execute(CELL.format(folder=str(folder), file=file, seed=SEED, detach=detach))
+            wait_for(lambda: has_begun(folder))
+            wait_for(lambda: len(ResearchResults(str(folder / "results")).df) >= N_SHORT - 2)
+            process = psutil.Process(manager.provisioner.pid)
+            started = [process, *process.children(recursive=True)]
+        finally:
+            client.stop_channels()
+        manager.shutdown_kernel(now=now)
+        wait_for(lambda: are_gone(started))
+
+
+CLOSINGS = pytest.mark.parametrize("now", [False, True], ids=["politely", "killed"])
+WAYS = pytest.mark.parametrize("detach", [False, True], ids=["blocking", "detached"])
+
+
+@CLOSINGS
+@WAYS
+def test_a_closed_kernel_takes_its_workers_along_and_leaves_a_folder_that_goes_on(tmp_path, detach, now):
+    close_in_the_midst(tmp_path, file="", detach=detach, now=now)
+    assert len(ResearchResults(str(tmp_path / "results")).df) >= N_SHORT - 2
+    check_goes_on(tmp_path)
+
+
+@CLOSINGS
+@WAYS
+def test_a_closed_kernel_leaves_a_cluster_free_and_a_folder_that_goes_on(tmp_path, detach, now):
+    folder = tmp_path / "servers"
+    folder.mkdir()
+    with Servers(folder) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+        for _ in range(2):
+            servers.add_worker()
+        client.wait_for_workers(2, timeout=60)
+        close_in_the_midst(tmp_path, file=servers.file, detach=detach, now=now)
+        let_go(tmp_path)
+        wait_for(lambda: not client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
+        wait_for(lambda: not any(client.run(n_active).values()))
+        assert len(ResearchResults(str(tmp_path / "results")).df) >= N_SHORT - 2
+        check_goes_on(tmp_path)
