@@ -33,7 +33,8 @@ from daskresearch.store.record import this_worker
 
 ARTIFACTS = "artifacts"
 DESCRIPTION = "research.json"
-_WAIT_S = 1.0
+WAIT_S = 1.0
+"""How many seconds an experiment that has ended waits at most for others, to be written with them."""
 _MOST_EXPERIMENTS = 10_000
 _MOST_ROWS = 100_000
 _MOST_BYTES = 100_000_000
@@ -61,7 +62,7 @@ class Target:
     run: int
     definition: str
 
-    def writer(self, prefix: str = "", folder: str = "") -> PartWriter:
+    def writer(self, prefix: str = "", folder: str = "", wait_s: float = WAIT_S) -> PartWriter:
         """Return what writes parts.
 
         Parameters
@@ -70,9 +71,11 @@ class Target:
             What their names begin with.
         folder : str
             Where experiments have their folders, which are put into that of the run if it is elsewhere.
+        wait_s : float
+            How long an experiment that has ended waits for others at most.
         """
         stamp = Stamp(self.run, self.definition, this_worker())
-        return PartWriter(open_files(self.url), stamp, prefix, folder, check=lambda: check_current(self))
+        return PartWriter(open_files(self.url), stamp, prefix, folder, wait_s, check=lambda: check_current(self))
 
 
 def check_visible(target: Target) -> None:
@@ -132,7 +135,7 @@ class PartWriter:
         stamp: Stamp,
         prefix: str = "",
         folder: str = "",
-        wait_s: float = _WAIT_S,
+        wait_s: float = WAIT_S,
         check: Callable[[], object] = bool,
     ) -> None:
         self._files = files

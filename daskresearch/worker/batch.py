@@ -11,6 +11,7 @@ from typing import final
 import cloudpickle
 
 from daskresearch.store.record import Record
+from daskresearch.store.writer import WAIT_S
 from daskresearch.worker.capture import installed
 from daskresearch.worker.devices import leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
@@ -102,7 +103,8 @@ def run_batch(
     groups : bytes
         A pickled list of groups.
     budget_s : float
-        Seconds after which no further group is begun; the first one runs in any case.
+        Seconds after which no further group is begun; the first one runs in any case. What has ended is written as
+        often, or each second.
     unwanted : sequence of str
         The ids of experiments that were cancelled.
     known : sequence of RootKey
@@ -122,7 +124,12 @@ def run_batch(
         Keeping()
         if context.target is None
         else Writing(
-            context.target, context.folder, name, is_lockstep=program.is_lockstep, names_ended=context.names_ended
+            context.target,
+            context.folder,
+            name,
+            is_lockstep=program.is_lockstep,
+            wait_s=max(WAIT_S, budget_s),
+            names_ended=context.names_ended,
         )
     )
     batch = _Batch(program, context, shared, keep, groups, budget_s)

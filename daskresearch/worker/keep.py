@@ -13,7 +13,7 @@ from typing import NamedTuple, Self, final
 from daskresearch.domain import Config, Entry
 from daskresearch.store.parts import Ended
 from daskresearch.store.record import Record
-from daskresearch.store.writer import Target, check_visible, committed
+from daskresearch.store.writer import WAIT_S, Target, check_visible, committed
 from daskresearch.worker.experiment import Experiment
 from daskresearch.worker.limits import Stuck
 from daskresearch.worker.parcel import dump_records
@@ -113,15 +113,26 @@ class Writing:
         Of the batch: when it is run again, what was written is not run again.
     is_lockstep : bool
         Whether the members of a group depend on each other, so that it runs again whole.
+    wait_s : float
+        The moments, in seconds.
     names_ended : bool
         Whether `written` has ids.
     """
 
-    def __init__(self, target: Target, folder: str, name: str, *, is_lockstep: bool, names_ended: bool = False) -> None:
+    def __init__(
+        self,
+        target: Target,
+        folder: str,
+        name: str,
+        *,
+        is_lockstep: bool,
+        wait_s: float = WAIT_S,
+        names_ended: bool = False,
+    ) -> None:
         _check_visible(target)
         self._known = committed(target, name)
         self._is_lockstep = is_lockstep
-        self._writer = target.writer(f"{name}-", folder)
+        self._writer = target.writer(f"{name}-", folder, wait_s)
         self._seen = Written(batch=name)
         self._names_ended = names_ended
         self._ids: list[str] = []
