@@ -55,13 +55,16 @@ def spread(sizes: Sizes) -> list[Row]:
     rows = []
     with external_cluster() as (client, scheduler):
         _run_small(client, sizes.growing[0])
-        for n in sizes.growing:
-            times = [_cpu_s(scheduler, lambda n=n: _run_small(client, n)) for _ in range(sizes.n_long_rounds)]
+        for n, text in [*[(n, "") for n in sizes.growing], (sizes.growing[-1], ", into a folder")]:
+            times = []
+            for _ in range(sizes.n_long_rounds):
+                with tempfile.TemporaryDirectory() as place:
+                    folder = Path(place) if text else None
+                    times.append(_cpu_s(scheduler, lambda n=n, folder=folder: _run_small(client, n, folder)))
             client_s, scheduler_s, elapsed_s = map(statistics.median, zip(*times, strict=True))
-            text = f"{n:,} small experiments, cluster: CPU of client, and of scheduler"
-            rows.append(Row(text, 1e6 * client_s / n, 1e6 * scheduler_s / n, "µs an experiment", "scheduler"))
-            text = f"{n:,} small experiments, cluster: elapsed, and CPU of client"
-            rows.append(Row(text, 1e6 * elapsed_s / n, 1e6 * client_s / n, "µs an experiment", "client"))
+            what, unit = f"{n:,} small experiments, cluster{text}", "µs an experiment"
+            rows.append(Row(f"{what}: client, and scheduler", 1e6 * client_s / n, 1e6 * scheduler_s / n, unit, "CPU"))
+            rows.append(Row(f"{what}: elapsed, and client", 1e6 * elapsed_s / n, 1e6 * client_s / n, unit, "CPU"))
     return rows
 
 
@@ -84,10 +87,7 @@ def _nap(seconds: float, x: int) -> int:
 
 def _run_naps(client: Client, n: int, nap_s: float, folder: Path | None = None) -> None:
     research = Research(domain=Domain(x=range(n))).add_callable("nap", _nap, args=[nap_s, EC("x")], save_to="y")
-    name = None if folder is None else str(folder / "results")
-    results = research.run(name, dump_results=folder is not None, bar=False, scheduler=client).results
-    if len(results) != n:
-        raise WrongRowsError(f"{len(results)} experiments, not {n}")
+    _run(research, client, n, folder)
 
 
 def _map_naps(client: Client, n: int, nap_s: float) -> None:
@@ -96,8 +96,14 @@ def _map_naps(client: Client, n: int, nap_s: float) -> None:
         raise WrongRowsError("Dask gave other values")
 
 
-def _run_small(client: Client, n: int) -> None:
+def _run_small(client: Client, n: int, folder: Path | None = None) -> None:
     a, b = small_values(n)
     research = Research(domain=Domain(a=a, b=b)).add_callable(mix, a=EC("a"), b=EC("b"), save_to="mixed")
-    if len(research.run(bar=False, dump_results=False, scheduler=client).results) != n:
-        raise WrongRowsError(f"not {n} experiments")
+    _run(research, client, n, folder)
+
+
+def _run(research: Research, client: Client, n: int, folder: Path | None) -> None:
+    name = None if folder is None else str(folder / "results")
+    results = research.run(name, dump_results=folder is not None, bar=False, scheduler=client).results
+    if len(results) != n:
+        raise WrongRowsError(f"{len(results)} experiments, not {n}")
