@@ -162,6 +162,27 @@ def test_iterations_are_counted_exactly_at_the_end(place, dump_results, tmp_path
     assert heard.last("iterations_done") == (n_iters,)
 
 
+@pytest.mark.parametrize("branches", [None, 2])
+def test_iterations_that_run_again_are_counted_once(place, branches, tmp_path):
+    def fail_at_times(x: int) -> Any:
+        path = tmp_path / str(x)
+        is_first = not path.exists()
+        path.touch()
+        for i in range(10):
+            if is_first and x % 2 and i == 7:
+                raise ValueError("the first time")
+            yield i
+
+    heard = Heard()
+    research = Research(domain=Option("x", list(range(8)))).add_generator("walk", fail_at_times, x=EC("x"), save_to="i")
+    options = {"retries": 1, "branches": branches, "dump_results": False, "bar": False}
+    research.run(n_iters=10, observers=[heard], **options, **place)
+    assert research.results.failures.empty
+    told = [arguments[0] for what, arguments in heard.told if what == "iterations_done"]
+    assert told == sorted(told)
+    assert told[-1] == 80
+
+
 def test_the_experiments_of_a_lockstep_group_are_told_once(place, dump_results, tmp_path):
     def batches():
         while True:

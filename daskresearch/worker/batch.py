@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,8 +69,10 @@ def _repeated(
     record: Record, program: Program, experiment: Experiment, context: Context, shared: SharedRoots
 ) -> Record:
     retries = _Retries(context.retries)
+    n_counted = 0
     while retries.again(record):
-        record = run_experiment(program, experiment, context, shared)
+        n_counted = max(n_counted, record.n_iters)
+        record = run_experiment(program, experiment, _counting_beyond(n_counted, context), shared)
     return record
 
 
@@ -77,11 +80,21 @@ def _repeated_group(program: Program, group: Group, context: Context, shared: Sh
     """Yield the records of a group that runs again whole while any member fails that may be repeated."""
     records = {record.position: record for record in run_group(program, group, context, shared)}
     retries = {position: _Retries(context.retries) for position in records}
+    n_counted = sum(record.n_iters for record in records.values())
     while failed := [position for position, record in records.items() if retries[position].again(record)]:
-        for record in run_group(program, group, context, shared):
+        for record in run_group(program, group, _counting_beyond(n_counted, context), shared):
             if record.position in failed:
                 records[record.position] = record
     yield from records.values()
+
+
+def _counting_beyond(n_iters: int, context: Context) -> Context:
+    """Return the context of a run of which so many iterations were counted before."""
+    tick = context.tick
+    if tick is None:
+        return context
+    calls = itertools.count(1)  # one step for the interpreter, as members may run in threads
+    return replace(context, tick=lambda: tick() if next(calls) > n_iters else None)
 
 
 def run_batch(
