@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from daskresearch.errors import OptionError
@@ -131,6 +132,7 @@ def distributed_executor(
         If the processes cannot be started, or the cluster is gone.
     """
     from daskresearch.execute.clusters import (
+        ask_for_workers,
         check_connected,
         checked_resources,
         end_tasks,
@@ -170,7 +172,9 @@ def distributed_executor(
         "way": SENT if context.target is None else WRITTEN,
     }
     if place is Place.CLIENT:
-        return DistributedExecutor(client, program, content, Listener(client, topic, watcher), workers, **more)
+        listener = Listener(client, topic, watcher)
+        tend = partial(ask_for_workers, client)
+        return DistributedExecutor(client, program, content, listener, workers, **more, tend=tend)
     n_workers = workers or os.cpu_count() or 1
     client = private_client(n_workers)
     return DistributedExecutor(

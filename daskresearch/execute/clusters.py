@@ -138,6 +138,17 @@ def replace_dead_workers() -> None:
         _warm["missing"] = missing
 
 
+def ask_for_workers(client: Client) -> None:
+    """Ask a cluster that has lost all its workers for those that it is to have.
+
+    Clusters of Dask give up a worker that is away a quarter of a minute after it was away before, as one that dies
+    again and again is, and start no other until they are scaled.
+    """
+    cluster: Any = client.cluster
+    if hasattr(cluster, "worker_spec") and not client.nthreads():
+        cluster.scale(len(cluster.worker_spec))
+
+
 def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
     """Restart the workers that run tasks of these keys; nothing else ends code that does not return to Python.
 
