@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from daskresearch.errors import OptionError, RecordedError, ResearchError, Stora
 from daskresearch.store import compact, writer
 from daskresearch.store import rows as readers
 from daskresearch.store.record import MISSING
+from daskresearch.store.tidier import Tidier
 from tests.running import DEADLINE_S, THREADS, TWO_WORKERS, rows, saying, wait_for
 from tests.store.processes import python, running
 from tests.store.recorded import columns, same_column
@@ -391,7 +393,7 @@ print(json.dumps([seen, wrong]))
 @pytest.mark.parametrize("place", [{}, THREADS, TWO_WORKERS], ids=["in turn", "threads", "two workers"])
 def test_another_process_reads_whole_experiments_while_a_run_goes_on(place, folder, monkeypatch):
     monkeypatch.setattr(writer, "_MOST_EXPERIMENTS", 5)
-    monkeypatch.setattr(recordings, "_MOST_PARTS", 4)  # so that parts are merged again and again
+    monkeypatch.setattr(recordings, "Tidier", partial(Tidier, most=4))  # so that parts are merged again and again
     total = 150
 
     def work(storage, x, i):
