@@ -142,8 +142,8 @@ class Batches:
             That of a batch.
         """
         arrived = self._arrived()
-        came = self._receipts([future for future in arrived if future in self._out])
-        if not arrived:
+        came = self._receipts([future for future in (*arrived, *self._filled_again()) if future in self._out])
+        if self._emptied or not arrived:
             for future in self._stranded():
                 sent = self._forget(future)
                 self._client.cancel([future], force=True)
@@ -195,6 +195,15 @@ class Batches:
         self._tend_at_s = time.monotonic() + _TEND_EACH_S
         return arrived
 
+    def _filled_again(self) -> list[Future[Any]]:
+        """Return the batches that have run again after what they sent was gone; the client may not be told of it."""
+        if not self._emptied:
+            return []
+        held = self._client.who_has(list(self._emptied))
+        filled = [future for future in self._emptied if held.get(future.key)]
+        self._emptied.difference_update(filled)
+        return filled
+
     def _stranded(self) -> list[Future[Any]]:
         """Return the batches that nobody will run.
 
@@ -208,7 +217,7 @@ class Batches:
         if not lost:
             return lost
         keys = {key for running in self._client.processing().values() for key in running}
-        return [future for future in lost if future.key not in keys and not future.done()]
+        return [one for one in lost if one.key not in keys and (one in self._emptied or not one.done())]
 
     def _forget(self, future: Future[Any]) -> Sent:
         """Count a batch as out no more."""
@@ -232,9 +241,10 @@ class Batches:
             except TimeoutError:
                 if future.status == "error":  # it is of the batch itself
                     raise
-                if not any(self._client.who_has([future]).values()):
+                if any(self._client.who_has([future]).values()):
+                    future.add_done_callback(self._ended.put)
+                else:
                     self._emptied.add(future)  # the scheduler runs it again, or should
-                future.add_done_callback(self._ended.put)
                 continue
             if receipt is not None and receipt.stuck is not None:
                 self._end_worker(future)
