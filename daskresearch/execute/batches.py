@@ -96,6 +96,8 @@ class Batches:
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._emptied: set[Future[Any]] = set()  # what these sent went with their worker
         self._unwanted: set[str] = set()
+        self.last_dead = ""
+        """The address of the last worker whose death was one too many."""
 
     def __len__(self) -> int:
         return len(self._out)
@@ -258,7 +260,8 @@ class Batches:
 
         try:
             receipt: Receipt = future.result(timeout=_FETCH_S)
-        except KilledWorker:
+        except KilledWorker as error:
+            self.last_dead = error.last_worker.address
             self._roots.suspect_dead()
             return None
         return receipt

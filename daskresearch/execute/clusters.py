@@ -191,8 +191,10 @@ def check_connected(client: Client) -> None:
     Raises
     ------
     ClusterError
-        If it is closed, or its scheduler is gone.
+        If it is closed or asynchronous, or its scheduler is gone.
     """
+    if client.asynchronous:
+        raise ClusterError("the Client is asynchronous, and a run waits for what it asks; give one that is not")
     if client.status != "running":
         raise ClusterError(
             f"the Client is {client.status}, so it has no scheduler to run on; connect one that is open, or give "

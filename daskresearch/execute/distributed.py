@@ -273,7 +273,9 @@ class DistributedExecutor:
         else:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
             for experiment in group:
-                yield lost(experiment, Failure("worker", 0, ClusterError(text), text, "worker"))
+                yield lost(
+                    experiment, Failure("worker", 0, ClusterError(text), text, "worker", self._batches.last_dead)
+                )
 
     def _after_stuck(self, stuck: Stuck, unfinished: tuple[int, ...], group: Group) -> tuple[list[Group], list[Came]]:
         """Return what of a group is to run again, and what is lost, as one experiment ended with its process."""

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol, final
 from daskresearch.store.record import Failure, Record
 from daskresearch.store.writer import Target
 from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
-from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import abandon, cancel, forget, is_abandoned, watching
+from daskresearch.worker.devices import HaltedError, forget_leases
+from daskresearch.worker.limits import abandon, cancel, forget, halt, is_abandoned, watching
 from daskresearch.worker.profile import ProfileRow
 
 
@@ -165,6 +165,8 @@ class ThreadsExecutor:
                         for record in run_groups(self._program, [group], self._context, self._shared):
                             if not is_abandoned(record):
                                 ended.put(record)
+                except HaltedError:
+                    pass
                 except BaseException as raised:
                     error = raised
                 ended.put(_Done(error))
@@ -185,7 +187,7 @@ class ThreadsExecutor:
                         has_room = n_out < 2 * self._n_threads
                     if not n_out:
                         break
-                    done = self._next(ended)
+                    done = self._next(ended, stop)
                     if isinstance(done, Record):
                         yield done
                         continue
@@ -199,10 +201,12 @@ class ThreadsExecutor:
                 raise
             _end(threads, todo)
 
-    def _next(self, ended: queue.SimpleQueue[Record | _Done]) -> Record | _Done:
+    def _next(self, ended: queue.SimpleQueue[Record | _Done], stop: threading.Event) -> Record | _Done:
         """Return what ends next, with a look around while nothing does."""
         while True:
             self._look()
+            if stop.is_set():
+                halt(self._context.token)  # for what waits for a device
             with contextlib.suppress(queue.Empty):
                 return ended.get(timeout=LOOK_EACH_S)
 

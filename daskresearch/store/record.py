@@ -51,7 +51,7 @@ class Failure:
         ``'exception'`` of the unit, ``'upstream'`` for one of a root that the experiment shares, ``'timeout'``,
         ``'cancelled'``, or ``'worker'`` for one whose worker process died.
     worker : str
-        Host and process id of where it happened; empty if nobody knows.
+        Host and process id of where it happened, or the address of a worker that died; empty if nobody knows.
     """
 
     unit: str

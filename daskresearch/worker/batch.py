@@ -14,7 +14,7 @@ import cloudpickle
 from daskresearch.store.record import Record
 from daskresearch.store.writer import WAIT_S
 from daskresearch.worker.capture import installed
-from daskresearch.worker.devices import leased
+from daskresearch.worker.devices import HaltedError, leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.keep import Keeping, Receipt, Writing
@@ -199,18 +199,28 @@ class _Batch:
                 return
             group = self._keep.unknown(tuple(map(Experiment._make, fields)))
             self.unfinished = tuple([one.position for one in group])
-            for record in run_groups(self._program, [group] if group else [], self._context, self._shared):
-                if is_abandoned(record):
-                    return
-                with self._lock:
-                    if self._is_given_up:
-                        return
-                    self._keep.append(record, group)
-                    self.unfinished = tuple([one for one in self.unfinished if one != record.position])
+            try:
+                is_over = not self._run_group(group)
+            except HaltedError:
+                return
+            if is_over:
+                return
             self.n_groups += 1
             self.seconds = time.perf_counter() - start
             if self.seconds > self._budget_s:
                 return
+
+    def _run_group(self, group: Group) -> bool:
+        """Run a group, and return whether what comes of it is still wanted."""
+        for record in run_groups(self._program, [group] if group else [], self._context, self._shared):
+            if is_abandoned(record):
+                return False
+            with self._lock:
+                if self._is_given_up:
+                    return False
+                self._keep.append(record, group)
+                self.unfinished = tuple([one for one in self.unfinished if one != record.position])
+        return True
 
     def gives_up(self, stuck: Stuck) -> bool:
         """Return whether an experiment is still at work that cannot be ended; then nothing of it is kept any more."""

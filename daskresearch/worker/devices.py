@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from daskresearch.errors import ClusterError
 from daskresearch.store.files import safe_name
+from daskresearch.worker.limits import is_halted
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +70,12 @@ class Devices(NamedTuple):
 
     def known(self) -> tuple[Device, ...]:
         """Return the ids of the devices in this process: those that are given, as far as it sees them."""
-        own = devices_of_process() if self.ids and os.environ.get("CUDA_VISIBLE_DEVICES") else ()
-        seen = {str(one) for one in own}
-        return (
-            tuple([one for one in self.ids if str(one) in seen])
-            or self.ids
-            or devices_of_process()
-            or tuple(range(self.n_own))
-        )
+        if self.ids:
+            own = devices_of_process() if os.environ.get("CUDA_VISIBLE_DEVICES") else self.ids
+            seen = {str(one) for one in own}
+            return tuple([one for one in self.ids if str(one) in seen])
+        # a worker that joins later has as many as are needed, or no task would come to it
+        return devices_of_process() or tuple(range(max(self.n_own, self.need)))
 
 
 def devices_of_process() -> tuple[Device, ...]:
@@ -88,6 +87,10 @@ def devices_of_process() -> tuple[Device, ...]:
         return tuple([int(name) if name.isdigit() else name for name in names])
     nvml = _nvml()
     return () if nvml is None else tuple(range(nvml.nvmlDeviceGetCount()))
+
+
+class HaltedError(Exception):
+    """The run is over for what waits for a device."""
 
 
 @contextlib.contextmanager
@@ -116,11 +119,21 @@ def _acquired(devices: Devices) -> tuple[list[Device], list[Any]]:
     """Return the ids that were acquired and the locks that hold them: all that are needed, or none for the moment."""
     known = devices.known()
     if len(known) < devices.need:
-        raise ClusterError(f"an experiment needs {devices.need} devices, but this process has {list(known)}")
+        raise ClusterError(
+            f"an experiment needs {devices.need} devices, of which this process has {list(known)}"
+            + (
+                f": devices={list(devices.ids)} are asked for, and it sees {list(devices_of_process())}; give ids that "
+                f"all workers see, or leave devices out"
+                if devices.ids
+                else ""
+            )
+        )
     folder = _folder(devices.token)
     os.makedirs(folder, exist_ok=True)
     waits_since_s = time.monotonic()
     while True:
+        if is_halted(devices.token):
+            raise HaltedError
         ids: list[Device] = []
         locks: list[Any] = []
         for one in random.sample(known, len(known)):

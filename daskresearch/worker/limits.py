@@ -202,6 +202,11 @@ def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
         _take_back([ident for ident, run in runs.items() if _running.get(ident) is run])
 
 
+def is_main_thread() -> bool:
+    """Return whether Ctrl-C is raised in this thread; in others only units themselves raise KeyboardInterrupt."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def _wake(ident: int) -> None:
     """Make a thread come back to Python that waits for the system, if it is the main one: no other takes signals."""
     if _can_wake() and signal.getsignal(signal.SIGURG) is _awake and ident == threading.main_thread().ident:
@@ -294,8 +299,7 @@ class _Watch:
 
     def __enter__(self) -> None:
         # a signal that nobody else uses, which is ignored by default
-        is_main = threading.current_thread() is threading.main_thread()
-        if _can_wake() and is_main and signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
+        if _can_wake() and is_main_thread() and signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
             self._takes_signals = True
             signal.signal(signal.SIGURG, _awake)
         self._thread.start()

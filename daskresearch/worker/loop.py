@@ -12,7 +12,7 @@ from daskresearch.store.record import Record
 from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
-from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, leave
+from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, is_main_thread, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 
 
@@ -77,9 +77,11 @@ def run_steps(steps: Iterable[Step], run: Running) -> None:
         if wants(step, run):
             try:
                 deliver(step, run, step.call(run))
-            except (KeyboardInterrupt, Interrupted):
+            except Interrupted:
                 raise
             except BaseException as exception:  # SystemExit, CancelledError and the like end one experiment too
+                if isinstance(exception, KeyboardInterrupt) and is_main_thread():
+                    raise
                 fail(step, run, exception)
 
 

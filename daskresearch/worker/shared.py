@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar, final
 
 from daskresearch.store.record import Failure
 from daskresearch.worker.capture import uncaptured
-from daskresearch.worker.devices import Device, leased
+from daskresearch.worker.devices import Device, HaltedError, leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
-from daskresearch.worker.limits import paused
+from daskresearch.worker.limits import is_main_thread, paused
 from daskresearch.worker.program import Call, Program
 from daskresearch.worker.travel import can_travel
 
@@ -202,12 +202,15 @@ def call_root(
     """Return what comes of one call of a steady root with what it uses; of the last one, if it is repeated."""
     for _ in range(1 + context.retries.get("exception", 0)):
         # what the experiment holds that comes first, or else what the root asks for itself
-        with leased(context.root_devices.get(name) if device is None else None) as leased_now:
-            held = leased_now if device is None else device
-            own = context if held is None else replace(context, device=held)
-            scope = Running(experiment, own, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
-            scope.outputs.update(inputs)
-            outcome = attempt(name, scope, call)
+        try:
+            with leased(context.root_devices.get(name) if device is None else None) as leased_now:
+                held = leased_now if device is None else device
+                own = context if held is None else replace(context, device=held)
+                scope = Running(experiment, own, _NO_ROOTS, frozenset(), (), key=experiment.group_key)
+                scope.outputs.update(inputs)
+                outcome = attempt(name, scope, call)
+        except HaltedError as error:  # nobody asks for it any more
+            return Outcome(failure=failure_of(name, 0, error))
         if outcome.failure is None:
             break
     return outcome
@@ -217,10 +220,8 @@ def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcom
     """Return what comes of a root's call; raise at once when debugging."""
     try:
         return Outcome(read_only(call(scope)))
-    except KeyboardInterrupt:
-        raise
     except BaseException as exception:
-        if scope.context.debug:
+        if scope.context.debug or (isinstance(exception, KeyboardInterrupt) and is_main_thread()):
             raise
         return Outcome(failure=failure_of(name, scope.iteration, exception))
 

@@ -14,6 +14,7 @@ import pytest
 from distributed import Client
 
 from daskresearch import EC, O, Option, Research, local_cluster
+from tests.running import note, noted
 
 GUILTY = 7
 N = 12
@@ -72,6 +73,7 @@ def check(research: Research, options: dict[str, Any]) -> None:
     assert results.df.dropna().y.tolist() == expected
     failures = results.failures
     assert (failures.kind.tolist(), failures.unit.tolist()) == (["worker"], ["worker"])
+    assert failures.worker.str.startswith("tcp://").all()
     (guilty,) = failures.id
     config = results.configs_to_df().set_index("id").loc[guilty]
     assert (config.kind, config.x) == ("a", GUILTY)
@@ -92,3 +94,17 @@ def test_a_unit_that_ends_its_process_spoils_no_folder(place, tmp_path):
 @pytest.mark.slow
 def test_a_unit_that_takes_all_memory_costs_its_own_experiment_alone(limited_client, tmp_path):
     check(study(hoard), {"scheduler": limited_client, "name": str(tmp_path / "results")})
+
+
+def test_an_interrupt_that_a_unit_raises_itself_costs_no_worker(place, tmp_path):
+    def interrupt(x: int) -> int:
+        note(tmp_path / "pids", os.getpid())
+        if x == 2:
+            raise KeyboardInterrupt("of the unit")
+        return x
+
+    research = Research(domain=Option("x", [0, 1, 2, 3])).interrupt(EC("x"), save_to="y")
+    results = research.run(bar=False, dump_results=False, **place).results
+    assert results.df.dropna().y.tolist() == [0, 1, 3]
+    assert results.failures[["unit", "kind"]].values.tolist() == [["interrupt", "exception"]]
+    assert len(noted(tmp_path / "pids")) == 4

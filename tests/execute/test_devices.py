@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
-from daskresearch import EC, E, O, Option, Research
+from daskresearch import EC, E, O, Option, Research, local_cluster
 from daskresearch.errors import ClusterError, DomainError, OptionError, PlanError
 from tests.clusters import Servers
 from tests.running import note, noted, wait_for
@@ -380,3 +380,39 @@ def test_a_parameter_of_that_name_is_refused():
     assert research.run(bar=False, dump_results=False).results.df.y.tolist() == ["cpu"]
     with pytest.raises(DomainError, match="parameter 'device'"):
         research.run(devices=[0], bar=False, dump_results=False)
+
+
+@pytest.mark.parametrize("place", [{"scheduler": "threads", "workers": 3}, {"workers": 3}], ids=["threads", "workers"])
+def test_nothing_that_waits_for_a_device_begins_once_a_run_is_terminated(place, tmp_path):
+    def hold_on(x: int) -> int:
+        note(tmp_path / "begun", x)
+        wait_for((tmp_path / "gate").exists)
+        return x
+
+    research = Research(domain=Option("x", list(range(9)))).add_callable("hold", hold_on, args=[EC("x")], save_to="y")
+    research.run(devices=["a"], bar=False, dump_results=False, detach=True, **place)
+    wait_for(lambda: bool(noted(tmp_path / "begun")))
+    research.terminate()
+    assert research.wait(1) is False
+    (tmp_path / "gate").touch()
+    assert research.wait(60)
+    assert len(noted(tmp_path / "begun")) == len(research.results) == 1
+
+
+def test_gpu_workers_that_join_a_cluster_of_none_are_used(tmp_path):
+    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+        research = Research(domain=Option("x", [0, 1, 2, 3]))
+        research = research.add_callable("where", str, args=[EC("device")], save_to="y", resources={"GPU": 1})
+        research.run(scheduler=client, bar=False, dump_results=False, detach=True)
+        servers.add_worker(["--resources", "GPU=1"])
+        assert research.wait(60)
+    assert research.results.df.y.tolist() == ["0"] * 4
+
+
+def test_devices_that_a_worker_does_not_see_are_never_given_out():
+    with local_cluster(gpus=["left"]) as cluster, Client(cluster, set_as_default=False) as client:
+        research = Research(domain=Option("x", [0, 1])).add_callable("where", str, args=[EC("device")], save_to="y")
+        options = {"scheduler": client, "bar": False, "dump_results": False}
+        assert research.run(devices=["left", "right"], **options).results.df.y.tolist() == ["left", "left"]
+        with pytest.raises(ClusterError, match=r"devices=\['right'\] are asked for, and it sees \['left'\]"):
+            research.run(devices=["right"], **options)

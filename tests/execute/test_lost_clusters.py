@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -75,4 +76,14 @@ def test_a_client_that_is_closed_is_refused_before_anything_is_written(tmp_path)
     research = Research(domain=Option("x", [1])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
     with pytest.raises(ClusterError, match=saying("closed", "connect")):
         research.run(str(tmp_path / "results"), bar=False, scheduler=client)
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_asynchronous_client_is_refused(tmp_path):
+    async def run() -> None:
+        async with Client(processes=False, dashboard_address=None, asynchronous=True, set_as_default=False) as client:
+            Research().add_callable("one", int).run(str(tmp_path / "results"), bar=False, scheduler=client)
+
+    with pytest.raises(ClusterError, match="asynchronous"):
+        asyncio.run(run())
     assert not (tmp_path / "results").exists()
