@@ -50,8 +50,8 @@ def shared_prefix(sizes: Sizes) -> list[Row]:
                 FORKS: lambda path: pool.apply(prefix_in_two, (path, n_load, n_score, n)),
             }
             paths = map(str, itertools.count())
-            once = {name: partial(once, function, folder, paths) for name, function in functions.items()}
-            times_s = in_turn(once, sizes.n_long_rounds)
+            runs = {name: partial(once, function, folder, paths) for name, function in functions.items()}
+            times_s = in_turn(runs, sizes.n_long_rounds)
     text = f"load of {sizes.load_s:g} s, {n} branches of {sizes.branch_s:g} s"
     floor = times_s.pop(FORKS)
     return [Row(f"{text}, {name}", ours, floor, "s", FORKS, Target(1.08, "ratio")) for name, ours in times_s.items()]
