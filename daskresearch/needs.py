@@ -104,7 +104,12 @@ def check_here(needs: Needs) -> None:
         If they are too few.
     """
     for one in filter(None, (needs.devices, *needs.roots.values())):
-        known = one.ids or devices_of_process()
+        known = one.known() if one.ids else devices_of_process()
+        if one.ids and len(known) < one.need:
+            raise OptionError(
+                f"of devices={list(one.ids)} this process sees {list(known)}, as CUDA_VISIBLE_DEVICES names "
+                f"{list(devices_of_process())}; give ids that it names"
+            )
         if len(known) < one.need:
             raise OptionError(
                 f"units ask for {one.need} GPU, and this machine has {list(known)}; give the ids of devices, as by "

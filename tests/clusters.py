@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from distributed import Security
+from distributed import Client, Security
 
 import daskresearch
 
@@ -93,6 +94,17 @@ class Servers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def two_workers(folder: Path) -> Iterator[tuple[Servers, Client]]:
+    """Give a scheduler with two workers, processes of their own in a new folder, and a client of them."""
+    folder.mkdir()
+    with Servers(folder) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+        for _ in range(2):
+            servers.add_worker()
+        client.wait_for_workers(2, timeout=_STARTED_S)
+        yield servers, client
 
 
 def written_certificates(folder: Path) -> tuple[Security, list[str]]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import psutil
 from distributed import Client, Worker
@@ -76,9 +77,9 @@ def of_worker(dask_worker: Worker) -> dict[str, Counter[str]]:
     return {**of_process(), "task": Counter(len(dask_worker.state.tasks) * ["task"])}
 
 
-def of_scheduler(dask_scheduler: object) -> dict[str, Counter[str]]:
+def of_scheduler(dask_scheduler: Any) -> dict[str, Counter[str]]:
     """Return what a scheduler holds of the runs of clients."""
-    return {"task": Counter(str(key).partition("-")[0] for key in dask_scheduler.tasks)}  # type: ignore[attr-defined]
+    return {"task": Counter(str(key).partition("-")[0] for key in dask_scheduler.tasks)}
 
 
 def held(clients: Sequence[Client] = ()) -> Held:

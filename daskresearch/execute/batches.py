@@ -144,7 +144,8 @@ class Batches:
             That of a batch.
         """
         arrived = self._arrived()
-        came = self._receipts([future for future in (*arrived, *self._filled_again()) if future in self._out])
+        ended = dict.fromkeys((*arrived, *self._filled_again()))
+        came = self._receipts([future for future in ended if future in self._out])
         if self._emptied or not arrived:
             for future in self._stranded():
                 sent = self._forget(future)

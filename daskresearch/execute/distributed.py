@@ -180,12 +180,10 @@ class DistributedExecutor:
         n_most = window.slots if self._crew.is_larger else window.most_out
         while not stop.is_set() and len(self._batches) < n_most and (batch := window.next_batch()):
             name = uuid.uuid4().hex
-            apart = [group for group in batch if self._roots.are_suspect(group)]
-            suspects += [(name, group) for group in apart]
-            if len(apart) < len(batch):
-                self._batches.send(
-                    [group for group in batch if group not in apart] if apart else batch, name, window.budget_s
-                )
+            suspects += [(name, group) for group in batch if self._roots.are_suspect(group)]
+            batch = [group for group in batch if not self._roots.are_suspect(group)]
+            if batch:
+                self._batches.send(batch, name, window.budget_s)
         return suspects
 
     def check(self, target: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -82,9 +83,9 @@ def _repeated_group(program: Program, group: Group, context: Context, shared: Sh
     retries = {position: _Retries(context.retries) for position in records}
     n_counted = sum(record.n_iters for record in records.values())
     while failed := [position for position, record in records.items() if retries[position].again(record)]:
-        for record in run_group(program, group, _counting_beyond(n_counted, context), shared):
-            if record.position in failed:
-                records[record.position] = record
+        again = list(run_group(program, group, _counting_beyond(n_counted, context), shared))
+        n_counted = max(n_counted, sum(record.n_iters for record in again))
+        records.update({record.position: record for record in again if record.position in failed})
     yield from records.values()
 
 
@@ -199,11 +200,7 @@ class _Batch:
                 return
             group = self._keep.unknown(tuple(map(Experiment._make, fields)))
             self.unfinished = tuple([one.position for one in group])
-            try:
-                is_over = not self._run_group(group)
-            except HaltedError:
-                return
-            if is_over:
+            if group and not self._run_group(group):
                 return
             self.n_groups += 1
             self.seconds = time.perf_counter() - start
@@ -212,15 +209,17 @@ class _Batch:
 
     def _run_group(self, group: Group) -> bool:
         """Run a group, and return whether what comes of it is still wanted."""
-        for record in run_groups(self._program, [group] if group else [], self._context, self._shared):
-            if is_abandoned(record):
-                return False
-            with self._lock:
-                if self._is_given_up:
+        with contextlib.suppress(HaltedError):
+            for record in run_groups(self._program, [group], self._context, self._shared):
+                if is_abandoned(record):
                     return False
-                self._keep.append(record, group)
-                self.unfinished = tuple([one for one in self.unfinished if one != record.position])
-        return True
+                with self._lock:
+                    if self._is_given_up:
+                        return False
+                    self._keep.append(record, group)
+                    self.unfinished = tuple([one for one in self.unfinished if one != record.position])
+            return True
+        return False
 
     def gives_up(self, stuck: Stuck) -> bool:
         """Return whether an experiment is still at work that cannot be ended; then nothing of it is kept any more."""

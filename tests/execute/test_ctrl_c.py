@@ -16,7 +16,7 @@ import pytest
 from distributed import Client
 
 from daskresearch import ResearchResults
-from tests.clusters import Servers
+from tests.clusters import two_workers
 from tests.execute.lasting import N_SHORT, check_goes_on, has_begun, n_active
 from tests.running import noted, wait_for
 from tests.store.crashing import are_gone
@@ -57,12 +57,7 @@ def client(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
     if request.node.callspec.params["place"] != "client":
         yield "", None
         return
-    folder = tmp_path / "servers"
-    folder.mkdir()
-    with Servers(folder) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
-        for _ in range(2):
-            servers.add_worker()
-        client.wait_for_workers(2, timeout=60)
+    with two_workers(tmp_path / "servers") as (servers, client):
         yield servers.file, client
 
 

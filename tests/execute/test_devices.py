@@ -409,6 +409,14 @@ def test_gpu_workers_that_join_a_cluster_of_none_are_used(tmp_path):
     assert research.results.df.y.tolist() == ["0"] * 4
 
 
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_devices_that_this_process_does_not_see_are_refused_at_once(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(OptionError, match=r"devices=\[5\] this process sees \[\].*CUDA_VISIBLE_DEVICES names \[0, 1\]"):
+        holding(tmp_path, 1).run(str(tmp_path / "results"), bar=False, devices=[5], **place)
+    assert not (tmp_path / "results").exists()
+
+
 def test_devices_that_a_worker_does_not_see_are_never_given_out():
     with local_cluster(gpus=["left"]) as cluster, Client(cluster, set_as_default=False) as client:
         research = Research(domain=Option("x", [0, 1])).add_callable("where", str, args=[EC("device")], save_to="y")

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
 from jupyter_client import KernelManager
 
 from daskresearch import ResearchResults
-from tests.clusters import Servers
+from tests.clusters import two_workers
 from tests.execute.lasting import N_SHORT, SEED, check_goes_on, has_begun, let_go, n_active
 from tests.running import wait_for
 from tests.store.crashing import are_gone
@@ -77,12 +76,7 @@ def test_a_closed_kernel_takes_its_workers_along_and_leaves_a_folder_that_goes_o
 @CLOSINGS
 @WAYS
 def test_a_closed_kernel_leaves_a_cluster_free_and_a_folder_that_goes_on(tmp_path, detach, now):
-    folder = tmp_path / "servers"
-    folder.mkdir()
-    with Servers(folder) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
-        for _ in range(2):
-            servers.add_worker()
-        client.wait_for_workers(2, timeout=60)
+    with two_workers(tmp_path / "servers") as (servers, client):
         close_in_the_midst(tmp_path, file=servers.file, detach=detach, now=now)
         let_go(tmp_path)
         wait_for(lambda: not client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))

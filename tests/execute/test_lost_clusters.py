@@ -13,7 +13,7 @@ from distributed import Client
 
 from daskresearch import EC, Option, Research, ResearchResults
 from daskresearch.errors import ClusterError
-from tests.clusters import Servers
+from tests.clusters import two_workers
 from tests.running import local_cluster, note, noted, saying, wait_for
 
 N = 40
@@ -52,12 +52,8 @@ def lose(place: Path, client: Client, act: Callable[[], object], *texts: str) ->
 
 
 def test_a_scheduler_that_is_killed_leaves_an_error_and_a_folder_to_go_on_from(tmp_path):
-    with Servers(tmp_path) as servers:
-        for _ in range(2):
-            servers.add_worker()
-        with Client(scheduler_file=servers.file, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            lose(tmp_path, client, servers.scheduler.kill, "the scheduler of the cluster is gone")
+    with two_workers(tmp_path / "servers") as (servers, client):
+        lose(tmp_path, client, servers.scheduler.kill, "the scheduler of the cluster is gone")
 
 
 def test_a_client_that_is_closed_leaves_an_error_and_a_folder_to_go_on_from(tmp_path):
