@@ -18,7 +18,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 
@@ -155,11 +154,19 @@ def is_abandoned(record: Record) -> bool:
 
 
 def _interrupt_all(is_meant: Callable[[Running], bool], kind: type[Interrupted]) -> None:
-    for _ in range(_N_TRIES):
-        found = {ident: run for ident, run in list(_running.items()) if is_meant(run)}
-        if not found:
-            return
-        _untraced(partial(_interrupt, found, kind))
+    """Interrupt from a thread, as Ctrl-C in this one must not come before `_take_back`."""
+
+    def interrupt() -> None:
+        for _ in range(_N_TRIES):
+            found = {ident: run for ident, run in list(_running.items()) if is_meant(run)}
+            if not found:
+                return
+            _interrupt(found, kind)
+
+    thread = threading.Thread(target=_untraced, args=(interrupt,), name="interrupts", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(_MEET_S)  # this thread may be meant itself
 
 
 def cancelled(experiment_id: str) -> ExperimentCancelledError:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +24,12 @@ from tests.store.crashing import are_gone
 
 _ENDED_S = 60  # long before units that sleep
 
+_BETWEEN_S = 0.05  # when the first is raised, or it makes one with the second; its work is at its midst then
+
 SCRIPT = """
 import signal
 import sys
+import threading
 
 from distributed import Client
 
@@ -36,11 +40,18 @@ def pressed(*what):
     note(f"{folder}/pressed", "once")
     raise KeyboardInterrupt
 
+def trace(*what):
+    return trace
+
 if __name__ == "__main__":
     place, folder, file = sys.argv[1:]
     signal.signal(signal.SIGINT, pressed)
     client = Client(scheduler_file=file, set_as_default=False) if place == "client" else None
     options = {"threads": {"scheduler": "threads", "workers": 2}, "processes": {"workers": 2}}
+    if place == "traced":  # as under a debugger, a profiler, or a measure of coverage
+        options[place] = options["threads"]
+        sys.settrace(trace)
+        threading.settrace(trace)
     research = research_of(folder)
     try:
         research.run(f"{folder}/results", bar=False, seed=7, **options.get(place, {"scheduler": client}))
@@ -106,13 +117,16 @@ def test_one_interrupt_keeps_what_is_finished_and_ends_what_runs(place, client, 
     check_goes_on(tmp_path)
 
 
-@pytest.mark.parametrize("place", [pytest.param("serial", marks=pytest.mark.slow), *PLACES[1:]])
+@pytest.mark.parametrize(
+    "place", [*[pytest.param(one, marks=pytest.mark.slow) for one in ("serial", "traced")], *PLACES[1:]]
+)
 def test_two_interrupts_end_a_run_at_once_though_its_units_do_not_return(place, client, tmp_path):
     file, cluster = client
     with running(place, tmp_path, "sleeps", file) as process:
         started = psutil.Process(process.pid).children(recursive=True)
         press(process)
         wait_for(lambda: bool(noted(tmp_path / "pressed")))
+        time.sleep(_BETWEEN_S)
         press(process)
         process.communicate(timeout=_ENDED_S)
     wait_for(lambda: are_gone(started))
