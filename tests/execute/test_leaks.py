@@ -118,6 +118,8 @@ def interrupted(calls: str, options: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     finger = threading.Thread(target=press)
+    # what a shell starts in the background ignores interrupts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     finger.start()
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -125,6 +127,7 @@ def interrupted(calls: str, options: dict[str, Any]) -> None:
     finally:
         has_ended.set()
         finger.join()
+        signal.signal(signal.SIGINT, before)
 
 
 WAYS = [to_the_end, with_failures, raising, detached, terminated, cancelled, out_of_time, interrupted]
