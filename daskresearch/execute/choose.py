@@ -129,11 +129,12 @@ def distributed_executor(
     PickleError
         If a unit cannot travel; before any process is started.
     ClusterError
-        If the processes cannot be started, or the cluster is gone.
+        If the processes cannot be started, the cluster is gone, or it lacks this library.
     """
     from daskresearch.execute.clusters import (
         ask_for_workers,
         check_connected,
+        check_installed,
         checked_resources,
         end_tasks,
         private_client,
@@ -147,6 +148,7 @@ def distributed_executor(
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
         check_connected(client)
+        check_installed(client)
         devices = [one for one in (context.devices, *context.root_devices.values()) if one is not None]
         resources, n_own = checked_resources(client, resources, has_ids=any(one.ids for one in devices))
         context = replace(

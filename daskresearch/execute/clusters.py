@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError
@@ -32,6 +33,8 @@ _QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.low-level-log-length": 10,  # of messages, which hold whole batches
 }
+_LIBRARY = __name__.partition(".")[0]
+_ANSWER_S = 5
 _CLOSE_S = 10
 _RESTART_S = 2
 _N_LOOKS = 10
@@ -199,6 +202,29 @@ def check_connected(client: Client) -> None:
         raise ClusterError(
             f"the Client is {client.status}, so it has no scheduler to run on; connect one that is open, or give "
             f"scheduler='synchronous'"
+        )
+
+
+def check_installed(client: Client) -> None:
+    """Refuse a cluster that lacks this library: a worker that cannot read a task ends, and its tasks wait for ever.
+
+    A worker that does not answer within seconds is believed to have it.
+
+    Raises
+    ------
+    ClusterError
+        Names those that lack it.
+    """
+    places: dict[str, Any] = {}
+    with contextlib.suppress(OSError):  # as TimeoutError is
+        places = client.run(find_spec, _LIBRARY, on_error="return", callback_timeout=_ANSWER_S)
+        places["the scheduler"] = client.run_on_scheduler(find_spec, _LIBRARY)
+    lacking = [where for where, spec in places.items() if spec is None or isinstance(spec, ImportError)]
+    if lacking:
+        others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise ClusterError(
+            f"{_LIBRARY} cannot be imported on {', '.join(lacking[:3])}{others}; install it there, in the version that "
+            f"is here"
         )
 
 

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EACH_S = 1
 _ALONE_S = 3
+_NO_WORKER = "the cluster has no worker; experiments wait until one joins; one that leaves at once tells why in its log"
 
 
 @final
@@ -64,7 +65,7 @@ class Crew:
             self._alone_at_s = now + _ALONE_S
         elif now >= self._alone_at_s:
             self._alone_at_s = math.inf
-            logger.warning("the cluster has no worker; experiments wait until one joins")
+            logger.warning(_NO_WORKER)
 
     @property
     def is_empty(self) -> bool:

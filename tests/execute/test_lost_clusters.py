@@ -13,10 +13,21 @@ from distributed import Client
 
 from daskresearch import EC, Option, Research, ResearchResults
 from daskresearch.errors import ClusterError
-from tests.clusters import two_workers
+from tests.clusters import Servers, two_workers
 from tests.running import local_cluster, note, noted, saying, wait_for
 
 N = 40
+
+LACKING = """
+import sys
+
+class Lacking:
+    def find_spec(self, name, *where):
+        if name.split(".")[0] == "daskresearch":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Lacking())
+"""
 
 
 def study(calls: Path, gate: Path) -> Research:
@@ -72,6 +83,30 @@ def test_a_client_that_is_closed_is_refused_before_anything_is_written(tmp_path)
     research = Research(domain=Option("x", [1])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
     with pytest.raises(ClusterError, match=saying("closed", "connect")):
         research.run(str(tmp_path / "results"), bar=False, scheduler=client)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("n_sound", [0, 1])
+def test_workers_without_the_library_are_named_and_stay(n_sound, tmp_path):
+    for name in ("servers", "lacking"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lacking" / "sitecustomize.py").write_text(LACKING)
+    with (
+        Servers(tmp_path / "servers", importable=tmp_path / "lacking") as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as client,
+    ):
+        servers.add_worker()
+        client.wait_for_workers(1, timeout=60)
+        (lacking,) = client.nthreads()
+        servers.importable = None
+        for _ in range(n_sound):
+            servers.add_worker()
+        client.wait_for_workers(1 + n_sound, timeout=60)
+        research = Research(domain=Option("x", [1])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+        with pytest.raises(ClusterError) as caught:
+            research.run(str(tmp_path / "results"), bar=False, scheduler=client)
+        assert str(caught.value).startswith(f"daskresearch cannot be imported on {lacking}; install")
+        assert len(client.nthreads()) == 1 + n_sound
     assert not (tmp_path / "results").exists()
 
 
