@@ -31,12 +31,13 @@ class Recorded:
     Attributes
     ----------
     is_finished : callable
-        Tells from the id, the hash of the config's values and the position of an experiment whether it need not run.
+        Tells from the id, the hash of the config's values, the position and the group of an experiment whether it need
+        not run; its group is empty where what it does has nothing to do with it.
     is_labelled : bool
         Whether workers write what comes of experiments, so that these carry what describes them.
     """
 
-    is_finished: Callable[[str, str, int], bool]
+    is_finished: Callable[[str, str, int, bytes], bool]
     is_labelled: bool
 
 
@@ -92,6 +93,11 @@ class Grouping:
         draws = any(root.is_of_group for root in self._program.roots.values())
         return self._program.is_lockstep or (is_small and draws)
 
+    @property
+    def _is_bound(self) -> bool:
+        """Whether what an experiment does depends on its group, as a root draws, or walks, for all members."""
+        return any(root.is_of_group or not root.is_steady for root in self._program.roots.values())
+
     def n_groups(self, n_experiments: int | None, n_reps: int) -> int | None:
         """Return about how many groups so many experiments make, None if nobody knows."""
         if n_experiments is None or not self.is_whole:
@@ -142,7 +148,8 @@ class Grouping:
         if self._recorded is None:
             return False
         content = experiment.label.content if experiment.label else ""
-        return self._recorded.is_finished(experiment.id, content, experiment.position)
+        group = experiment.group_key if self._is_bound else b""
+        return self._recorded.is_finished(experiment.id, content, experiment.position, group)
 
     def _skips(self, experiment: Experiment) -> bool:
         if not self._is_finished(experiment):

@@ -205,15 +205,18 @@ class Recording:
         """Take note of the plan, before anything is written."""
         self._definition = _digest(definition)
 
-    def is_finished(self, experiment_id: str, content: str, position: int) -> bool:
-        """Return whether an experiment need not run, as the folder has it; it may have another position now."""
+    def is_finished(self, experiment_id: str, content: str, position: int, group: bytes) -> bool:
+        """Return whether an experiment need not run, as the folder has it; it may have another position now.
+
+        In another group than it had it runs again, if it depends on it, so that it shares what this group shares.
+        """
         if self._finished is None:
             return False
         known = self._finished.place(experiment_id)
         if known is None:
             return False
         self._finished.seen[known] = True
-        if not self._finished.has(known, content):
+        if not self._finished.has(known, content, group):
             return False
         if self._finished.positions[known] != position:
             self._moved[experiment_id] = position

@@ -246,6 +246,39 @@ def test_roots_that_no_remaining_experiment_needs_do_not_run(name, calls):
     assert calls.taken() == [3]
 
 
+def drawn(random):
+    return float(random.normal())
+
+
+def walked(random):
+    while True:
+        yield float(random.normal())
+
+
+@pytest.mark.parametrize("walks", [False, True])
+@pytest.mark.parametrize(
+    ("first", "then", "n_again"),
+    [([1, 2, 3, 4], [0, 1, 2, 3, 4], 3), ([0, 1, 2, 3], [0, 2, 1, 3], 2), ([1, 2, 3], [1, 2, 3, 4], 1)],
+)
+def test_experiments_that_come_into_another_group_share_what_it_shares(walks, first, then, n_again, name, calls):
+    def grouped(xs, **options):
+        research = Research(domain=Option("x", list(xs)))
+        if walks:
+            research = research.add_generator("root", walked, args=[E().random], root=True)
+        else:
+            research = research.add_callable("root", drawn, args=[E().random], root=True)
+        research = research.add_callable("shared", lambda value: value, args=[O("root")], save_to="shared")
+        research = research.add_callable(noted, args=[EC("x")], calls=calls.path, save_to="y")
+        return research.run(bar=False, branches=2, n_iters=1, **options).results.df.drop(columns="id")
+
+    grouped(first, name=name, seed=1)
+    calls.taken()
+    resumed = grouped(then, name=name, resume=True)
+    again = calls.taken()
+    assert resumed.equals(grouped(then, dump_results=False, seed=1))
+    assert len(again) == n_again or walks  # members of a group that walks run together
+
+
 def test_the_description_says_what_is_needed_to_repeat_the_run(name):
     domain = Option("x", [1, Alias(max, "most")])
     research = Research(name, domain=domain, n_reps=2).add_callable(

@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,15 @@ def private_client(workers: int) -> Client:
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ClusterError(_GUARD)
+    # in a thread, as Ctrl-C in this one would leave processes behind that nobody knows
+    pool = ThreadPoolExecutor(1, "daskresearch-start")
+    started = pool.submit(_scaled, workers)
+    pool.shutdown(wait=False)
+    return started.result()
+
+
+def _scaled(workers: int) -> Client:
+    """Start or scale the private cluster, and return its client."""
     with _lock:
         client = _warm.get("client")
         if client is None or _warm["pid"] != os.getpid() or client.status != "running":

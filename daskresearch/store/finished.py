@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.store.files import Files
@@ -26,6 +26,8 @@ class Finished:
         Ascending.
     contents, used : ndarray of bytes
         The hash of the values of each config, and that of the plan by which it ran.
+    groups : ndarray of int
+        A hash of the group of each, which holds within this process.
     positions : ndarray of int
     seen : ndarray of bool
         Whether a run came to them; for that run to tell.
@@ -34,6 +36,7 @@ class Finished:
     ids: NDArray[np.bytes_]
     contents: NDArray[np.bytes_]
     used: NDArray[np.bytes_]
+    groups: NDArray[np.int64]
     positions: NDArray[np.int64]
     seen: NDArray[np.bool_]
 
@@ -42,7 +45,7 @@ class Finished:
         """Return those of a folder."""
         import numpy as np
 
-        parts = read_parts(files, columns=(*RECORDS, "content", "definition"))
+        parts = read_parts(files, columns=(*RECORDS, "content", "definition", "group"))
         snapshot = FolderSnapshot(files, list(parts.values()))
         is_good = np.array([status == "ok" for status in snapshot.column("status")], dtype=bool)
 
@@ -53,7 +56,9 @@ class Finished:
         ids = texts("id")
         order = np.argsort(ids, kind="stable")
         contents, used = texts("content")[order], texts("definition")[order]
-        return cls(ids[order], contents, used, snapshot.positions[is_good][order], np.zeros(len(ids), dtype=bool))
+        groups = np.array([hash(group) for group in snapshot.column("group")], dtype=np.int64)[is_good][order]
+        positions = snapshot.positions[is_good][order]
+        return cls(ids[order], contents, used, groups, positions, np.zeros(len(ids), dtype=bool))
 
     def place(self, experiment_id: str) -> int | None:
         """Return which of them an experiment is, None if it is not among them."""
@@ -62,9 +67,10 @@ class Finished:
             return None
         return place
 
-    def has(self, place: int, content: str) -> bool:
-        """Return whether the config of one of them has the values of this hash."""
-        return bool(self.contents[place] == content.encode())
+    def has(self, place: int, content: str, group: bytes) -> bool:
+        """Return whether the config of one of them has the values of this hash, and it the group, if one is given."""
+        is_alike = bool(self.contents[place] == content.encode())
+        return is_alike and (not group or bool(self.groups[place] == hash(group)))
 
     def definitions(self) -> Counter[str]:
         """Return how many ran by each plan."""
@@ -73,7 +79,7 @@ class Finished:
     def only(self, definition: str) -> Finished:
         """Return those that ran by one plan."""
         mask = self.used == definition.encode()
-        return Finished(self.ids[mask], self.contents[mask], self.used[mask], self.positions[mask], self.seen[mask])
+        return Finished(*[getattr(self, one.name)[mask] for one in fields(self)])
 
 
 def come_to(

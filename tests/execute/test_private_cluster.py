@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -48,4 +50,35 @@ def test_a_worker_that_the_cluster_has_given_up_is_started_again_and_no_other():
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not workers() - others)
     assert pids(research).isdisjoint(first)
+    assert len(workers() - others) == 2
+
+
+def interrupt(after_s: float) -> None:
+    """Run on two workers what lasts, and press Ctrl-C after some seconds."""
+    research = Research(domain=Option("x", [0, 1])).add_callable("sleep", time.sleep, args=[20])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    finger = threading.Timer(after_s, os.kill, [os.getpid(), signal.SIGINT])
+    finger.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            table(research, workers=2)
+    finally:
+        finger.join()
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("after_s", [pytest.param(0.1, marks=pytest.mark.slow), 0.5])
+def test_an_interrupt_while_workers_start_leaves_none_that_shutdown_does_not_end(after_s):
+    others = workers()
+    interrupt(after_s)
+    daskresearch.shutdown()
+    wait_for(lambda: not workers() - others)
+
+
+@pytest.mark.slow
+def test_workers_whose_start_was_interrupted_serve_the_next_run():
+    research = Research(domain=Option("x", [0, 1])).add_callable("pid", os.getpid, save_to="pid")
+    others = workers()
+    interrupt(0.3)
+    assert pids(research) <= workers() - others
     assert len(workers() - others) == 2
