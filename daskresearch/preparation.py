@@ -141,6 +141,15 @@ class Preparation:
         configs = iterate(domain.node, self.iter_params(domain), self.seed, updates)
         return self.grouping.groups(configs, n_done, updates, remembers=remembers)
 
+    def prefixed_ids(self) -> Iterator[str]:
+        """Yield the ids of the first domain's experiments, if they have prefixes and it has an end."""
+        params = self.iter_params(self.job.domain)
+        if params.create_id_prefix and params.size(self.job.domain.node) is not None:
+            grouping = Grouping(self.program, self.keys, entropy_of(self.seed), self.length, self.appended)
+            configs = iterate(self.job.domain.node, params, self.seed, 0)
+            for group in grouping.groups(configs, remembers=False):
+                yield from [member.id for member in group]
+
     def context(self, folder: str) -> Context:
         """Return what all experiments have in common while they run."""
         return Context(

@@ -12,15 +12,13 @@ import json
 import logging
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, final
 
 from daskresearch.admission import changed_parts, check_free, check_options, remove_empty
-from daskresearch.errors import (
-    ChangedUnitsWarning,
-)
+from daskresearch.errors import ChangedUnitsWarning, OptionError
 from daskresearch.metadata import core_versions
 from daskresearch.options import RunOptions
 from daskresearch.store.compact import compact, sweep
@@ -131,6 +129,26 @@ class Recording:
     def url(self) -> str:
         """Where the folder is."""
         return self.files.url
+
+    def check_prefixed(self, ids: Iterable[str]) -> None:
+        """Refuse experiments of the folder that have other prefixes now, as they would run again and count twice.
+
+        Raises
+        ------
+        OptionError
+            Names the first of them.
+        """
+        known: dict[bytes, bytes] | None = None
+        for one in ids if self.before is not None else ():
+            if known is None:
+                known = {one.rpartition(b"_")[2]: one for one in Finished.of(self.files).ids.tolist()}
+            former = known.get(one.rpartition("_")[2].encode(), b"").decode()
+            if former not in ("", one):
+                raise OptionError(
+                    f"experiment {former} of the folder is {one} in this domain, where create_id_prefix numbers its "
+                    f"values otherwise, so that it would run again; put new values behind the others, or run under "
+                    f"another name"
+                )
 
     def begin(self, name: str, seed: int, facts: Facts) -> None:
         """Write what the research is, and learn what is there.

@@ -243,7 +243,8 @@ class Research(Vocabulary, Kept):
         seed : int, optional
             Makes every number that is drawn, and every id, the same in each run. Default: fresh entropy.
         create_id_prefix : bool
-            Whether ids begin with sortable indices of the values.
+            Whether ids begin with sortable indices of the values. A domain in which values of the folder have other
+            indices is refused when it is resumed, be it that values come before them or the indices get more digits.
         resume : bool or 'changed'
             Whether a folder that is there is gone on with: finished experiments do not run again, if their config and
             seed are the same; without `seed` that of the folder is taken. Those which ran before a unit changed are

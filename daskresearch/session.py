@@ -113,6 +113,7 @@ class Session:
                 f"{min(clash)!r} is a parameter and a variable of this research, now or in its folder; both would be "
                 f"one column, so rename one, or run under another name"
             )
+        recording.check_prefixed(prepared.prefixed_ids())
         self._store = recording.store(variables, self._true_values)
         self.results = ResearchResults(self._store, parameters, prepared.explained)
         modes = Modes(int(options.redirect_stdout), int(options.redirect_stderr), options.level)

@@ -285,3 +285,10 @@ def test_what_a_batch_wrote_is_not_run_again_though_it_dies_twice(name, tmp_path
     assert list(research.results.df.y) == [0, 1, 2, 3]
     assert noted(calls) == ["0", "1", "2", "3", "3", "3"]
     assert research.monitor.n_finished == 4
+
+
+def test_a_domain_may_have_hundreds_of_parameters(tmp_path):
+    domain = Domain({f"p{number}": [number] for number in range(600)})
+    frame = Research(str(tmp_path / "wide"), domain=domain).save(EC("p599"), "y").run(bar=False).results.df
+    assert frame.y.tolist() == [599]
+    assert repr(domain).count(" * ") == 599

@@ -509,6 +509,13 @@ def test_large_integers_keep_every_digit():
     assert list(recorded(2**60 + 1, 1)) == [2**60 + 1, 1]
 
 
+@pytest.mark.parametrize(
+    "values", [(2**60 + 1, None), (np.int64(2**60 + 1), 0.5), (np.longdouble(1) / 3, None), (np.longdouble(1) / 3,) * 2]
+)
+def test_numbers_that_no_float_holds_stay_exact_whatever_is_beside_them(values):
+    assert list(recorded(*values)) == list(values)
+
+
 def test_the_long_form_keeps_the_types_of_values():
     research = (
         Research()

@@ -203,6 +203,22 @@ def test_another_form_of_ids_is_refused(name, calls):
         squares(name, [1], calls).run(bar=False, resume=True, create_id_prefix=True)
 
 
+@pytest.mark.parametrize("then", [[1, 5, 2], range(11)])
+def test_a_domain_that_changes_the_prefixes_of_ids_is_refused(then, name, calls):
+    squares(name, [1, 2], calls).run(bar=False, create_id_prefix=True)
+    assert squares(name, [1, 2, 3], calls).run(bar=False, create_id_prefix=True, resume=True).results.df.y.tolist() == [
+        1,
+        4,
+        9,
+    ]
+    before = Path(name, "research.json").read_bytes()
+    calls.taken()
+    with pytest.raises(OptionError, match=r"experiment \w+ of the folder is \w+ in this domain"):
+        squares(name, then, calls).run(bar=False, create_id_prefix=True, resume=True)
+    assert (calls.taken(), Path(name, "research.json").read_bytes()) == ([], before)
+    assert ResearchResults(name).df.y.tolist() == [1, 4, 9]
+
+
 def test_a_folder_that_is_there_is_refused_with_the_ways_out(name, calls):
     squares(name, [1], calls).run(bar=False)
     before = {path: path.read_bytes() for path in Path(name).rglob("*") if path.is_file()}

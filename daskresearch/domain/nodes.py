@@ -171,8 +171,13 @@ class Product(Node):
         return (left + right for left in self.left.combinations(rng) for right in self.right.combinations(rng))
 
     def __repr__(self) -> str:
-        sides = [f"({node!r})" if isinstance(node, Sum) else repr(node) for node in (self.left, self.right)]
-        return " * ".join(sides)
+        node: Node = self
+        factors = []
+        while isinstance(node, Product):  # of hundreds of parameters, too, which are nested as deep
+            factors.append(node.right)
+            node = node.left
+        texts = [f"({one!r})" if isinstance(one, Sum) else repr(one) for one in (node, *reversed(factors))]
+        return " * ".join(texts)
 
 
 @final

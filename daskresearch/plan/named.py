@@ -128,7 +128,9 @@ class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
 class EP(Expression):
     """The path of the experiment's own folder, made when first used.
 
-    While results are kept in memory the folder is a temporary one that lives as long as the results.
+    While results are kept in memory the folder is a temporary one that lives as long as the results. An experiment
+    that runs again, after a failure or a kill, finds what it has left there, so that a unit may go on from its own
+    checkpoint; one that must not is to write over it.
     """
 
     __slots__ = ()

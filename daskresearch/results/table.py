@@ -142,15 +142,23 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
     if not isinstance(values, list):
         return pd.Series(values)
     if kind is not str and any([value is MISSING for value in values]):
-        # a float cannot hold every integer
-        is_large = any([type(value) is int and abs(value) > 2**53 for value in values])
         values = [np.nan if value is MISSING else value for value in values]
-        if is_large:
-            return pd.Series(values, dtype=object)
     try:
-        return pd.Series(values)
+        series = pd.Series(values)
+        if series.dtype.kind == "f" and any([_is_beyond_float(value) for value in values]):
+            series = pd.Series(values, dtype=object)
+        return series
     except ValueError:  # values that look like parts of one larger array, or texts that are not valid
         column = np.empty(len(values), dtype=object)
         for i, value in enumerate(values):
             column[i] = value
         return pd.Series(column, dtype=object)
+
+
+def _is_beyond_float(value: Any) -> bool:
+    """Return whether a number is of a type whose values a float64 does not all hold, and may be one of those."""
+    import numpy as np
+
+    if isinstance(value, (int, np.integer)):
+        return abs(int(value)) > 2**53
+    return isinstance(value, np.longdouble)

@@ -119,6 +119,10 @@ def open_files(url: str | os.PathLike[str], options: Mapping[str, Any] | None = 
     where = os.fspath(url)
     if not where or "\0" in where:
         raise StorageError(f"{where!r} is no place for a results folder; give a path or a URL")
+    try:
+        where.encode()
+    except UnicodeEncodeError:
+        raise StorageError(f"{where!a} is no name in UTF-8, which Parquet files need; give another") from None
     is_url = "://" in where or "::" in where
     if is_url and not LOCAL_URL.match(where):
         from daskresearch.store.remote import RemoteFiles

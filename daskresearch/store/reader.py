@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import MissingFileError
+from daskresearch.store.description import described
 from daskresearch.store.files import Files
 from daskresearch.store.folder_snapshot import FolderSnapshot, Part, read_parts, retried
 
@@ -100,5 +101,7 @@ class FolderStore:
 
     def _snapshot(self) -> FolderSnapshot:
         self._parts = parts = read_parts(self.files, self._parts)
+        if not parts:
+            described(self.files)  # or an empty table would stand for a folder that is gone
         whole = FolderSnapshot(self.files, list(parts.values()), self._true_values, allow_pickle=self.allow_pickle)
         return whole if self._chooses is None else whole.where(self._chooses(whole))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -848,3 +849,19 @@ def test_nothing_is_attached_to_a_run_in_memory():
     run = Research().save(1, "one").run(bar=False, dump_results=False)
     with pytest.raises(ResearchError, match=saying("no folder", "dump_results")):
         run.attach_env_meta()
+
+
+def test_a_folder_that_is_gone_is_no_empty_table(tmp_path):
+    research = Research(str(tmp_path / "gone"), domain=Option("x", [1])).save(EC("x"), "y").run(bar=False)
+    results = ResearchResults(str(tmp_path / "gone"))
+    assert len(results.df) == 1
+    shutil.rmtree(tmp_path / "gone")
+    for one in (results, research.results):
+        with pytest.raises(StorageError, match="no folder of a research"):
+            one.to_df()
+
+
+def test_a_name_that_is_not_in_utf_8_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(StorageError, match=r"s\\ud[0-9a-f]+' is no name in UTF-8"):
+        Research(f"{tmp_path}/s\udcff").add_callable(pytest.fail, args=["ran"]).run(bar=False)
+    assert not list(tmp_path.iterdir())
