@@ -14,6 +14,7 @@ from daskresearch.store.record import Failure, Record
 from daskresearch.store.writer import Target
 from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
 from daskresearch.worker.devices import HaltedError, forget_leases
+from daskresearch.worker.interrupts import heeding
 from daskresearch.worker.limits import abandon, cancel, forget, halt, is_abandoned, watching
 from daskresearch.worker.profile import ProfileRow
 
@@ -90,7 +91,7 @@ class SerialExecutor:
 
     def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
         """Yield the records in order."""
-        with watching(self._context.token, self._context.timeout):
+        with watching(self._context.token, self._context.timeout), heeding():
             for group in groups:
                 if stop.is_set():
                     return

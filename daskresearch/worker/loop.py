@@ -12,6 +12,7 @@ from daskresearch.store.record import Record
 from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
+from daskresearch.worker.interrupts import check_interrupt
 from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, is_main_thread, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 
@@ -34,6 +35,7 @@ def _iterate(steps: Sequence[Step], run: Running, final: int) -> None:
             tick()
         if run.interrupt is not None:  # a unit has swallowed it
             raise run.interrupt
+        check_interrupt()
         if run.last:
             return
         run.iteration += 1
@@ -49,6 +51,7 @@ def interruptibly(run: Running, work: Callable[[], None]) -> None:
             leave(run)
         if run.interrupt is not None:  # a unit has swallowed it
             raise run.interrupt
+        check_interrupt()
     except Interrupted as error:
         _leave_at_last(run)
         run.is_stopped = True
