@@ -80,6 +80,8 @@ class Grouping:
         self._appended = appended
         self._running: dict[int, Running] = {}
         self._recorded: Recorded | None = None
+        # whether what an experiment does depends on its group, as a root draws, or walks, for all members
+        self._is_bound = any(root.is_of_group or not root.is_steady for root in program.roots.values())
         self.n_made = self.n_skipped = 0
 
     def record(self, recorded: Recorded) -> None:
@@ -92,11 +94,6 @@ class Grouping:
         is_small = self._length is not None and self._length <= _SMALL
         draws = any(root.is_of_group for root in self._program.roots.values())
         return self._program.is_lockstep or (is_small and draws)
-
-    @property
-    def _is_bound(self) -> bool:
-        """Whether what an experiment does depends on its group, as a root draws, or walks, for all members."""
-        return any(root.is_of_group or not root.is_steady for root in self._program.roots.values())
 
     def n_groups(self, n_experiments: int | None, n_reps: int) -> int | None:
         """Return about how many groups so many experiments make, None if nobody knows."""

@@ -146,8 +146,8 @@ class Recording:
             if former not in ("", one):
                 raise OptionError(
                     f"experiment {former} of the folder is {one} in this domain, where create_id_prefix numbers its "
-                    f"values otherwise, so that it would run again; put new values behind the others, or run under "
-                    f"another name"
+                    f"values otherwise, so that it would run again; add no values but behind the others and within as "
+                    f"many digits, or run under another name"
                 )
 
     def begin(self, name: str, seed: int, facts: Facts) -> None:

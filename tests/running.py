@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,17 @@ def note(path: Path | str, text: Any) -> None:
 def noted(path: Path | str) -> list[str]:
     """Return the lines that were appended to a file, sorted, as processes append in any order."""
     return sorted(Path(path).read_text().split()) if Path(path).exists() else []
+
+
+@contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Let interrupts raise, which a shell ignores in what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "a run has left its own handler"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -35,7 +35,8 @@ _QUIET = {
     "distributed.admin.low-level-log-length": 10,  # of messages, which hold whole batches
 }
 _LIBRARY = __name__.partition(".")[0]
-_ANSWER_S = 5
+ANSWER_S = 5
+"""How long workers are waited for that are told or asked something."""
 _CLOSE_S = 10
 _RESTART_S = 2
 _N_LOOKS = 10
@@ -227,7 +228,7 @@ def check_installed(client: Client) -> None:
     """
     places: dict[str, Any] = {}
     with contextlib.suppress(OSError):  # as TimeoutError is
-        places = client.run(find_spec, _LIBRARY, on_error="return", callback_timeout=_ANSWER_S)
+        places = client.run(find_spec, _LIBRARY, on_error="return", callback_timeout=ANSWER_S)
         places["the scheduler"] = client.run_on_scheduler(find_spec, _LIBRARY)
     lacking = [where for where, spec in places.items() if spec is None or isinstance(spec, ImportError)]
     if lacking:

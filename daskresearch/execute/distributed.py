@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, final
 
 from daskresearch.errors import ClusterError, ExperimentTimeoutError, StorageError
 from daskresearch.execute.batches import Batches
+from daskresearch.execute.clusters import ANSWER_S
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
 from daskresearch.execute.local import Came, lost
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _INLINE_BYTES = 64_000
-_ANSWER_S, _END_S = 5, 2
+_END_S = 2
 _KEPT = "; what has finished is kept: run into the same folder with resume=True, on a Client that is connected"
 
 
@@ -240,7 +241,7 @@ class DistributedExecutor:
     def _tell(self, what: Callable[..., object], *arguments: str) -> None:
         """Call a function of the run on all workers, but wait no longer than a moment for those that do not answer."""
         self._has_told = True
-        self._client.run(what, self._token, *arguments, on_error="ignore", callback_timeout=_ANSWER_S)
+        self._client.run(what, self._token, *arguments, on_error="ignore", callback_timeout=ANSWER_S)
 
     def _run_suspect(self, name: str, group: Group, stop: threading.Event, deaths: int = 0) -> Iterator[Came]:
         """Yield what came of a group that runs with nothing beside it, and of its members if it kills its worker."""

@@ -145,7 +145,7 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
         values = [np.nan if value is MISSING else value for value in values]
     try:
         series = pd.Series(values)
-        if series.dtype.kind == "f" and any([_is_beyond_float(value) for value in values]):
+        if series.dtype.kind == "f" and _are_beyond_floats(values):
             series = pd.Series(values, dtype=object)
         return series
     except ValueError:  # values that look like parts of one larger array, or texts that are not valid
@@ -155,10 +155,11 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
         return pd.Series(column, dtype=object)
 
 
-def _is_beyond_float(value: Any) -> bool:
-    """Return whether a number is of a type whose values a float64 does not all hold, and may be one of those."""
+def _are_beyond_floats(values: list[Any]) -> bool:
+    """Return whether any of these numbers is one that a float64 may not hold: a large integer, or a longer float."""
     import numpy as np
 
-    if isinstance(value, (int, np.integer)):
-        return abs(int(value)) > 2**53
-    return isinstance(value, np.longdouble)
+    kinds = set(map(type, values))
+    integers = {kind for kind in kinds if issubclass(kind, (int, np.integer))}
+    is_large = bool(integers) and any([type(one) in integers and abs(int(one)) > 2**53 for one in values])
+    return is_large or np.longdouble in kinds

@@ -12,11 +12,16 @@ _seen: list[bool] = []
 """For each run that goes on in the main thread, as a unit may run another, whether it was interrupted."""
 
 
+def is_main_thread() -> bool:
+    """Return whether Ctrl-C is raised in this thread; in others only units themselves raise KeyboardInterrupt."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextlib.contextmanager
 def heeding() -> Iterator[None]:
     """Return a context in which `check_interrupt` knows of interrupts; what handles them is asked as before."""
     before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    if not is_main_thread() or not callable(before):
         yield
         return
 
@@ -44,5 +49,5 @@ def check_interrupt() -> None:
     ------
     KeyboardInterrupt
     """
-    if _seen and _seen[-1] and threading.current_thread() is threading.main_thread():
+    if _seen and _seen[-1] and is_main_thread():
         raise KeyboardInterrupt

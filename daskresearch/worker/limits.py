@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
 from daskresearch.store.record import Failure, Record, this_worker
+from daskresearch.worker.interrupts import is_main_thread
 
 if TYPE_CHECKING:
     from daskresearch.worker.experiment import Running
@@ -207,11 +208,6 @@ def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
     time.sleep(_MEET_S)
     with _lock:
         _take_back([ident for ident, run in runs.items() if _running.get(ident) is run])
-
-
-def is_main_thread() -> bool:
-    """Return whether Ctrl-C is raised in this thread; in others only units themselves raise KeyboardInterrupt."""
-    return threading.current_thread() is threading.main_thread()
 
 
 def _wake(ident: int) -> None:

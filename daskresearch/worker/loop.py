@@ -12,8 +12,8 @@ from daskresearch.store.record import Record
 from daskresearch.worker.capture import captured_by
 from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
-from daskresearch.worker.interrupts import check_interrupt
-from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, is_main_thread, leave
+from daskresearch.worker.interrupts import check_interrupt, is_main_thread
+from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 
 

@@ -15,7 +15,8 @@ from daskresearch.worker.capture import uncaptured
 from daskresearch.worker.devices import Device, HaltedError, leased
 from daskresearch.worker.experiment import Context, Experiment, RootKey, Running
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
-from daskresearch.worker.limits import is_main_thread, paused
+from daskresearch.worker.interrupts import is_main_thread
+from daskresearch.worker.limits import paused
 from daskresearch.worker.program import Call, Program
 from daskresearch.worker.travel import can_travel
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from daskresearch import EC, E, O, Option, Research
-from tests.running import column
+from tests.running import column, hearing_interrupts
 
 SCRIPT = """
 import sys, time
@@ -60,11 +60,8 @@ def test_an_interrupt_leaves_finished_experiments_readable(tmp_path, options):
 
 @pytest.fixture
 def _interrupts() -> Iterator[None]:
-    """Let interrupts raise, which a shell ignores in what it starts in the background, and end as they were."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
+    with hearing_interrupts():
+        yield
 
 
 def stubborn(x: int, i: int, due: str) -> int:

@@ -21,7 +21,7 @@ import daskresearch
 from daskresearch import EC, Option, Research
 from daskresearch.execute.clusters import private_client
 from tests.leaks import check_nothing_is_left
-from tests.running import DEADLINE_S, IN_PROCESS, THREADS, TWO_WORKERS, note, noted, wait_for
+from tests.running import DEADLINE_S, IN_PROCESS, THREADS, TWO_WORKERS, hearing_interrupts, note, noted, wait_for
 from tests.store.crashing import are_gone, cmdline_of
 
 Clients = Callable[[], Sequence[Client]]
@@ -118,16 +118,14 @@ def interrupted(calls: str, options: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     finger = threading.Thread(target=press)
-    # what a shell starts in the background ignores interrupts
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    finger.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            endless(calls).run(**options)
-    finally:
-        has_ended.set()
-        finger.join()
-        signal.signal(signal.SIGINT, before)
+    with hearing_interrupts():
+        finger.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                endless(calls).run(**options)
+        finally:
+            has_ended.set()
+            finger.join()
 
 
 WAYS = [to_the_end, with_failures, raising, detached, terminated, cancelled, out_of_time, interrupted]

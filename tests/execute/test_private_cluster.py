@@ -15,7 +15,7 @@ import pytest
 
 import daskresearch
 from daskresearch import Option, Research
-from tests.running import table, wait_for
+from tests.running import hearing_interrupts, table, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -56,15 +56,12 @@ def test_a_worker_that_the_cluster_has_given_up_is_started_again_and_no_other():
 def interrupt(after_s: float) -> None:
     """Run on two workers what lasts, and press Ctrl-C after some seconds."""
     research = Research(domain=Option("x", [0, 1])).add_callable("sleep", time.sleep, args=[20])
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     finger = threading.Timer(after_s, os.kill, [os.getpid(), signal.SIGINT])
-    finger.start()
-    try:
+    with hearing_interrupts():
+        finger.start()
         with pytest.raises(KeyboardInterrupt):
             table(research, workers=2)
-    finally:
         finger.join()
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("after_s", [pytest.param(0.1, marks=pytest.mark.slow), 0.5])
