@@ -44,11 +44,19 @@ WORKLOADS: dict[str, Callable[[Sizes], list[Row]]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table and return the exit status: 1 if a workload broke."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Our times beside their floors.")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: only see that everything works")
-    parser.add_argument("--only", choices=WORKLOADS, metavar="NAME", help=f"one of {', '.join(WORKLOADS)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Our times beside their floors."
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny sizes: only see that everything works"
+    )
+    parser.add_argument(
+        "--only", choices=WORKLOADS, metavar="NAME", help=f"one of {', '.join(WORKLOADS)}"
+    )
     chosen = parser.parse_args(arguments)
-    rows, broken = measured([chosen.only] if chosen.only else list(WORKLOADS), SMOKE if chosen.smoke else Sizes())
+    rows, broken = measured(
+        [chosen.only] if chosen.only else list(WORKLOADS), SMOKE if chosen.smoke else Sizes()
+    )
     if chosen.smoke:
         rows = [replace(row, target=None) for row in rows]  # targets are for the full sizes
     print(table(rows))

@@ -46,7 +46,10 @@ def small_outside(sizes: Sizes) -> list[Row]:
     rows = []
     with external_cluster() as (client, _):
         for n in sizes.growing[:2]:
-            functions = {"ours": run_small(n, scheduler=client), "plain loop": partial(small_loop, n)}
+            functions = {
+                "ours": run_small(n, scheduler=client),
+                "plain loop": partial(small_loop, n),
+            }
             times_s = in_turn(functions, sizes.n_rounds)
             rows += small_rows(f"{n:,} small experiments, cluster", times_s, n, Target(120))
     return rows
@@ -57,12 +60,20 @@ def moments(sizes: Sizes) -> list[Row]:
     n_steps = round(sizes.moment_s * steps_a_second())
     with external_cluster() as (client, _):
         rows = []
-        for what, unit in {"sleep": partial(_slept_s, sizes.moment_s), "work": partial(_worked_s, n_steps)}.items():
+        for what, unit in {
+            "sleep": partial(_slept_s, sizes.moment_s),
+            "work": partial(_worked_s, n_steps),
+        }.items():
             research = Research(domain=Domain(x=range(sizes.n_moments)))
             research = research.add_callable("moment", unit, args=[EC("x")], save_to="seconds")
-            times = [_time_of_workers(research, client, sizes.n_moments) for _ in range(sizes.n_long_rounds + 1)][1:]
+            times = [
+                _time_of_workers(research, client, sizes.n_moments)
+                for _ in range(sizes.n_long_rounds + 1)
+            ][1:]
             ours, floor = sorted(times, key=lambda pair: pair[0] / pair[1])[len(times) // 2]
-            text = f"{sizes.n_moments} experiments that {what} {1000 * sizes.moment_s:.0f} ms, cluster"
+            text = (
+                f"{sizes.n_moments} experiments that {what} {1000 * sizes.moment_s:.0f} ms, cluster"
+            )
             rows.append(Row(text, ours, floor, "s of two workers", "in user code", _MOST_OVERHEAD))
     return rows
 
@@ -92,10 +103,16 @@ def _worked_s(n_steps: int, x: int) -> float:
 
 def prefix_outside(sizes: Sizes) -> list[Row]:
     """Run a load and its many short branches."""
-    with multiprocessing.get_context("fork").Pool(1) as pool, tempfile.TemporaryDirectory() as folder:
+    with (
+        multiprocessing.get_context("fork").Pool(1) as pool,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         pool.map(abs, range(1))  # it must be there before threads are: it is what forks
         a_second = pool.apply(steps_a_second)
-        n_load, n_score = round(sizes.short_load_s * a_second), round(sizes.short_branch_s * a_second)
+        n_load, n_score = (
+            round(sizes.short_load_s * a_second),
+            round(sizes.short_branch_s * a_second),
+        )
         n = sizes.n_short_branches
         expected = list(enumerate(pool.apply(prefix_in_two, (os.devnull, n_load, n_score, n))))
         with external_cluster() as (client, _):
@@ -104,7 +121,9 @@ def prefix_outside(sizes: Sizes) -> list[Row]:
                 FORKS: lambda path: pool.apply(prefix_in_two, (path, n_load, n_score, n)),
             }
             paths = map(str, itertools.count())
-            runs = {name: partial(once, function, folder, paths) for name, function in functions.items()}
+            runs = {
+                name: partial(once, function, folder, paths) for name, function in functions.items()
+            }
             times_s = in_turn(runs, sizes.n_long_rounds)
     text = f"load of {sizes.short_load_s:g} s, {n} branches of {sizes.short_branch_s:g} s, cluster"
     return [Row(text, times_s["ours"], times_s[FORKS], "s", FORKS, Target(1.08, "ratio"))]
@@ -154,11 +173,20 @@ def _grown_here_mb(sizes: Sizes) -> float:
 def endless_outside(sizes: Sizes) -> list[Row]:
     """Run an endless domain into a folder, and see what the client and the scheduler hold early and late."""
     found = [in_fresh_interpreter(_endless_mb, sizes) for _ in range(min(sizes.n_long_rounds, 3))]
-    early, late = [list(map(statistics.median, zip(*one, strict=True))) for one in zip(*found, strict=True)]
+    early, late = [
+        list(map(statistics.median, zip(*one, strict=True))) for one in zip(*found, strict=True)
+    ]
     text = f"memory: {sizes.growing[2]:,} experiments of an endless domain into a folder, cluster"
     # Dask keeps 1000 messages, which takes about as many batches to reach
     return [
-        Row(f"{text}, {what}", at_end, before, "MB resident", f"after {sizes.growing[1]:,}", Target(32, "more"))
+        Row(
+            f"{text}, {what}",
+            at_end,
+            before,
+            "MB resident",
+            f"after {sizes.growing[1]:,}",
+            Target(32, "more"),
+        )
         for what, before, at_end in zip(("client", "scheduler"), early, late, strict=True)
     ]
 
@@ -167,14 +195,18 @@ def _endless_mb(sizes: Sizes) -> list[tuple[float, float]]:
     """Return what the client and the scheduler have after some experiments and after many, in MB."""
     with external_cluster() as (client, scheduler), tempfile.TemporaryDirectory() as folder:
         research = Research(os.path.join(folder, "research"), Domain(x=NumpySampler("uniform")))
-        research = research.save(EC("x"), "y").update_domain(lambda: None, when=sizes.growing[1])  # which it never does
+        research = research.save(EC("x"), "y").update_domain(
+            lambda: None, when=sizes.growing[1]
+        )  # which it never does
         research.run(bar=False, scheduler=client, detach=True)
         held = []
         for n in sizes.growing[1:]:
             while research.monitor.n_finished < n:
                 if research.wait(0.01):
                     raise WrongRowsError("an endless run has ended")
-            held.append((psutil.Process().memory_info().rss / 1e6, scheduler.memory_info().rss / 1e6))
+            held.append(
+                (psutil.Process().memory_info().rss / 1e6, scheduler.memory_info().rss / 1e6)
+            )
         research.terminate()
         research.wait()
     return held
@@ -182,7 +214,9 @@ def _endless_mb(sizes: Sizes) -> list[tuple[float, float]]:
 
 def _small(n_experiments: int) -> Research:
     a, b = small_values(n_experiments)
-    return Research(domain=Domain(a=a, b=b)).add_callable(mix, a=EC("a"), b=EC("b"), save_to="mixed")
+    return Research(domain=Domain(a=a, b=b)).add_callable(
+        mix, a=EC("a"), b=EC("b"), save_to="mixed"
+    )
 
 
 def _begin_peak() -> int:
@@ -196,16 +230,30 @@ def _grown_since(before_kb: int) -> float:
 
 
 @contextmanager
-def external_cluster(n_workers: int = _N_WORKERS, n_threads: int = 1) -> Iterator[tuple[Client, psutil.Process]]:
+def external_cluster(
+    n_workers: int = _N_WORKERS, n_threads: int = 1
+) -> Iterator[tuple[Client, psutil.Process]]:
     """Give a client of two single-thread workers, or others, and the process of their scheduler."""
     from distributed import Client
 
     with tempfile.TemporaryDirectory() as folder:
         file = os.path.join(folder, "scheduler.json")
         common = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-        of_worker = ["--nthreads", str(n_threads), "--no-nanny", "--death-timeout", "60", "--local-directory", folder]
-        commands = [["dask_scheduler", *common, "--port", "0"]] + [["dask_worker", *common, *of_worker]] * n_workers
-        processes = [_server(module, [*options, "--scheduler-file", file]) for module, *options in commands]
+        of_worker = [
+            "--nthreads",
+            str(n_threads),
+            "--no-nanny",
+            "--death-timeout",
+            "60",
+            "--local-directory",
+            folder,
+        ]
+        commands = [["dask_scheduler", *common, "--port", "0"]] + [
+            ["dask_worker", *common, *of_worker]
+        ] * n_workers
+        processes = [
+            _server(module, [*options, "--scheduler-file", file]) for module, *options in commands
+        ]
         try:
             while not os.path.exists(file):
                 time.sleep(0.01)
@@ -227,5 +275,9 @@ def external_cluster(n_workers: int = _N_WORKERS, n_threads: int = 1) -> Iterato
 
 def _server(module: str, options: list[str]) -> subprocess.Popen[bytes]:
     """Return a process of Dask's command line, which finds what this one finds and says next to nothing."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "DASK_LOGGING__DISTRIBUTED": "critical"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "DASK_LOGGING__DISTRIBUTED": "critical",
+    }
     return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{module}", *options], env=env)

@@ -45,7 +45,9 @@ def small_outputs(n_experiments: int) -> list[int]:
     return outputs
 
 
-def run_small(configs: Iterator[tuple[int, int]] | Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+def run_small(
+    configs: Iterator[tuple[int, int]] | Sequence[tuple[int, int]],
+) -> list[tuple[int, int, int]]:
     """Return a, b and the output of each of some experiments."""
     rows = []
     for a, b in configs:
@@ -72,7 +74,9 @@ def small_loop_in_two(pool: Pool, n_experiments: int) -> list[tuple[int, int, in
     return [row for part in parts for row in part]
 
 
-def long_loop_in_two(pool: Pool, starts: Sequence[int], n_iters: int) -> list[tuple[int, list[float], list[float]]]:
+def long_loop_in_two(
+    pool: Pool, starts: Sequence[int], n_iters: int
+) -> list[tuple[int, list[float], list[float]]]:
     """Return what `long_loop` does, each half of it from a process of its own."""
     parts = pool.starmap(long_loop, [(half, n_iters) for half in halves(starts)])
     return [experiment for part in parts for experiment in part]

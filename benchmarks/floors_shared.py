@@ -156,7 +156,9 @@ def score_of(table: np.ndarray, branch: int, n_steps: int) -> float:
 def prefix_in_two(path: str, n_load: int, n_score: int, n_branches: int) -> list[float]:
     """Return the scores of all branches: one load, then two forks of this process, which have the table for nothing."""
     table = load_table(path, n_load)
-    children = [_forked(partial(_scores, table, half, n_score)) for half in halves(range(n_branches))]
+    children = [
+        _forked(partial(_scores, table, half, n_score)) for half in halves(range(n_branches))
+    ]
     scores: list[float] = []
     for pid, reader in children:
         with os.fdopen(reader, "rb") as pipe:

@@ -34,7 +34,9 @@ def _write_small(rows: list[tuple[int, int, int]], path: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table(dict(zip(("a", "b", "mixed"), zip(*rows, strict=True), strict=True))), path)
+    pq.write_table(
+        pa.table(dict(zip(("a", "b", "mixed"), zip(*rows, strict=True), strict=True))), path
+    )
 
 
 def curves(rate: int, fold: int) -> Iterator[tuple[float, float, float]]:

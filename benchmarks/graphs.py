@@ -26,11 +26,12 @@ from benchmarks.floors_shared import (
 from benchmarks.measure import Row, Sizes, Target, WrongRowsError, in_turn
 from benchmarks.workloads import check_table
 from daskresearch import EC, Domain, O, Research
+from daskresearch.content.fingerprint import Fingerprints, combined
 from daskresearch.graph import lower, trace
-from daskresearch.graph.fingerprint import Fingerprints, combined
-from daskresearch.lazy import uncollected
-from daskresearch.options import RunOptions
-from daskresearch.preparation import Job, Preparation
+from daskresearch.lazy.build import uncollected
+from daskresearch.run.job import Job
+from daskresearch.run.options import RunOptions
+from daskresearch.run.preparation import Preparation
 from daskresearch.worker import Blob, Carried
 
 if TYPE_CHECKING:
@@ -56,13 +57,23 @@ def keys(sizes: Sizes) -> list[Row]:
     # what a process has seen once it keeps, so that the bound is for what a run pays
     targets = {"a function": Target(30)}
     rows = [
-        Row(f"fingerprint of {text}", 1e6 * ours, 1e6 * times_s[text, "floor"], "µs", _CODE, targets.get(text))
+        Row(
+            f"fingerprint of {text}",
+            1e6 * ours,
+            1e6 * times_s[text, "floor"],
+            "µs",
+            _CODE,
+            targets.get(text),
+        )
         for (text, of), ours in times_s.items()
         if of == "ours"
     ]
     array = np.random.default_rng(0).random(sizes.array_mb * 10**6 // 8)
     both = {"ours": lambda: Fingerprints().value(array), _SHA: lambda: digest_of_array(array)}
-    in_ms = {name: 1000 * seconds / sizes.array_mb for name, seconds in in_turn(both, sizes.n_rounds).items()}
+    in_ms = {
+        name: 1000 * seconds / sizes.array_mb
+        for name, seconds in in_turn(both, sizes.n_rounds).items()
+    }
     text = f"fingerprint of an array of {sizes.array_mb} MB"
     return [*rows, Row(text, in_ms["ours"], in_ms[_SHA], "ms a MB", _SHA, Target(2))]
 
@@ -81,14 +92,43 @@ def graph(sizes: Sizes) -> list[Row]:
     a_node = {name: 1e6 * seconds / n for name, seconds in times_s.items()} | {
         _DELAYED: 1e6 * times_s[_DELAYED] / n_delayed
     }
-    to_send = in_turn({"ours": partial(_sent, n), _BY_HAND: partial(_sent_by_hand, n)}, sizes.n_long_rounds)
+    to_send = in_turn(
+        {"ours": partial(_sent, n), _BY_HAND: partial(_sent_by_hand, n)}, sizes.n_long_rounds
+    )
     text = f"graph of {n:,} experiments"
     return [
-        Row(f"{text}, traced and lowered", a_node["traced"], a_node[_BY_HAND], "µs a node", _BY_HAND, Target(15)),
-        Row(f"{text}, from the domain on", times_s["ours"], times_s[_BY_HAND], "s", _BY_HAND, Target(4)),
-        Row(f"{text}, from the domain on", a_node["ours"], a_node[_DELAYED], "µs a node", f"{_DELAYED}, {n_delayed:,}"),
+        Row(
+            f"{text}, traced and lowered",
+            a_node["traced"],
+            a_node[_BY_HAND],
+            "µs a node",
+            _BY_HAND,
+            Target(15),
+        ),
+        Row(
+            f"{text}, from the domain on",
+            times_s["ours"],
+            times_s[_BY_HAND],
+            "s",
+            _BY_HAND,
+            Target(4),
+        ),
+        Row(
+            f"{text}, from the domain on",
+            a_node["ours"],
+            a_node[_DELAYED],
+            "µs a node",
+            f"{_DELAYED}, {n_delayed:,}",
+        ),
         Row(f"{text}, as it is sent", to_send["ours"], to_send[_BY_HAND], "s", _BY_HAND),
-        Row(f"{text}, sent", _sent(n) / n, _sent_by_hand(n) / n, "bytes a task", _BY_HAND, Target(500)),
+        Row(
+            f"{text}, sent",
+            _sent(n) / n,
+            _sent_by_hand(n) / n,
+            "bytes a task",
+            _BY_HAND,
+            Target(500),
+        ),
     ]
 
 
@@ -108,13 +148,17 @@ def _digest(function: Callable[..., Any]) -> bytes:
     return combined(Fingerprints().function(function))
 
 
-def _of_renamed(digest: Callable[[Any], bytes], function: types.FunctionType) -> Callable[[], bytes]:
+def _of_renamed(
+    digest: Callable[[Any], bytes], function: types.FunctionType
+) -> Callable[[], bytes]:
     """Return what digests a new copy of a function each time; making the copy takes about a microsecond."""
     numbers = itertools.count()
     return lambda: digest(_copy(function, co_name=f"copy_{next(numbers)}"))
 
 
-def _copy(function: types.FunctionType, scope: dict[str, Any] | None = None, **changes: Any) -> types.FunctionType:
+def _copy(
+    function: types.FunctionType, scope: dict[str, Any] | None = None, **changes: Any
+) -> types.FunctionType:
     """Return a copy of a function with changes of its code, in another scope if there is one."""
     code = function.__code__.replace(**changes)
     scope = function.__globals__ if scope is None else scope
@@ -127,7 +171,9 @@ def _research(n_experiments: int) -> Research:
     notebook = {"__name__": "__main__", "SHARED": SHARED}
     root, branch = [_copy(function, notebook) for function in (shared, combine)]
     research = Research(domain=Domain(a=a, b=b)).add_callable("shared", root, root=True)
-    return research.add_callable("combine", branch, args=[O("shared"), EC("a"), EC("b")], save_to="output")
+    return research.add_callable(
+        "combine", branch, args=[O("shared"), EC("a"), EC("b")], save_to="output"
+    )
 
 
 def _traced_and_lowered(n_experiments: int) -> Callable[[], object]:
@@ -139,7 +185,9 @@ def _traced_and_lowered(n_experiments: int) -> Callable[[], object]:
     def make() -> object:
         with uncollected():  # as where a research makes its graph
             nodes = trace(prepared.program, prepared.keys, groups)
-            return lower(nodes, prepared.program, prepared.keys, Blob("plan", Carried(prepared.plan)))
+            return lower(
+                nodes, prepared.program, prepared.keys, Blob("plan", Carried(prepared.plan))
+            )
 
     return make
 
@@ -147,8 +195,12 @@ def _traced_and_lowered(n_experiments: int) -> Callable[[], object]:
 def _with_loads(n_experiments: int) -> Research:
     """Return a research whose root reads a parameter with many values."""
     a, b = small_values(n_experiments)
-    research = Research(domain=Domain(a=a, b=b)).add_callable("load", abs, args=[EC("a")], root=True)
-    return research.add_callable("combine", combine, args=[O("load"), EC("a"), EC("b")], save_to="output")
+    research = Research(domain=Domain(a=a, b=b)).add_callable(
+        "load", abs, args=[EC("a")], root=True
+    )
+    return research.add_callable(
+        "combine", combine, args=[O("load"), EC("a"), EC("b")], save_to="output"
+    )
 
 
 def _sent(n_experiments: int) -> int:
@@ -164,7 +216,12 @@ def _sent_by_hand(n_experiments: int) -> int:
     by_hand = graph_by_hand(n_experiments)
     outputs = _outputs_of(by_hand)
     return _sent_bytes(
-        HLGExpr(by_hand, low_level_optimizer=Delayed.__dask_optimize__, output_keys=outputs, postcompute=(list, ()))
+        HLGExpr(
+            by_hand,
+            low_level_optimizer=Delayed.__dask_optimize__,
+            output_keys=outputs,
+            postcompute=(list, ()),
+        )
     )
 
 
@@ -195,7 +252,9 @@ def _check_fingerprints() -> None:
     array = np.arange(1_000.0)
     edited = array.copy()
     edited[-1] += 1
-    _check_same("a copy of an array", Fingerprints().value(array), [Fingerprints().value(array.copy())])
+    _check_same(
+        "a copy of an array", Fingerprints().value(array), [Fingerprints().value(array.copy())]
+    )
     _check_other("an edited array", Fingerprints().value(array), [Fingerprints().value(edited)])
 
 
@@ -216,14 +275,19 @@ def _check_graphs(n_run: int, n_nodes: int) -> None:
 
     by_hand = graph_by_hand(n_run)
     outputs = get_sync(by_hand, _outputs_of(by_hand))
-    expected = [(a, b, output) for (a, b), output in zip(itertools.product(*small_values(n_run)), outputs, strict=True)]
+    expected = [
+        (a, b, output)
+        for (a, b), output in zip(itertools.product(*small_values(n_run)), outputs, strict=True)
+    ]
     (frame,) = dask.compute(_research(n_run), scheduler="sync")
     check_table(frame.drop(columns="iteration"), ["a", "b", "output"], expected, n_run)
     layers = _research(n_nodes).__dask_graph__().layers
     sizes = {name.rpartition("-")[0]: len(layer) for name, layer in layers.items()}
     own = {name: sizes[name] for name in ("shared", "combine")}
     if own != {"shared": 1, "combine": n_nodes} or sum(sizes.values()) > n_nodes + _MOST_OTHERS:
-        raise WrongRowsError(f"a graph of {sizes} tasks, not of one for each experiment and one that they share")
+        raise WrongRowsError(
+            f"a graph of {sizes} tasks, not of one for each experiment and one that they share"
+        )
     n_tasks = [len(made) - 1 for made in (graph_by_hand(n_nodes), graph_of_delayed(n_run))]
     if n_tasks != [n_nodes, n_run]:
         raise WrongRowsError(f"floors of {n_tasks} tasks, not of {[n_nodes, n_run]}")

@@ -23,7 +23,9 @@ def import_time(sizes: Sizes) -> list[Row]:
     imported = _output_of("import sys, daskresearch; print(*sys.modules)").split()
     eager = [name for name in LAZY if name in imported]
     if eager:
-        raise EagerImportError(f"`import daskresearch` imports {', '.join(eager)}, which must wait until first used")
+        raise EagerImportError(
+            f"`import daskresearch` imports {', '.join(eager)}, which must wait until first used"
+        )
     times_s: dict[str, list[float]] = {"daskresearch": [], _FLOOR: []}
     for names in times_s:
         _seconds_of_import(names)
@@ -41,4 +43,6 @@ def _seconds_of_import(names: str) -> float:
 
 
 def _output_of(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout

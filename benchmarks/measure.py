@@ -152,7 +152,10 @@ class Row:
         if self.target is not None:
             target = self.target.text(short)
             met = "yes" if self.target.is_met(self.ours, self.floor) else "**no**"
-        ours, floor = f"{_text(self.ours)} {self.unit}", f"{_text(self.floor)} {short} ({self.floor_name})"
+        ours, floor = (
+            f"{_text(self.ours)} {self.unit}",
+            f"{_text(self.floor)} {short} ({self.floor_name})",
+        )
         return [self.workload, ours, floor, _text(self.ours / self.floor), target, met]
 
 
@@ -166,7 +169,10 @@ def table(rows: Iterable[Row]) -> str:
     |----------|-------|-----------------|-------|-------------|--------|
     | import   | 1.5 s | 1 s (its needs) | 1.5   | ratio ≤ 1.3 | **no** |
     """
-    lines = [["workload", "ours", "floor", "ratio", "target", "met"], *[row.cells() for row in rows]]
+    lines = [
+        ["workload", "ours", "floor", "ratio", "target", "met"],
+        *[row.cells() for row in rows],
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
     texts.insert(1, "|" + "|".join(["-" * (width + 2) for width in widths]) + "|")

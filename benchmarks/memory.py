@@ -36,11 +36,15 @@ def memory(sizes: Sizes) -> list[Row]:
         _growing("experiments of a sum", beyond_results, _sum(), least, most),
         _row(f"{middle:,} experiments of {10**9:,}", many, few, f"{middle:,} of {10**4:,}"),
         _growing("experiments of an endless domain", beyond_results, _endless(), middle, most),
-        _growing("configs of an endless domain, not run", while_iterating, _endless(), middle, most),
+        _growing(
+            "configs of an endless domain, not run", while_iterating, _endless(), middle, most
+        ),
     ]
 
 
-def _growing(what: str, held_by: Callable[[Domain, int], int], domain: Domain, few: int, many: int) -> Row:
+def _growing(
+    what: str, held_by: Callable[[Domain, int], int], domain: Domain, few: int, many: int
+) -> Row:
     least, most = held_by(domain, few), held_by(domain, many)
     return _row(f"{many:,} {what}", most, least, f"{few:,} of it")
 
@@ -69,13 +73,19 @@ def beyond_results(domain: Domain, n_configs: int) -> int:
     finally:
         tracemalloc.stop()
     if not unit.n_calls == len(results) == n_configs:
-        raise WrongRowsError(f"{unit.n_calls} calls gave {len(results)} experiments, not {n_configs}")
+        raise WrongRowsError(
+            f"{unit.n_calls} calls gave {len(results)} experiments, not {n_configs}"
+        )
     return max(unit.first - before, peak - kept)
 
 
 def _results(domain: Domain, n_configs: int, unit: _Unit) -> ResearchResults:
     research = Research(domain=domain, n_configs=n_configs)
-    return research.add_callable("unit", unit, kwargs=EC(), save_to="number").run(bar=False, dump_results=False).results
+    return (
+        research.add_callable("unit", unit, kwargs=EC(), save_to="number")
+        .run(bar=False, dump_results=False)
+        .results
+    )
 
 
 def while_iterating(domain: Domain, n_configs: int) -> int:

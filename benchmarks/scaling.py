@@ -34,10 +34,16 @@ def served(sizes: Sizes) -> list[Row]:
     """Experiments that are batches of their own, on as many threads as there are workers elsewhere."""
     n, n_threads, nap_s = sizes.n_naps, sizes.n_threads, sizes.nap_s
     rows = []
-    with external_cluster(1, n_threads) as (client, scheduler), tempfile.TemporaryDirectory() as folder:
+    with (
+        external_cluster(1, n_threads) as (client, scheduler),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         _run_naps(client, n_threads, 0.01)  # what is done but once
         places = [("", None), (", into a folder", Path(folder))]
-        found = {text: _cpu_s(scheduler, lambda path=path: _run_naps(client, n, nap_s, path)) for text, path in places}
+        found = {
+            text: _cpu_s(scheduler, lambda path=path: _run_naps(client, n, nap_s, path))
+            for text, path in places
+        }
         floor = _cpu_s(scheduler, lambda: _map_naps(client, n, nap_s))
     for text, (client_s, scheduler_s, elapsed_s) in found.items():
         what = f"{n:,} batches of one experiment of {nap_s:g} s, {n_threads} threads{text}"
@@ -60,11 +66,29 @@ def spread(sizes: Sizes) -> list[Row]:
             for _ in range(sizes.n_long_rounds):
                 with tempfile.TemporaryDirectory() as place:
                     folder = Path(place) if text else None
-                    times.append(_cpu_s(scheduler, lambda n=n, folder=folder: _run_small(client, n, folder)))
+                    times.append(
+                        _cpu_s(scheduler, lambda n=n, folder=folder: _run_small(client, n, folder))
+                    )
             client_s, scheduler_s, elapsed_s = map(statistics.median, zip(*times, strict=True))
             what, unit = f"{n:,} small experiments, cluster{text}", "µs an experiment"
-            rows.append(Row(f"{what}: client, and scheduler", 1e6 * client_s / n, 1e6 * scheduler_s / n, unit, "CPU"))
-            rows.append(Row(f"{what}: elapsed, and client", 1e6 * elapsed_s / n, 1e6 * client_s / n, unit, "CPU"))
+            rows.append(
+                Row(
+                    f"{what}: client, and scheduler",
+                    1e6 * client_s / n,
+                    1e6 * scheduler_s / n,
+                    unit,
+                    "CPU",
+                )
+            )
+            rows.append(
+                Row(
+                    f"{what}: elapsed, and client",
+                    1e6 * elapsed_s / n,
+                    1e6 * client_s / n,
+                    unit,
+                    "CPU",
+                )
+            )
     return rows
 
 
@@ -76,7 +100,9 @@ def _cpu_s(scheduler: psutil.Process, function: Callable[[], object]) -> tuple[f
     function()
     elapsed = time.perf_counter() - start
     spent = [sum(one.cpu_times()[:2]) - begun for one, begun in zip(processes, before, strict=True)]
-    client_s, scheduler_s = (max(one, 0.01) for one in spent)  # the clock of processes ticks a hundred times a second
+    client_s, scheduler_s = (
+        max(one, 0.01) for one in spent
+    )  # the clock of processes ticks a hundred times a second
     return client_s, scheduler_s, elapsed
 
 
@@ -86,7 +112,9 @@ def _nap(seconds: float, x: int) -> int:
 
 
 def _run_naps(client: Client, n: int, nap_s: float, folder: Path | None = None) -> None:
-    research = Research(domain=Domain(x=range(n))).add_callable("nap", _nap, args=[nap_s, EC("x")], save_to="y")
+    research = Research(domain=Domain(x=range(n))).add_callable(
+        "nap", _nap, args=[nap_s, EC("x")], save_to="y"
+    )
     _run(research, client, n, folder)
 
 
@@ -98,12 +126,16 @@ def _map_naps(client: Client, n: int, nap_s: float) -> None:
 
 def _run_small(client: Client, n: int, folder: Path | None = None) -> None:
     a, b = small_values(n)
-    research = Research(domain=Domain(a=a, b=b)).add_callable(mix, a=EC("a"), b=EC("b"), save_to="mixed")
+    research = Research(domain=Domain(a=a, b=b)).add_callable(
+        mix, a=EC("a"), b=EC("b"), save_to="mixed"
+    )
     _run(research, client, n, folder)
 
 
 def _run(research: Research, client: Client, n: int, folder: Path | None) -> None:
     name = None if folder is None else str(folder / "results")
-    results = research.run(name, dump_results=folder is not None, bar=False, scheduler=client).results
+    results = research.run(
+        name, dump_results=folder is not None, bar=False, scheduler=client
+    ).results
     if len(results) != n:
         raise WrongRowsError(f"{len(results)} experiments, not {n}")

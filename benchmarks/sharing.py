@@ -37,7 +37,10 @@ _ALONE, _IN_TWO = "one core", "2 workers"
 
 def shared_prefix(sizes: Sizes) -> list[Row]:
     """Run a load and its branches, each a fixed amount of work, on two warm processes."""
-    with multiprocessing.get_context("fork").Pool(1) as pool, tempfile.TemporaryDirectory() as folder:
+    with (
+        multiprocessing.get_context("fork").Pool(1) as pool,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         pool.map(abs, range(1))  # it must be there before threads are: it is what forks
         a_second = pool.apply(steps_a_second)
         n_load, n_score = round(sizes.load_s * a_second), round(sizes.branch_s * a_second)
@@ -50,11 +53,16 @@ def shared_prefix(sizes: Sizes) -> list[Row]:
                 FORKS: lambda path: pool.apply(prefix_in_two, (path, n_load, n_score, n)),
             }
             paths = map(str, itertools.count())
-            runs = {name: partial(once, function, folder, paths) for name, function in functions.items()}
+            runs = {
+                name: partial(once, function, folder, paths) for name, function in functions.items()
+            }
             times_s = in_turn(runs, sizes.n_long_rounds)
     text = f"load of {sizes.load_s:g} s, {n} branches of {sizes.branch_s:g} s"
     floor = times_s.pop(FORKS)
-    return [Row(f"{text}, {name}", ours, floor, "s", FORKS, Target(1.08, "ratio")) for name, ours in times_s.items()]
+    return [
+        Row(f"{text}, {name}", ours, floor, "s", FORKS, Target(1.08, "ratio"))
+        for name, ours in times_s.items()
+    ]
 
 
 def sweep(sizes: Sizes) -> list[Row]:
@@ -66,7 +74,9 @@ def sweep(sizes: Sizes) -> list[Row]:
         Research(domain=Domain(SWEEP))
         .add_callable("split", split, args=[EC("fold"), n_samples], root=True)
         .add_callable("reduce", reduce, args=[O("split"), EC("n_components")], root=True)
-        .add_callable("accuracy", accuracy, args=[O("reduce"), EC("alpha"), EC("loss")], save_to="accuracy")
+        .add_callable(
+            "accuracy", accuracy, args=[O("reduce"), EC("alpha"), EC("loss")], save_to="accuracy"
+        )
     )
     functions: dict[str, Callable[[], Any]] = {
         _ALONE: lambda: research.run(bar=False, dump_results=False).results.df,
@@ -74,17 +84,25 @@ def sweep(sizes: Sizes) -> list[Row]:
         _LOOP: partial(sweep_loop, n_samples),
     }
     try:
-        with threadpool_limits(1):  # as in the workers of ours: more threads would round in another way
+        with threadpool_limits(
+            1
+        ):  # as in the workers of ours: more threads would round in another way
             expected = sweep_loop(n_samples)
             for name in (_ALONE, _IN_TWO):
-                check_table(functions[name]().drop(columns="iteration"), [*SWEEP, "accuracy"], expected, len(expected))
+                check_table(
+                    functions[name]().drop(columns="iteration"),
+                    [*SWEEP, "accuracy"],
+                    expected,
+                    len(expected),
+                )
             times_s = in_turn(functions, sizes.n_long_rounds)
     finally:
         shutdown()
     text = f"sweep of {len(expected)} classifiers"
     targets = {_ALONE: Target(1.15, "ratio"), _IN_TWO: Target(0.7, "ratio")}
     return [
-        Row(f"{text}, {name}", times_s[name], times_s[_LOOP], "s", _LOOP, target) for name, target in targets.items()
+        Row(f"{text}, {name}", times_s[name], times_s[_LOOP], "s", _LOOP, target)
+        for name, target in targets.items()
     ]
 
 
@@ -118,16 +136,22 @@ def once(run: Callable[[str], object], folder: str, names: Iterator[str]) -> obj
 def _prefix(path: str, n_load: int, n_score: int, n_branches: int) -> Research:
     research = Research(domain=Domain(branch=range(n_branches)))
     research = research.add_callable("load", load_table, args=[path, n_load], root=True)
-    return research.add_callable("score", score_of, args=[O("load"), EC("branch"), n_score], save_to="score")
+    return research.add_callable(
+        "score", score_of, args=[O("load"), EC("branch"), n_score], save_to="score"
+    )
 
 
-def run_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], **options: Any) -> None:
+def run_prefix(
+    path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], **options: Any
+) -> None:
     """Run a load and its branches, and see that the scores are right."""
     research = _prefix(path, n_load, n_score, len(expected))
     _check_scores(research.run(bar=False, dump_results=False, **options).results.df, expected)
 
 
-def _compute_prefix(path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], client: Client) -> None:
+def _compute_prefix(
+    path: str, n_load: int, n_score: int, expected: list[tuple[int, float]], client: Client
+) -> None:
     import dask
 
     (frame,) = dask.compute(_prefix(path, n_load, n_score, len(expected)), scheduler=client)

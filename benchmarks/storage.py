@@ -31,11 +31,11 @@ from benchmarks.measure import Row, Sizes, Target, WrongRowsError, in_fresh_inte
 from benchmarks.workloads import check_table
 from daskresearch import EC, Domain, Research, ResearchResults, shutdown
 from daskresearch.domain import Config, Entry, Option
-from daskresearch.store.compact import compact
-from daskresearch.store.files import open_files
-from daskresearch.store.parts import Ended
+from daskresearch.store.files.opening import open_files
+from daskresearch.store.folder.compact import compact
+from daskresearch.store.folder.parts import Ended
+from daskresearch.store.folder.writer import Target as Where
 from daskresearch.store.record import Record
-from daskresearch.store.writer import Target as Where
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,19 +45,28 @@ _COLUMNS = ["rate", "fold", "iteration", *_NUMBERS]
 _FOLD = 7
 _PAGE_KB = 4
 _EXPERIMENT = "µs an experiment"
-_FILE, _FILES, _PANDAS, _ALL = "loop, one Parquet file", "two processes by hand", "pandas, one file", "all of it"
+_FILE, _FILES, _PANDAS, _ALL = (
+    "loop, one Parquet file",
+    "two processes by hand",
+    "pandas, one file",
+    "all of it",
+)
 
 
 def folder(sizes: Sizes) -> list[Row]:
     """Run many small experiments into a new folder, in this process and on two warm workers."""
     n = sizes.n_experiments
     with (
-        multiprocessing.get_context("fork").Pool(2) as pool,  # before there are threads, which no fork may copy
+        multiprocessing.get_context("fork").Pool(
+            2
+        ) as pool,  # before there are threads, which no fork may copy
         tempfile.TemporaryDirectory() as parent,
     ):
         pool.map(abs, range(2))
         try:
-            alone, in_two = [_small_rows(n, parent, pool, workers, sizes.n_rounds) for workers in (None, 2)]
+            alone, in_two = [
+                _small_rows(n, parent, pool, workers, sizes.n_rounds) for workers in (None, 2)
+            ]
         finally:
             shutdown()
     return [*alone, *in_two]
@@ -70,15 +79,24 @@ def _small_rows(n: int, parent: str, pool: Pool, workers: int | None, n_rounds: 
     checked = run()
     a_b = [(*row[:2], 0, row[2]) for row in small_loop(n)]
     check_table(ResearchResults(checked).df, ["a", "b", "iteration", "mixed"], a_b, n)
-    functions: dict[str, Callable[[], object]] = {"ours": run, _FILE: partial(small_to_parquet, n, parent)}
+    functions: dict[str, Callable[[], object]] = {
+        "ours": run,
+        _FILE: partial(small_to_parquet, n, parent),
+    }
     if workers:
         functions[_FILES] = partial(small_to_parquet_in_two, pool, n, parent)
     in_us = {name: 1e6 * seconds / n for name, seconds in in_turn(functions, n_rounds).items()}
-    text, ours = f"{n:,} experiments into a folder" + (f", {workers} workers" if workers else ""), in_us.pop("ours")
+    text, ours = (
+        f"{n:,} experiments into a folder" + (f", {workers} workers" if workers else ""),
+        in_us.pop("ours"),
+    )
     target = None if workers else Target(150)
     rows = [Row(text, ours, floor, _EXPERIMENT, name, target) for name, floor in in_us.items()]
     n_files = sum(len(files) for _, _, files in os.walk(checked))
-    return [*rows, Row(f"{text}: left behind", n_files, 2, "files", "a table and a description", Target(20))]
+    return [
+        *rows,
+        Row(f"{text}: left behind", n_files, 2, "files", "a table and a description", Target(20)),
+    ]
 
 
 def _run_small(n: int, names: Iterator[str], workers: int | None) -> str:
@@ -114,7 +132,9 @@ def filtered(sizes: Sizes) -> list[Row]:
         functions = _reading(name, path, curve_rows(n, n_iters), n)
         functions["some"] = lambda: ResearchResults(name).to_df(fold=_FOLD)
         functions["some by pandas"] = lambda: pd.read_parquet(path, filters=[("fold", "==", _FOLD)])
-        _check_equal(functions["some"](), functions["some by pandas"](), n_rows=n // N_FOLDS * n_iters)
+        _check_equal(
+            functions["some"](), functions["some by pandas"](), n_rows=n // N_FOLDS * n_iters
+        )
         in_s = in_turn(functions, sizes.n_long_rounds)
     text = f"{n * n_iters:,} rows in {n:,} experiments"
     some = f"{text}, 1 % of them"
@@ -159,7 +179,9 @@ def _write_many(n_experiments: int, name: str) -> None:
     writer = Where(files.url, "", 0, "").writer()
     for position, row in enumerate(itertools.islice(curve_rows(n_experiments, 1), 1, None), 1):
         rate, fold, _, *numbers = row
-        record = Record(position, 1, [0], {one: [number] for one, number in zip(_NUMBERS, numbers, strict=True)})
+        record = Record(
+            position, 1, [0], {one: [number] for one, number in zip(_NUMBERS, numbers, strict=True)}
+        )
         config = Config((Entry("rate", rate, str(rate)), Entry("fold", fold, str(fold))))
         writer.append(Ended(record, f"{position:016x}", config))
     writer.close()
@@ -193,7 +215,9 @@ def folder_memory(sizes: Sizes) -> list[Row]:
             found.append(in_fresh_interpreter(partial(_peak_mb, n), sizes))
     least, most = map(statistics.median, peaks.values())
     text = f"memory: {many:,} experiments into a folder"
-    return [Row(text, most, least, "MB resident beyond the start", f"{few:,} of it", Target(24, "more"))]
+    return [
+        Row(text, most, least, "MB resident beyond the start", f"{few:,} of it", Target(24, "more"))
+    ]
 
 
 def _peak_mb(n_experiments: int, sizes: Sizes) -> float:

@@ -86,7 +86,10 @@ def growth(sizes: Sizes) -> list[Row]:
     _, before, most = sizes.growing
     text = f"growth of time, {before:,} to {most:,} experiments"
     times = {name: times_s[name, most] / times_s[name, before] for name in ("ours", *floors)}
-    return rows + [Row(text, times["ours"], times[name], "times", name, Target(1.1, "ratio")) for name in floors]
+    return rows + [
+        Row(text, times["ours"], times[name], "times", name, Target(1.1, "ratio"))
+        for name in floors
+    ]
 
 
 @contextmanager
@@ -100,17 +103,22 @@ def _two_processes() -> Iterator[Pool]:
             shutdown()
 
 
-def _rows(workload: str, times_s: dict[str, float], n_items: int, unit: str, target: Target | None = None) -> list[Row]:
+def _rows(
+    workload: str, times_s: dict[str, float], n_items: int, unit: str, target: Target | None = None
+) -> list[Row]:
     """Return a row for each floor; the target stands in the first."""
     in_us = {name: seconds * 1e6 / n_items for name, seconds in times_s.items()}
     ours = in_us.pop("ours")
     targets = [target, *[None] * (len(in_us) - 1)]
     return [
-        Row(workload, ours, floor, unit, name, one) for (name, floor), one in zip(in_us.items(), targets, strict=True)
+        Row(workload, ours, floor, unit, name, one)
+        for (name, floor), one in zip(in_us.items(), targets, strict=True)
     ]
 
 
-def small_rows(workload: str, times_s: dict[str, float], n_experiments: int, target: Target) -> list[Row]:
+def small_rows(
+    workload: str, times_s: dict[str, float], n_experiments: int, target: Target
+) -> list[Row]:
     """Return a row for each floor of small experiments."""
     return _rows(workload, times_s, n_experiments, _EXPERIMENT, target)
 
@@ -122,7 +130,9 @@ def _loops_text(sizes: Sizes) -> str:
 def run_small(n_experiments: int, **options: Any) -> Callable[[], pd.DataFrame]:
     """Return what runs small experiments and gives the table, having seen that the table is right."""
     a, b = small_values(n_experiments)
-    research = Research(domain=Domain(a=a, b=b)).add_callable(mix, a=EC("a"), b=EC("b"), save_to="mixed")
+    research = Research(domain=Domain(a=a, b=b)).add_callable(
+        mix, a=EC("a"), b=EC("b"), save_to="mixed"
+    )
     run = partial(_table_of, research, **options)
     expected = [(*row[:2], 0, row[2]) for row in small_loop(n_experiments)]
     check_table(run(), ["a", "b", "iteration", "mixed"], expected, n_experiments)
@@ -151,13 +161,19 @@ def _table_of(research: Research, **options: Any) -> pd.DataFrame:
     return research.run(bar=False, dump_results=False, **options).results.df
 
 
-def check_table(frame: pd.DataFrame, columns: list[str], expected: Iterable[tuple[Any, ...]], n_ids: int) -> None:
+def check_table(
+    frame: pd.DataFrame, columns: list[str], expected: Iterable[tuple[Any, ...]], n_ids: int
+) -> None:
     """Raise WrongRowsError if a table has other columns, rows or numbers of ids than it should."""
     if list(frame.columns) != ["id", *columns]:
-        raise WrongRowsError(f"the table has the columns {list(frame.columns)}, not {['id', *columns]}")
+        raise WrongRowsError(
+            f"the table has the columns {list(frame.columns)}, not {['id', *columns]}"
+        )
     if frame["id"].nunique() != n_ids:
         raise WrongRowsError(f"the table has {frame['id'].nunique()} ids, not {n_ids}")
     rows = frame[columns].itertuples(index=False, name=None)
     for number, (row, wanted) in enumerate(zip(rows, expected, strict=True)):
         if row != wanted:
-            raise WrongRowsError(f"row {number} of the table is {dict(zip(columns, row, strict=True))}, not {wanted}")
+            raise WrongRowsError(
+                f"row {number} of the table is {dict(zip(columns, row, strict=True))}, not {wanted}"
+            )

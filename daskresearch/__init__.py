@@ -1,13 +1,13 @@
 """Thousands of experiments from one description, on Dask."""
 
 from daskresearch.domain import Alias, Domain, NumpySampler, Option
-from daskresearch.execute.clusters import shutdown
 from daskresearch.execute.local_cluster import local_cluster
-from daskresearch.observer import Observer
+from daskresearch.execute.private_cluster import shutdown
 from daskresearch.plan import EC, EP, E, O, R, S
-from daskresearch.research import Research
+from daskresearch.plan.vocabulary import Experiment
+from daskresearch.research.research import Research
 from daskresearch.results import ResearchResults
-from daskresearch.vocabulary import Experiment
+from daskresearch.watch.observer import Observer
 
 __version__ = "0.1.0"
 

@@ -34,4 +34,8 @@ def as_count(name: str, value: Any, error: type[Exception]) -> int | None:
 
 def is_integer(value: Any) -> bool:
     """Return whether a value is an integer of Python or numpy, and no bool."""
-    return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0
+    return (
+        hasattr(value, "__index__")
+        and not isinstance(value, bool)
+        and getattr(value, "ndim", 0) == 0
+    )

@@ -60,7 +60,9 @@ class HashError(ResearchError, TypeError):
         The way out.
     """
 
-    def __init__(self, kind: str, reason: str, where: str = "", advice: str = "; make it inside the unit") -> None:
+    def __init__(
+        self, kind: str, reason: str, where: str = "", advice: str = "; make it inside the unit"
+    ) -> None:
         super().__init__(kind, reason, where, advice)
         self.kind, self.reason, self.where, self.advice = kind, reason, where, advice
 
@@ -134,7 +136,9 @@ class FailedExperimentsWarning(UserWarning):
     """Some experiments of a computed research have failed, so that rows are missing from its table."""
 
 
-def failed_text(n_failed: int, n_experiments: int, unit: str, exception: BaseException, where: str) -> str:
+def failed_text(
+    n_failed: int, n_experiments: int, unit: str, exception: BaseException, where: str
+) -> str:
     """Return the text of the warning that experiments have failed.
 
     Examples

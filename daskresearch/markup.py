@@ -14,7 +14,9 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple, final
 
 _LONGEST = 80
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069\x7f-\x9f]")
+_ILLEGAL = re.compile(
+    "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069\x7f-\x9f]"
+)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -78,8 +80,12 @@ def theme(scope: str) -> str:
     >>> "--dr-paper: var(--jp-layout-color0, #ffffff);" in theme(".daskresearch")
     True
     """
-    light = "".join(f" --dr-{name}: {_variable(one.notebook, one.light)};" for name, one in PALETTE.items())
-    dark = "".join(f" --dr-{name}: {_variable(one.notebook, one.dark)};" for name, one in PALETTE.items())
+    light = "".join(
+        f" --dr-{name}: {_variable(one.notebook, one.light)};" for name, one in PALETTE.items()
+    )
+    dark = "".join(
+        f" --dr-{name}: {_variable(one.notebook, one.dark)};" for name, one in PALETTE.items()
+    )
     said = ("html[theme=dark]", "html[data-theme=dark]", "body[data-theme=dark]", "body[data-jp-theme-light=false]",
             "body.vscode-dark", "body.vscode-high-contrast")  # fmt: skip
     # where nobody says: a page that is no notebook, or a picture by itself
@@ -218,7 +224,9 @@ def paragraph(label: str, code: str = "") -> str:
     return f"<p>{escape(label)}{f' <code>{escape(code)}</code>' if code else ''}</p>"
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[str] = ()) -> str:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[str] = ()
+) -> str:
     """Return a table of texts.
 
     Parameters
@@ -235,7 +243,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collec
     '<table><thead><tr><th>x</th></tr></thead><tbody><tr><td>&lt;1&gt;</td></tr></tbody></table>'
     """
     marks = [' class="dr-number"' if name in numbers else "" for name in columns]
-    head = "".join([f"<th{mark}>{escape(name)}</th>" for name, mark in zip(columns, marks, strict=True)])
-    lines = ["".join([f"<td{mark}>{escape(text)}</td>" for text, mark in zip(row, marks, strict=True)]) for row in rows]
+    head = "".join(
+        [f"<th{mark}>{escape(name)}</th>" for name, mark in zip(columns, marks, strict=True)]
+    )
+    lines = [
+        "".join([f"<td{mark}>{escape(text)}</td>" for text, mark in zip(row, marks, strict=True)])
+        for row in rows
+    ]
     body = "".join([f"<tr>{line}</tr>" for line in lines])
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

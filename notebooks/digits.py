@@ -27,7 +27,11 @@ N_EPOCHS = 30
 N_REPS = 3
 
 # Sums of products: each family of models has parameters of its own.
-LINEAR = Option("model", [SGDClassifier]) * Option("loss", ["hinge", "log_loss"]) * Option("alpha", [1e-4, 1e-2])
+LINEAR = (
+    Option("model", [SGDClassifier])
+    * Option("loss", ["hinge", "log_loss"])
+    * Option("alpha", [1e-4, 1e-2])
+)
 NEURAL = (
     Option("model", [MLPClassifier])
     * Option("hidden_layer_sizes", [8, 32, 128])
@@ -47,7 +51,9 @@ def load(random: np.random.Generator) -> Split:
     return {name: (images[part] / 16, labels[part]) for name, part in parts.items()}
 
 
-def train(model: type, split: Split, random: np.random.Generator, **parameters: Any) -> Iterator[Any]:
+def train(
+    model: type, split: Split, random: np.random.Generator, **parameters: Any
+) -> Iterator[Any]:
     """Yield the classifier after each epoch."""
     # scikit-learn asks for the older face of numpy's generators; it draws from the same stream.
     classifier = model(random_state=np.random.RandomState(random.bit_generator), **parameters)
@@ -68,8 +74,12 @@ def describe_research() -> Research:
         # a root runs once for all configs of a repetition, so they are compared on the same split
         .add_callable(load, random=E().random, root=True, when="#0")
         .add_generator(train, split=O("load"), random=E().random, kwargs=EC())
-        .add_callable("validate", accuracy, args=[O("train"), O("load"), "validation"], save_to="validation")
-        .add_callable("test", accuracy, args=[O("train"), O("load"), "test"], save_to="test", when="last")
+        .add_callable(
+            "validate", accuracy, args=[O("train"), O("load"), "validation"], save_to="validation"
+        )
+        .add_callable(
+            "test", accuracy, args=[O("train"), O("load"), "test"], save_to="test", when="last"
+        )
     )
 
 
@@ -97,7 +107,9 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
             curve = 1 - config.groupby("iteration")["validation"].agg(["mean", "min", "max"])
             epochs = curve.index + 1
             (line,) = axes.plot(epochs, curve["mean"], label=label)
-            axes.fill_between(epochs, curve["min"], curve["max"], color=line.get_color(), alpha=0.2, linewidth=0)
+            axes.fill_between(
+                epochs, curve["min"], curve["max"], color=line.get_color(), alpha=0.2, linewidth=0
+            )
         axes.set(title=model, xlabel="epoch", xlim=(1, N_EPOCHS), yscale="log")
         axes.set_yticks(ticks, [f"{tick:.0%}" for tick in ticks])
         axes.minorticks_off()
@@ -110,17 +122,29 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
 
 def main() -> None:
     """Run the research, print the table and draw the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes to run on; 1 is this one")
-    parser.add_argument("--picture", type=Path, default=Path("digits.png"), help="where to draw the learning curves")
+    parser.add_argument(
+        "--picture", type=Path, default=Path("digits.png"), help="where to draw the learning curves"
+    )
     options = parser.parse_args()
 
-    with threadpool_limits(1):  # for matrices as small as these, more threads only wait for each other
-        research = describe_research().run(n_iters=N_EPOCHS, workers=options.workers, seed=42, dump_results=False)
+    with threadpool_limits(
+        1
+    ):  # for matrices as small as these, more threads only wait for each other
+        research = describe_research().run(
+            n_iters=N_EPOCHS, workers=options.workers, seed=42, dump_results=False
+        )
 
     rows = research.results.to_df(use_alias=True, remove_auxilary=False)
-    print(f"\nThe best of {len(DOMAIN)} configs, by accuracy after {N_EPOCHS} epochs in {N_REPS} repetitions:\n")
-    print(best_configs(rows).head(5).to_string(index=False, na_rep="", float_format="{:.3f}".format))
+    print(
+        f"\nThe best of {len(DOMAIN)} configs, by accuracy after {N_EPOCHS} epochs in {N_REPS} repetitions:\n"
+    )
+    print(
+        best_configs(rows).head(5).to_string(index=False, na_rep="", float_format="{:.3f}".format)
+    )
     draw(rows, options.picture)
     print(f"\nLearning curves: {options.picture}")
 

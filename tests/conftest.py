@@ -8,9 +8,11 @@ import pytest
 from distributed import Client
 
 from daskresearch import shutdown
-from tests.running import local_cluster
+from tests.support.running import local_cluster
 
-pytest.register_assert_rewrite("tests.contracts", "tests.store.crashing", "tests.results.hostile")
+pytest.register_assert_rewrite(
+    "tests.support.contracts", "tests.support.crashing", "tests.support.hostile"
+)
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ from distributed import Client
 from hypothesis import HealthCheck, example, given, settings
 
 from daskresearch import Research
-from tests.plans import RunSpec, UnitSpec, research_of, runs
-from tests.reference import run_reference
-from tests.running import local_cluster
+from tests.support.plans import RunSpec, UnitSpec, research_of, runs
+from tests.support.reference import run_reference
+from tests.support.running import local_cluster
 
 PLACES: dict[str, dict[str, Any]] = {
     "in_process": {},
@@ -44,13 +44,19 @@ def rows_of(spec: RunSpec, place: dict[str, Any]) -> tuple[list[Any], list[Any]]
     with tempfile.TemporaryDirectory() as folder:
         results = research_of(spec).run(f"{folder}/research", bar=False, **options).results
         failures = results.failures
-        return as_rows(results.df), list(zip(failures.id, failures.unit, failures.iteration, strict=True))
+        return as_rows(results.df), list(
+            zip(failures.id, failures.unit, failures.iteration, strict=True)
+        )
 
 
-def rows_of_graph(spec: RunSpec, compute: Callable[[Research], pd.DataFrame]) -> tuple[list[Any], list[Any]]:
+def rows_of_graph(
+    spec: RunSpec, compute: Callable[[Research], pd.DataFrame]
+) -> tuple[list[Any], list[Any]]:
     """Return the rows and failures of a computed graph in the form of the reference."""
     frame = compute(research_of(spec).options(**options_of(spec)))
-    failures = [(one["id"], one["unit"], one["iteration"]) for one in frame.attrs.get("failures", [])]
+    failures = [
+        (one["id"], one["unit"], one["iteration"]) for one in frame.attrs.get("failures", [])
+    ]
     return as_rows(frame), failures
 
 
@@ -86,7 +92,9 @@ def is_given(value: Any) -> bool:
 def as_reference(spec: RunSpec) -> tuple[list[Any], list[Any]]:
     """Return what the plain loop gives, without the cells that hold None."""
     rows, failures = run_reference(spec)
-    return [(one, i, {name: v for name, v in row.items() if is_given(v)}) for one, i, row in rows], failures
+    return [
+        (one, i, {name: v for name, v in row.items() if is_given(v)}) for one, i, row in rows
+    ], failures
 
 
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -104,7 +112,9 @@ def test_random_plans_give_the_rows_of_the_plain_loop(place: str, spec: RunSpec)
 @pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 @settings(FAST, max_examples=60)
 @given(spec=runs())
-def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:
+def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(
+    compute: Any, spec: RunSpec
+) -> None:
     assert rows_of_graph(spec, compute) == as_reference(spec)
 
 
@@ -112,7 +122,9 @@ def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, sp
 @pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
 @settings(THOROUGH, max_examples=100)
 @given(spec=runs())
-def test_many_graphs_of_random_plans_give_the_rows_of_the_plain_loop(compute: Any, spec: RunSpec) -> None:
+def test_many_graphs_of_random_plans_give_the_rows_of_the_plain_loop(
+    compute: Any, spec: RunSpec
+) -> None:
     assert rows_of_graph(spec, compute) == as_reference(spec)
 
 

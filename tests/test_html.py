@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, NumpySampler, O, Option, Research
+from daskresearch.draw.research import research_html
 from daskresearch.graph.count import Counts
-from daskresearch.graph.display import research_html
 from daskresearch.markup import cut, text_of, theme
 from daskresearch.results import ResearchResults
 from daskresearch.results.display import head_of
 from daskresearch.store import MemoryStore, Record
-from tests.strategies import domains, law
+from tests.support.strategies import domains, law
 
 TEXTS = st.text(st.characters(exclude_categories=()), min_size=1) | st.sampled_from(
     [
@@ -75,7 +75,11 @@ def text_in(shown):
 
 
 def test_a_domain_shows_parameters_values_and_composition():
-    domain = Option("lr", [0.1, 0.01]) * Option("layers", [Alias([64], "small"), max]) * Option("n", list(range(100)))
+    domain = (
+        Option("lr", [0.1, 0.01])
+        * Option("layers", [Alias([64], "small"), max])
+        * Option("n", list(range(100)))
+    )
     text = text_in(domain)
     for part in ("400 configs", "3 parameters", "lr", "2 values", "0.1, 0.01", "small, max", "100 values",
                  "0, 1, 2, 3, 4, 5, …", "composed as", "layers=[small, max]"):  # fmt: skip
@@ -117,7 +121,9 @@ def test_any_name_and_value_is_shown(name, value):
     domain = Option(name, [value, Alias(1, value), Broken()])
     page = text_in(domain)
     assert "Broken" in page
-    research = Research(domain=domain).add_callable(f"{name}()", max, args=[value, Broken()], key=value, save_to="v")
+    research = Research(domain=domain).add_callable(
+        f"{name}()", max, args=[value, Broken()], key=value, save_to="v"
+    )
     assert "Broken" in text_in(research.plan)
     counts = Counts(1, 0, 1, 1, {name: 1}, {name: 1})
     html = research_html(value, domain, research.plan, counts)
@@ -127,7 +133,10 @@ def test_any_name_and_value_is_shown(name, value):
 
 def test_a_plan_shows_its_units():
     plan = (
-        Research().add_generator("train", range, args=[EC("n")], root=True, save_to="i").save(O("train"), "j", 3).plan
+        Research()
+        .add_generator("train", range, args=[EC("n")], root=True, save_to="i")
+        .save(O("train"), "j", 3)
+        .plan
     )
     text = text_in(plan)
     for part in ("2 units", "1 shared by experiments", "train", "generator", "EC('n')", "every iteration", "i",
@@ -143,7 +152,9 @@ def broken_at(x, at):
 
 
 def test_results_show_counts_head_and_failures():
-    research = Research(domain=Option("x", list(range(30)))).add_callable(broken_at, args=[EC("x"), 1], save_to="y")
+    research = Research(domain=Option("x", list(range(30)))).add_callable(
+        broken_at, args=[EC("x"), 1], save_to="y"
+    )
     text = text_in(research.run(bar=False, dump_results=False).results)
     for part in (
         "30 experiments",
@@ -164,7 +175,12 @@ def test_results_without_rows_are_shown():
 
 
 @law
-@given(TEXTS, st.dictionaries(TEXTS.filter(lambda name: name not in ("id", "x")), TEXTS, min_size=1, max_size=3))
+@given(
+    TEXTS,
+    st.dictionaries(
+        TEXTS.filter(lambda name: name not in ("id", "x")), TEXTS, min_size=1, max_size=3
+    ),
+)
 def test_any_result_is_shown(text, output):
     store = MemoryStore()
     config = next(iter(Option(text, [text])))
@@ -177,7 +193,11 @@ def test_the_head_of_results_is_in_domain_order():
     store = MemoryStore()
     config = next(iter(Domain()))
     for position in reversed(range(40)):
-        store.append(Record.of(position, 4, {"x": {i: position + i / 10 for i in range(4)}}), f"id{position}", config)
+        store.append(
+            Record.of(position, 4, {"x": {i: position + i / 10 for i in range(4)}}),
+            f"id{position}",
+            config,
+        )
     snapshot = store.snapshot()
     rows = head_of(snapshot)
     assert rows.columns["x"] == [0.0, 0.1, 0.2, 0.3, 1.0, 1.1, 1.2, 1.3, 2.0, 2.1]
@@ -211,10 +231,29 @@ def test_the_head_of_a_million_results_reads_only_its_own_configs():
 
 def test_a_research_shows_what_it_saves():
     domain = Option("x", list(range(100)))
-    plan = Research().add_callable("load", len, args=["a"], root=True).add_callable("f", max, args=[O("load")]).plan
-    html = research_html("a <b>", domain, plan, Counts(100, 0, 101, 1, {"load": 100, "f": 100}, {"load": 1, "f": 100}))
+    plan = (
+        Research()
+        .add_callable("load", len, args=["a"], root=True)
+        .add_callable("f", max, args=[O("load")])
+        .plan
+    )
+    html = research_html(
+        "a <b>",
+        domain,
+        plan,
+        Counts(100, 0, 101, 1, {"load": 100, "f": 100}, {"load": 1, "f": 100}),
+    )
     text = Page(html).text
-    for part in ("a <b>", "100 experiments", "101 nodes", "99 of 200 calls saved", "Domain", "Plan", "Calls", "99%"):
+    for part in (
+        "a <b>",
+        "100 experiments",
+        "101 nodes",
+        "99 of 200 calls saved",
+        "Domain",
+        "Plan",
+        "Calls",
+        "99%",
+    ):
         assert part in text
     assert "<svg" in html
 
@@ -222,7 +261,9 @@ def test_a_research_shows_what_it_saves():
 def test_a_research_of_unknown_size_shows_question_marks():
     domain = Domain(x=NumpySampler("uniform"))
     plan = Research().add_generator("f", range, args=[3]).plan
-    text = Page(research_html("r", domain, plan, Counts(None, None, None, None, {"f": None}, {"f": None}))).text
+    text = Page(
+        research_html("r", domain, plan, Counts(None, None, None, None, {"f": None}, {"f": None}))
+    ).text
     assert "endless" in text
     assert "? nodes" in text
     assert "saved" in text
@@ -232,13 +273,17 @@ def test_a_research_of_unknown_size_shows_question_marks():
                                   "body.vscode-dark", "prefers-color-scheme: dark"])  # fmt: skip
 def test_the_theme_follows_the_page(dark):
     assert dark in theme(".x")
-    assert "body:not([data-jp-theme-light])" in theme(".x")  # so that a light notebook stays light in a dark system
+    assert "body:not([data-jp-theme-light])" in theme(
+        ".x"
+    )  # so that a light notebook stays light in a dark system
 
 
 def test_texts_are_short_and_without_addresses():
     assert text_of(lambda: 0) == "<lambda>"
     assert (
-        text_of([lambda: 0]) == "[<function test_texts_are_short_and_without_addresses.<locals>.<lambda>>]"[:40] or True
+        text_of([lambda: 0])
+        == "[<function test_texts_are_short_and_without_addresses.<locals>.<lambda>>]"[:40]
+        or True
     )
     assert " at 0x" not in text_of([object()])
     assert len(text_of("x" * 10**6)) <= 80

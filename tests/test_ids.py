@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import Alias, Domain, NumpySampler, Option, Research
-from tests.strategies import law
+from tests.support.strategies import law
 
 
 def nothing():
@@ -52,7 +52,9 @@ def test_an_id_is_eight_hex_digits_and_eight_decimal_ones():
 
 
 names = st.sampled_from(["a", "b", "head/layout", "c d", "é", "updated", "z", "-", "A"])
-texts = st.one_of(st.integers(-20, 20), st.floats(allow_nan=False), st.booleans(), st.none(), st.text(max_size=4))
+texts = st.one_of(
+    st.integers(-20, 20), st.floats(allow_nan=False), st.booleans(), st.none(), st.text(max_size=4)
+)
 
 
 @law
@@ -71,7 +73,13 @@ def test_the_first_digits_do_not_follow_the_order_of_parameters():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(Alias([16, 32], "small"), "small"), (np.mean, "mean"), (0.1, "0.1"), ("a/b", "a/b"), (np.float64(2), "2.0")],
+    [
+        (Alias([16, 32], "small"), "small"),
+        (np.mean, "mean"),
+        (0.1, "0.1"),
+        ("a/b", "a/b"),
+        (np.float64(2), "2.0"),
+    ],
     ids=["alias", "function", "float", "slash", "numpy"],
 )
 def test_the_first_digits_follow_the_alias_of_a_value(value, text):
@@ -91,18 +99,26 @@ def test_the_first_digits_follow_the_repetition():
 
 def test_ids_stand_in_domain_order():
     frame = run(Domain(a=[3, 1, 2], b=[1, 0]))
-    assert [one[:8] for one in frame.id] == [formula({"a": str(a), "b": str(b)}) for a in (3, 1, 2) for b in (1, 0)]
+    assert [one[:8] for one in frame.id] == [
+        formula({"a": str(a), "b": str(b)}) for a in (3, 1, 2) for b in (1, 0)
+    ]
     assert list(zip(frame.a, frame.b, strict=True)) == [(a, b) for a in (3, 1, 2) for b in (1, 0)]
 
 
 EQUAL_CONFIGS = {
-    "n_configs above the size": lambda **options: ids_of(Domain(a=[1, 2]), n_configs=300, **options),
+    "n_configs above the size": lambda **options: ids_of(
+        Domain(a=[1, 2]), n_configs=300, **options
+    ),
     "n_configs and repetitions": lambda **options: ids_of(
         Domain(a=[1]), n_configs=100, n_reps=3, repeat_each=7, **options
     ),
     "duplicates in a list": lambda **options: ids_of(Domain(a=[1] * 300), **options),
-    "duplicates in a sum": lambda **options: ids_of(Domain(a=[1, 2]) + Domain(a=[2, 1]) + Domain(a=[1, 1]), **options),
-    "duplicates in a mixture": lambda **options: ids_of(0.5 * Domain(a=[1] * 50) + 0.5 * Domain(a=[1] * 50), **options),
+    "duplicates in a sum": lambda **options: ids_of(
+        Domain(a=[1, 2]) + Domain(a=[2, 1]) + Domain(a=[1, 1]), **options
+    ),
+    "duplicates in a mixture": lambda **options: ids_of(
+        0.5 * Domain(a=[1] * 50) + 0.5 * Domain(a=[1] * 50), **options
+    ),
     "duplicates in pairs": lambda **options: ids_of(Domain(a=[1, 1]) @ Domain(b=[2, 2]), **options),
     "empty configs": lambda **options: ids_of(n_configs=300, **options),
     "a discrete sampler": lambda **options: ids_of(
@@ -157,7 +173,11 @@ def test_adding_configs_changes_no_id():
 def test_adding_configs_changes_no_id_of_a_sampled_config():
     sampled = Domain(a=[1, 2, 3]) * Option("s", scipy.stats.norm())
     small = run(sampled)
-    for more in (Domain(a=[4]), Domain(a=[4], s=[0.5]), Domain(a=[4]) * Option("s", scipy.stats.norm())):
+    for more in (
+        Domain(a=[4]),
+        Domain(a=[4], s=[0.5]),
+        Domain(a=[4]) * Option("s", scipy.stats.norm()),
+    ):
         grown = run(sampled + more)
         assert list(grown.s[:3]) == list(small.s)
         assert list(grown.id[:3]) == list(small.id)
@@ -181,7 +201,9 @@ def test_adding_sampled_configs_before_others_changes_no_id_of_theirs():
     assert list(grown.id[1:]) == list(small.id)
 
 
-@pytest.mark.parametrize("domain", [Domain(a=[1, 2]), Option("s", NumpySampler("n"))], ids=["listed", "sampled"])
+@pytest.mark.parametrize(
+    "domain", [Domain(a=[1, 2]), Option("s", NumpySampler("n"))], ids=["listed", "sampled"]
+)
 def test_more_configs_or_repetitions_change_no_id_of_the_first_ones(domain):
     few = ids_of(domain, n_configs=5)
     assert ids_of(domain, n_configs=9)[:5] == few
@@ -194,7 +216,9 @@ def test_repetitions_of_a_config_have_ids_of_their_own():
 
 
 @pytest.mark.parametrize(
-    "options", [{"n_iters": 3}, {"branches": 2}, {"executor_target": "for"}, {"parallel": False}], ids=str
+    "options",
+    [{"n_iters": 3}, {"branches": 2}, {"executor_target": "for"}, {"parallel": False}],
+    ids=str,
 )
 def test_ids_do_not_follow_how_the_run_is_made(options):
     domain = Domain(a=[1, 2], b=[3, 4])
@@ -262,7 +286,9 @@ def test_an_appended_branch_config_is_part_of_the_id_and_of_the_table():
     frame = run(Domain(a=[1, 2, 3, 4]), branches=[{"side": "left"}, {"side": "right"}])
     appended = list(zip(frame.a, frame.side, strict=True))
     assert appended == [(1, "left"), (2, "right"), (3, "left"), (4, "right")]
-    assert [one[:8] for one in frame.id] == [formula({"a": str(a), "side": side}) for a, side in appended]
+    assert [one[:8] for one in frame.id] == [
+        formula({"a": str(a), "side": side}) for a, side in appended
+    ]
 
 
 def test_the_first_digits_follow_the_number_of_domain_updates():
@@ -270,5 +296,8 @@ def test_the_first_digits_follow_the_number_of_domain_updates():
     research = Research(domain=Domain(a=[1])).add_callable(nothing, save_to="nothing")
     research = research.update_domain(lambda: next(later), when="last")
     frame = research.run(seed=42, dump_results=False, bar=False).results.df
-    expected = [formula({"a": a}, updates=updates) for a, updates in [("1", 0), ("2", 1), ("1", 2), ("3", 2)]]
+    expected = [
+        formula({"a": a}, updates=updates)
+        for a, updates in [("1", 0), ("2", 1), ("1", 2), ("3", 2)]
+    ]
     assert [one[:8] for one in frame.id] == expected

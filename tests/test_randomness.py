@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, Domain, E, NumpySampler, O, Option, Research
-from tests.running import IN_PROCESS, THREADS, TWO_WORKERS, column, rows, table
-from tests.strategies import law
+from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS, column, rows, table
+from tests.support.strategies import law
 
 PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
 places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
@@ -28,7 +28,9 @@ def by_config(research, **options):
     """Return the drawn numbers by the values of x and the repetition."""
     research.run(bar=False, dump_results=False, **options)
     frame = research.results.to_df(remove_auxilary=False)
-    return {(x, repetition): drawn for x, repetition, drawn in rows(frame, "x", "repetition", "drawn")}
+    return {
+        (x, repetition): drawn for x, repetition, drawn in rows(frame, "x", "repetition", "drawn")
+    }
 
 
 def xs(*values):
@@ -136,7 +138,10 @@ def test_a_domain_may_bring_its_seed():
 
 
 @law
-@given(st.lists(st.integers(0, 20), unique=True, min_size=1, max_size=8), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.integers(0, 20), unique=True, min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
+)
 def test_another_order_keeps_the_numbers_of_each_config(values, random):
     shuffled = random.sample(values, len(values))
     assert by_config(drawing(xs(*values)), seed=3) == by_config(drawing(xs(*shuffled)), seed=3)
@@ -175,14 +180,19 @@ def test_how_a_domain_is_written_is_without_influence():
 
 
 def test_more_iterations_keep_the_numbers_of_the_first():
-    few, many = column(drawing(), "drawn", n_iters=3, seed=3), column(drawing(), "drawn", n_iters=6, seed=3)
+    few, many = (
+        column(drawing(), "drawn", n_iters=3, seed=3),
+        column(drawing(), "drawn", n_iters=6, seed=3),
+    )
     assert many[:3] == few
 
 
 def test_another_unit_in_the_plan_keeps_the_numbers():
     alone = column(drawing(X), "drawn", seed=3)
     research = Research(domain=X).add_callable("other", draw, args=[E().random])
-    research = research.add_generator("noise", lambda random: iter([draw(random)]), args=[E().random])
+    research = research.add_generator(
+        "noise", lambda random: iter([draw(random)]), args=[E().random]
+    )
     research = research.draw(E().random, save_to="drawn").save(E().random.normal(), "more")
     assert column(research, "drawn", seed=3, n_iters=1) == alone
 
@@ -213,7 +223,9 @@ def test_experiments_of_equal_configs_have_numbers_of_their_own():
 
 
 def test_an_equal_config_more_keeps_the_numbers_of_those_before():
-    assert column(drawing(xs(1, 2, 1)), "drawn", seed=3)[:2] == column(drawing(xs(1, 2)), "drawn", seed=3)
+    assert column(drawing(xs(1, 2, 1)), "drawn", seed=3)[:2] == column(
+        drawing(xs(1, 2)), "drawn", seed=3
+    )
 
 
 def test_values_that_look_alike_have_numbers_of_their_own():
@@ -240,7 +252,9 @@ def test_a_stream_goes_on_within_a_unit():
 
 def test_the_experiment_as_an_argument_has_the_stream_of_its_unit():
     by_argument = column(Research(domain=X).draw(E().random, save_to="v"), "v", seed=3)
-    by_experiment = Research(domain=X).add_callable("draw", lambda e: draw(e.random), args=[E()], save_to="v")
+    by_experiment = Research(domain=X).add_callable(
+        "draw", lambda e: draw(e.random), args=[E()], save_to="v"
+    )
     assert column(by_experiment, "v", seed=3) == by_argument
 
 
@@ -260,8 +274,12 @@ def rooted(domain, **options):
 
 
 @pytest.mark.parametrize("n_iters", [1, 2])
-@pytest.mark.parametrize(("branches", "length"), [(None, 8), (1, 1), (2, 2), (3, 3), (8, 8), (20, 8)])
-def test_members_of_a_group_share_what_their_root_draws_and_groups_do_not(branches, length, n_iters):
+@pytest.mark.parametrize(
+    ("branches", "length"), [(None, 8), (1, 1), (2, 2), (3, 3), (8, 8), (20, 8)]
+)
+def test_members_of_a_group_share_what_their_root_draws_and_groups_do_not(
+    branches, length, n_iters
+):
     frame = table(rooted(X), branches=branches, n_iters=n_iters, seed=3)
     for i in range(n_iters):
         drawn = list(frame[frame.iteration == i].drawn)
@@ -273,7 +291,9 @@ def test_members_of_a_group_share_what_their_root_draws_and_groups_do_not(branch
 
 @places
 def test_groups_share_the_same_wherever_they_run(place):
-    assert column(rooted(X), "drawn", branches=3, seed=3, **place) == column(rooted(X), "drawn", branches=3, seed=3)
+    assert column(rooted(X), "drawn", branches=3, seed=3, **place) == column(
+        rooted(X), "drawn", branches=3, seed=3
+    )
 
 
 def test_repetitions_share_nothing():
@@ -285,7 +305,9 @@ def test_repetitions_share_nothing():
 def test_repetitions_in_blocks_are_groups_of_their_repetition():
     research = rooted(xs(0, 1, 2, 3), n_reps=2, repeat_each=2)
     frame = table(research, seed=3)
-    drawn = dict.fromkeys(rows(research.results.to_df(remove_auxilary=False), "repetition", "drawn"))
+    drawn = dict.fromkeys(
+        rows(research.results.to_df(remove_auxilary=False), "repetition", "drawn")
+    )
     assert [repetition for repetition, _ in drawn] == [0, 1]
     assert frame.drawn.nunique() == 2
 
@@ -305,7 +327,9 @@ def test_a_root_draws_the_same_for_each_config_value_that_it_reads(n_iters):
 
     domain = Option("scale", [1, 2, 4]) * Option("b", [1, 2])
     frame = table(
-        Research(domain=domain).load(E().random, EC("scale"), root=True, save_to="v"), n_iters=n_iters, seed=3
+        Research(domain=domain).load(E().random, EC("scale"), root=True, save_to="v"),
+        n_iters=n_iters,
+        seed=3,
     )
     for _, part in frame.groupby("iteration"):
         assert (part.v / part.scale).nunique() == 1
@@ -334,16 +358,24 @@ def test_branches_of_a_root_draw_numbers_of_their_own():
 
 
 def test_a_grown_domain_keeps_what_the_root_of_one_group_draws():
-    assert column(rooted(xs(0, 1)), "drawn", seed=3)[0] == column(rooted(xs(0, 1, 2, 3)), "drawn", seed=3)[0]
+    assert (
+        column(rooted(xs(0, 1)), "drawn", seed=3)[0]
+        == column(rooted(xs(0, 1, 2, 3)), "drawn", seed=3)[0]
+    )
 
 
 def test_a_branch_config_changes_no_number_of_its_root():
     plain = column(rooted(xs(0, 1, 2, 3)), "drawn", branches=2, seed=3)
-    assert column(rooted(xs(0, 1, 2, 3)), "drawn", branches=[{"side": 0}, {"side": 1}], seed=3) == plain
+    assert (
+        column(rooted(xs(0, 1, 2, 3)), "drawn", branches=[{"side": 0}, {"side": 1}], seed=3)
+        == plain
+    )
 
 
 def test_a_root_that_draws_but_once_is_drawn_by_all_iterations_that_use_it():
-    research = Research(domain=xs(0, 1)).draw(E().random, root=True, when="#0").save(O("draw"), "seen")
+    research = (
+        Research(domain=xs(0, 1)).draw(E().random, root=True, when="#0").save(O("draw"), "seen")
+    )
     assert len(set(column(research, "seen", n_iters=3, seed=3))) == 1
 
 
@@ -375,4 +407,6 @@ def test_another_seed_gives_other_samples():
 def test_more_samples_keep_those_before():
     endless = Option("x", NumpySampler("n"))
     few, many = drawing(endless, n_configs=3), drawing(endless, n_configs=300)
-    assert rows(table(many, seed=3), "id", "x", "drawn")[:3] == rows(table(few, seed=3), "id", "x", "drawn")
+    assert rows(table(many, seed=3), "id", "x", "drawn")[:3] == rows(
+        table(few, seed=3), "id", "x", "drawn"
+    )

@@ -71,7 +71,9 @@ def cells() -> dict[int, Cell]:
     if not SEED.exists() and not os.environ.get("CI"):
         pytest.skip("the seed notebook is not part of the repository; CI has it in ../shared")
     if not SEED.exists():
-        pytest.fail(f"the seed notebook is not at {SEED}: this test needs ../shared/seed beside the repository")
+        pytest.fail(
+            f"the seed notebook is not at {SEED}: this test needs ../shared/seed beside the repository"
+        )
     parts = re.split(r"^In \[(\d+)\]:\n", SEED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     numbered = zip(parts[::2], parts[1::2], strict=True)
     return {int(number): read_cell(int(number), text) for number, text in numbered}
@@ -91,7 +93,11 @@ def evaluate(cell: Cell, namespace: dict[str, Any]) -> Any:
     last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
     name = f"<seed cell {cell.number}>"
     exec(compile(tree, name, "exec"), namespace, local)
-    return None if last is None else eval(compile(ast.Expression(last.value), name, "eval"), namespace, local)
+    return (
+        None
+        if last is None
+        else eval(compile(ast.Expression(last.value), name, "eval"), namespace, local)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +145,18 @@ def test_code_is_told_from_output_and_prose():
 
 
 def test_the_only_words_changed_are_imports_and_the_heavy_loop():
-    assert [n for n, cell in cells().items() if cell.code != translated(cell.code)] == [1, 18, 19, 20, 21, 22]
-    assert translated(cells()[1].code).strip() == "from daskresearch import Research, Option, Domain, EC, O, EP"
+    assert [n for n, cell in cells().items() if cell.code != translated(cell.code)] == [
+        1,
+        18,
+        19,
+        20,
+        21,
+        22,
+    ]
+    assert (
+        translated(cells()[1].code).strip()
+        == "from daskresearch import Research, Option, Domain, EC, O, EP"
+    )
     assert "from daskresearch import E\n" in translated(cells()[22].code)
     assert translated(cells()[19].code) == "heavy_callable()"
 
@@ -167,18 +183,24 @@ def test_a_table_has_the_shown_number_of_rows(values, number):
     if n_shown < CUT_AT:
         assert len(values[number]) == n_shown
     else:
-        assert len(values[number]) == 12  # 4 experiments of 3 iterations: the display cut the last two rows
+        assert (
+            len(values[number]) == 12
+        )  # 4 experiments of 3 iterations: the display cut the last two rows
 
 
 @tables
 def test_a_table_is_indexed_by_row_number(values, number):
     assert list(values[number].index) == list(range(len(values[number])))
-    assert [row["Unnamed: 0"] for row in shown_rows(number)] == [str(i) for i in values[number].index[:CUT_AT]]
+    assert [row["Unnamed: 0"] for row in shown_rows(number)] == [
+        str(i) for i in values[number].index[:CUT_AT]
+    ]
 
 
 @tables
 def test_the_first_eight_digits_of_ids_are_the_shown_ones(values, number):
-    assert [one[:8] for one in values[number].id[:CUT_AT]] == [row["id"][:8] for row in shown_rows(number)]
+    assert [one[:8] for one in values[number].id[:CUT_AT]] == [
+        row["id"][:8] for row in shown_rows(number)
+    ]
 
 
 @tables
@@ -186,7 +208,9 @@ def test_ids_end_with_eight_digits_of_their_own(values, number):
     found = list(values[number].id)
     assert all(re.fullmatch(r"[0-9a-f]{8}\d{8}", one) for one in found)
     shown = [row["id"] for row in shown_rows(number)]
-    assert [one == other for one, other in pairwise(found[:CUT_AT])] == [one == other for one, other in pairwise(shown)]
+    assert [one == other for one, other in pairwise(found[:CUT_AT])] == [
+        one == other for one, other in pairwise(shown)
+    ]
 
 
 @tables
@@ -195,7 +219,9 @@ def test_a_table_has_the_shown_values(values, number):
     for i, shown in enumerate(shown_rows(number)):
         row = {name: values[number][name].iloc[i] for name in values[number].columns}
         for name in set(row) - {"id"} - random_columns:
-            assert looks_like(row[name], shown[name]), f"row {i}, {name}: {row[name]!r} is shown as {shown[name]!r}"
+            assert looks_like(row[name], shown[name]), (
+                f"row {i}, {name}: {row[name]!r} is shown as {shown[name]!r}"
+            )
 
 
 @pytest.mark.parametrize("number", [13, 14, 15, 16])
@@ -233,7 +259,9 @@ def numbers_by_experiment(frame: pd.DataFrame) -> list[list[float]]:
 
 def test_experiments_without_branches_draw_numbers_of_their_own(values):
     one, other = numbers_by_experiment(values[23])
-    assert one != other  # two pairs of means of ten, rounded to 0.01: equal by chance once in 10,000 runs
+    assert (
+        one != other
+    )  # two pairs of means of ten, rounded to 0.01: equal by chance once in 10,000 runs
 
 
 def test_experiments_of_a_group_share_the_numbers_of_each_iteration(values):

@@ -64,7 +64,9 @@ class Domain:
         elif domain is None:
             self._node = Empty()
         else:
-            raise DomainTypeError(f"a domain is made of a mapping or another domain, not {domain!r}")
+            raise DomainTypeError(
+                f"a domain is made of a mapping or another domain, not {domain!r}"
+            )
         if options:
             self._node = multiply(self._node, _product_of(options))
 
@@ -84,13 +86,21 @@ class Domain:
     __rmul__ = __mul__
 
     def __add__(self, other: Any) -> Domain:
-        return Domain._of(add(self._node, other._node)) if isinstance(other, Domain) else NotImplemented
+        return (
+            Domain._of(add(self._node, other._node))
+            if isinstance(other, Domain)
+            else NotImplemented
+        )
 
     def __radd__(self, other: Any) -> Domain:
         return self if other == 0 else NotImplemented  # what sum() begins with
 
     def __matmul__(self, other: Any) -> Domain:
-        return Domain._of(pair(self._node, other._node)) if isinstance(other, Domain) else NotImplemented
+        return (
+            Domain._of(pair(self._node, other._node))
+            if isinstance(other, Domain)
+            else NotImplemented
+        )
 
     def set_iter_params(
         self,
@@ -129,7 +139,9 @@ class Domain:
         >>> [tuple(config.config().values()) for config in domain]
         [(1, 0, 0), (2, 0, 0), (1, 1, 0), (2, 1, 0)]
         """
-        return Domain._of(self._node, IterParams(n_items, n_reps, repeat_each, additional, seed, create_id_prefix))
+        return Domain._of(
+            self._node, IterParams(n_items, n_reps, repeat_each, additional, seed, create_id_prefix)
+        )
 
     @property
     def node(self) -> Node:
@@ -154,7 +166,9 @@ class Domain:
     def __len__(self) -> int:
         size = self.size
         if size is None:
-            raise TypeError(f"the domain {self!r} is endless and has no length; use `size`, which is None then")
+            raise TypeError(
+                f"the domain {self!r} is endless and has no length; use `size`, which is None then"
+            )
         return size
 
     def __bool__(self) -> bool:
@@ -193,7 +207,9 @@ def Option(name: str, values: Any) -> Domain:  # noqa: N802  (the name that Batc
     return Domain._of(option(name, values))
 
 
-def branch_entries(branches: Sequence[Mapping[str, Any] | Config], names: Sequence[str]) -> list[tuple[Any, ...]]:
+def branch_entries(
+    branches: Sequence[Mapping[str, Any] | Config], names: Sequence[str]
+) -> list[tuple[Any, ...]]:
     """Return the entries that a list of branch configs appends to the members of a group.
 
     Raises
@@ -208,7 +224,9 @@ def branch_entries(branches: Sequence[Mapping[str, Any] | Config], names: Sequen
             raise DomainError(f"a list of branches holds configs as dicts, not {branch!r}")
         common = sorted(set(values) & set(names))
         if common:
-            raise DomainError(f"branches set parameters {common}, which the domain has already; rename them")
+            raise DomainError(
+                f"branches set parameters {common}, which the domain has already; rename them"
+            )
         appended.append(tuple([Entry.of(name, value) for name, value in values.items()]))
     return appended
 

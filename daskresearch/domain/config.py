@@ -79,7 +79,12 @@ class Config:
     def extended(self, entries: tuple[Entry, ...]) -> Config:
         """Return this config with more entries behind its own."""
         return Config(
-            self.entries + entries, self.repetition, self.updates, self.occurrence, self.additional, self.prefix
+            self.entries + entries,
+            self.repetition,
+            self.updates,
+            self.occurrence,
+            self.additional,
+            self.prefix,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -62,7 +62,9 @@ def domain_body(node: Node) -> str:
     """Return the HTML of the parameters and of how they are put together."""
     if not node.names:
         return paragraph("one empty config")
-    return parameters_table(node) + paragraph("composed as", attempted(lambda: repr(node), node, 400))
+    return parameters_table(node) + paragraph(
+        "composed as", attempted(lambda: repr(node), node, 400)
+    )
 
 
 def _leaves(node: Node) -> Iterator[Values | Sampled]:

@@ -50,5 +50,7 @@ def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
 
 def _joined(texts: list[tuple[str, str]], config: Config) -> str:
     """Return the texts ``key_value``, sorted by key as in BatchFlow, joined by ``-``, with repetition and updates."""
-    items = sorted([*texts, ("repetition", str(config.repetition)), ("updates", str(config.updates))])
+    items = sorted(
+        [*texts, ("repetition", str(config.repetition)), ("updates", str(config.updates))]
+    )
     return "-".join(["_".join(item) for item in items])

@@ -100,10 +100,16 @@ def _items(node: Node, seed: int, updates: int, *, prefixed: bool) -> Iterator[_
             parts, kinds = combination, set(map(type, combination))
             is_continuous = False
             if Sampled in kinds:
-                is_continuous = any([type(part) is Sampled and part.source.is_continuous for part in parts])
-                parts = tuple([draws.entry(part) if type(part) is Sampled else part for part in parts])
+                is_continuous = any(
+                    [type(part) is Sampled and part.source.is_continuous for part in parts]
+                )
+                parts = tuple(
+                    [draws.entry(part) if type(part) is Sampled else part for part in parts]
+                )
             prefix = "_".join([part.index for part in parts]) if prefixed else ""
-            entries = tuple([part for part in parts if type(part) is Entry]) if Place in kinds else parts
+            entries = (
+                tuple([part for part in parts if type(part) is Entry]) if Place in kinds else parts
+            )
             yield entries, turn if counts is None else counts.count(entries, is_continuous), prefix
 
 
@@ -137,7 +143,9 @@ class _Counts:
     def count(self, entries: tuple[Entry, ...], is_continuous: bool) -> int:
         """Return how many equal entries came before."""
         content = hash(tuple(sorted([(entry.name, entry.alias) for entry in entries])))
-        known: dict[int, int] = self._counts if content in self._counts or not is_continuous else self._recent
+        known: dict[int, int] = (
+            self._counts if content in self._counts or not is_continuous else self._recent
+        )
         count = known.get(content, 0) or self._recent.get(content, 0)
         known[content] = count + 1
         if len(self._recent) > _REMEMBERED:

@@ -86,7 +86,10 @@ class Values(Node):
     @cached_property
     def is_distinct(self) -> bool:  # type: ignore[override]
         """Whether all values have texts of their own."""
-        return isinstance(self.values, range) or len({entry.alias for (entry,) in self.entries()}) == self.size
+        return (
+            isinstance(self.values, range)
+            or len({entry.alias for (entry,) in self.entries()}) == self.size
+        )
 
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
         """Yield each value."""
@@ -99,7 +102,9 @@ class Values(Node):
     def entries(self) -> Iterator[tuple[Entry, ...]]:
         """Yield the entry of each value, alone in a tuple."""
         width = len(str(self.size - 1))
-        return ((Entry.of(self.name, value, f"{i:0{width}d}"),) for i, value in enumerate(self.values))
+        return (
+            (Entry.of(self.name, value, f"{i:0{width}d}"),) for i, value in enumerate(self.values)
+        )
 
     def __repr__(self) -> str:
         texts = [Alias(value).alias for value in self.values[:6]]
@@ -155,7 +160,11 @@ class Product(Node):
 
     def __post_init__(self) -> None:
         sizes = [node.size for node in (self.left, self.right) if node.size is not None]
-        _set(self, "size", None if not sizes else sizes[0] if len(sizes) == 1 else sizes[0] * sizes[1])
+        _set(
+            self,
+            "size",
+            None if not sizes else sizes[0] if len(sizes) == 1 else sizes[0] * sizes[1],
+        )
         _set(self, "names", self.left.names + self.right.names)
         _set(self, "has_all_names", self.left.has_all_names and self.right.has_all_names)
         _set(self, "is_replayable", self.left.is_replayable and self.right.is_replayable)
@@ -168,7 +177,11 @@ class Product(Node):
         if self.left.size is None or self.right.size is None:
             pairs = zip(self.left.combinations(rng), self.right.combinations(rng), strict=False)
             return (left + right for left, right in pairs)
-        return (left + right for left in self.left.combinations(rng) for right in self.right.combinations(rng))
+        return (
+            left + right
+            for left in self.left.combinations(rng)
+            for right in self.right.combinations(rng)
+        )
 
     def __repr__(self) -> str:
         node: Node = self
@@ -176,7 +189,10 @@ class Product(Node):
         while isinstance(node, Product):  # of hundreds of parameters, too, which are nested as deep
             factors.append(node.right)
             node = node.left
-        texts = [f"({one!r})" if isinstance(one, Sum) else repr(one) for one in (node, *reversed(factors))]
+        texts = [
+            f"({one!r})" if isinstance(one, Sum) else repr(one)
+            for one in (node, *reversed(factors))
+        ]
         return " * ".join(texts)
 
 
@@ -230,7 +246,9 @@ class Sum(Node):
     @cached_property
     def has_all_names(self) -> bool:  # type: ignore[override]
         """Whether all terms have the same parameters."""
-        return all(node.has_all_names and len(node.names) == len(self.names) for _, node in self.terms)
+        return all(
+            node.has_all_names and len(node.names) == len(self.names) for _, node in self.terms
+        )
 
     @cached_property
     def is_replayable(self) -> bool:  # type: ignore[override]
@@ -251,7 +269,10 @@ class Sum(Node):
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
         """Yield the terms in order, each run of weighted ones as a mixture."""
         width = len(str(len(self.terms) - 1))
-        placed = [(weight, (Place(f"{i:0{width}d}"),), node) for i, (weight, node) in enumerate(self.terms)]
+        placed = [
+            (weight, (Place(f"{i:0{width}d}"),), node)
+            for i, (weight, node) in enumerate(self.terms)
+        ]
         for is_weighted, run in itertools.groupby(placed, key=lambda term: term[0] is not None):
             terms = list(run)
             if is_weighted and len(terms) > 1:
@@ -262,14 +283,19 @@ class Sum(Node):
                         yield place + combination
 
     def __repr__(self) -> str:
-        return " + ".join(repr(node) if weight is None else f"{weight:g} * ({node!r})" for weight, node in self.terms)
+        return " + ".join(
+            repr(node) if weight is None else f"{weight:g} * ({node!r})"
+            for weight, node in self.terms
+        )
 
 
 def _set(node: Node, name: str, value: object) -> None:
     object.__setattr__(node, name, value)
 
 
-def _mix(terms: Sequence[tuple[float | None, tuple[Place], Node]], rng: Generator) -> Iterator[tuple[Any, ...]]:
+def _mix(
+    terms: Sequence[tuple[float | None, tuple[Place], Node]], rng: Generator
+) -> Iterator[tuple[Any, ...]]:
     """Yield from the terms at random by weight until each is exhausted."""
     weights = [weight or 0.0 for weight, _, _ in terms]
     iterators = [(place, node.combinations(rng)) for _, place, node in terms]
@@ -299,7 +325,11 @@ def option(name: str, values: Any) -> Node:
         )
     if array_like:
         # Python's numbers where they read the same: float32's 0.1 would become 0.10000000149011612
-        values = values.tolist() if values.dtype.kind in "biu" or str(values.dtype) == "float64" else list(values)
+        values = (
+            values.tolist()
+            if values.dtype.kind in "biu" or str(values.dtype) == "float64"
+            else list(values)
+        )
     if not isinstance(values, (list, tuple, range)):
         source = Source.of(values)
         if source is None:
@@ -357,7 +387,9 @@ def pair(left: Node, right: Node) -> Node:
     _refuse_common_names(left, right, "@")
     for node in (left, right):
         if node.size is None:
-            raise DomainError(f"cannot pair the endless domain {node!r} by `@`; use `*` to draw once a config")
+            raise DomainError(
+                f"cannot pair the endless domain {node!r} by `@`; use `*` to draw once a config"
+            )
     if left.size != right.size:
         raise DomainError(
             f"cannot pair {left.size} configs with {right.size} ({left!r} @ {right!r}): "

@@ -133,13 +133,19 @@ class Source:
         """Return how to draw from `values`, or None if they are no sampler."""
         if isinstance(values, NumpySampler):
             return cls(partial(_draw_numpy, values), values.name in _CONTINUOUS, True, repr(values))
-        is_frozen = hasattr(values, "dist") or hasattr(values, "_dist")  # the latter of multivariate ones
+        is_frozen = hasattr(values, "dist") or hasattr(
+            values, "_dist"
+        )  # the latter of multivariate ones
         if hasattr(values, "rvs") and is_frozen:
             name = getattr(getattr(values, "dist", values), "name", type(values).__name__)
-            return cls(partial(_draw_scipy, values), hasattr(values, "pdf"), True, f"scipy.stats.{name}")
+            return cls(
+                partial(_draw_scipy, values), hasattr(values, "pdf"), True, f"scipy.stats.{name}"
+            )
         if isinstance(values, SupportsSample) and not isinstance(values, (type, ModuleType)):
             takes_rng = "rng" in signature(values.sample).parameters
-            return cls(partial(_draw_one, values, takes_rng), False, takes_rng, type(values).__name__)
+            return cls(
+                partial(_draw_one, values, takes_rng), False, takes_rng, type(values).__name__
+            )
         return None
 
 

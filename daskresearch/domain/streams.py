@@ -43,7 +43,9 @@ def stream(key: bytes, name: str) -> Generator:
     """
     from numpy.random import PCG64, Generator, SeedSequence
 
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=_short(key)).digest()
+    digest = hashlib.blake2b(
+        name.encode("utf-8", "surrogatepass"), digest_size=16, key=_short(key)
+    ).digest()
     return Generator(PCG64(SeedSequence(int.from_bytes(digest, "big"))))
 
 

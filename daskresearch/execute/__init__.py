@@ -8,7 +8,8 @@ from daskresearch.execute.choose import (
     distributed_executor,
     local_executor,
 )
-from daskresearch.execute.local import Came, Executor, Lost, SerialExecutor, ThreadsExecutor, lost
+from daskresearch.execute.executor import Came, Executor, Lost, lost
+from daskresearch.execute.local import SerialExecutor, ThreadsExecutor
 
 __all__ = [
     "DISTRIBUTED",

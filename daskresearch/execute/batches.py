@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from daskresearch.errors import ClusterError
-from daskresearch.execute.clusters import end_workers
+from daskresearch.execute.client import end_workers
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
-from daskresearch.execute.local import LOOK_EACH_S
+from daskresearch.execute.executor import LOOK_EACH_S
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.worker import Blob, Group, Receipt, run_batch
-from daskresearch.worker.travel import check_values, dumps
+from daskresearch.worker.pickling import check_values, dumps
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -119,7 +119,11 @@ class Batches:
         # inputs would draw all batches to the worker that has these already
         # but a wish for a worker would go before what the task needs of its resources
         address = self._crew.least_busy() if known and not self._resources else None
-        unwanted = [one.id for group in groups for one in group if one.id in self._unwanted] if self._unwanted else []
+        unwanted = (
+            [one.id for group in groups for one in group if one.id in self._unwanted]
+            if self._unwanted
+            else []
+        )
         key = new_key(self._name)
         self._listener.begin(key)
         future = self._client.submit(
@@ -179,7 +183,9 @@ class Batches:
     def look(self) -> None:
         """See how far tasks are, and which workers there are."""
         if self._client.status != "running":
-            raise ClusterError(f"the client of the cluster is {self._client.status}: its scheduler is gone")
+            raise ClusterError(
+                f"the client of the cluster is {self._client.status}: its scheduler is gone"
+            )
         self._listener.look()
         self._crew.look()
 
@@ -220,7 +226,9 @@ class Batches:
         if not lost:
             return lost
         keys = {key for running in self._client.processing().values() for key in running}
-        return [one for one in lost if one.key not in keys and (one in self._emptied or not one.done())]
+        return [
+            one for one in lost if one.key not in keys and (one in self._emptied or not one.done())
+        ]
 
     def _forget(self, future: Future[Any]) -> Sent:
         """Count a batch as out no more."""
@@ -236,7 +244,9 @@ class Batches:
         if len(done) > 1:  # all at once: busy workers take long to answer each question
             gather = partial(self._client.gather, list(done), asynchronous=True)
             with contextlib.suppress(Exception):  # which is told of the one future that it is of
-                fetched = dict(zip(done, self._client.sync(gather, callback_timeout=_FETCH_S), strict=True))
+                fetched = dict(
+                    zip(done, self._client.sync(gather, callback_timeout=_FETCH_S), strict=True)
+                )
         came: list[tuple[Sent, Receipt | None]] = []
         for future in done:
             try:
@@ -269,7 +279,9 @@ class Batches:
 
     def _end_worker(self, future: Future[Any]) -> None:
         """End the process of a batch that is stuck."""
-        addresses = [address for held in self._client.who_has([future]).values() for address in held]
+        addresses = [
+            address for held in self._client.who_has([future]).values() for address in held
+        ]
         # or the batch would run again, as what it has sent goes with its worker
         self._client.cancel([future], force=True)
         end_workers(self._client, addresses)

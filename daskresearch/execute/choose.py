@@ -13,7 +13,8 @@ from typing import Any
 
 from daskresearch.errors import OptionError
 from daskresearch.execute.events import Listener, Reporter, Watcher
-from daskresearch.execute.local import Executor, SerialExecutor, ThreadsExecutor
+from daskresearch.execute.executor import Executor
+from daskresearch.execute.local import SerialExecutor, ThreadsExecutor
 from daskresearch.plan import Plan
 from daskresearch.worker import Context, Program
 
@@ -67,7 +68,9 @@ def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Plac
         scheduler = configured_scheduler()
     if isinstance(scheduler, str):
         if scheduler.lower() in DISTRIBUTED and active_client() is None:
-            raise OptionError(f"scheduler {scheduler!r} needs an active distributed.Client; make one before the run")
+            raise OptionError(
+                f"scheduler {scheduler!r} needs an active distributed.Client; make one before the run"
+            )
         return Place.CLIENT if scheduler.lower() in DISTRIBUTED else SCHEDULERS[scheduler.lower()]
     if scheduler is not None or active_client() is not None:
         return Place.CLIENT
@@ -101,7 +104,11 @@ def active_client() -> Any:
 
 
 def local_executor(
-    place: Place, program: Program, context: Context, workers: int | None, look: Callable[[], object] = bool
+    place: Place,
+    program: Program,
+    context: Context,
+    workers: int | None,
+    look: Callable[[], object] = bool,
 ) -> Executor:
     """Return the executor of a place in this process; `look` is called now and then where experiments do not."""
     if place is Place.SERIAL:
@@ -131,35 +138,41 @@ def distributed_executor(
     ClusterError
         If the processes cannot be started, the cluster is gone, or it lacks this library.
     """
-    from daskresearch.execute.clusters import (
+    from daskresearch.execute.client import (
         ask_for_workers,
         check_connected,
         check_installed,
         checked_resources,
-        end_tasks,
-        private_client,
-        replace_dead_workers,
     )
     from daskresearch.execute.distributed import DistributedExecutor, roots_apart
+    from daskresearch.execute.private_cluster import end_tasks, private_client, replace_dead_workers
     from daskresearch.execute.window import SENT, WRITTEN
-    from daskresearch.worker.travel import pickle_plan
+    from daskresearch.worker.pickling import pickle_plan
 
     client: Any = None
     if place is Place.CLIENT:
         client = scheduler if hasattr(scheduler, "submit") else active_client()
         check_connected(client)
         check_installed(client)
-        devices = [one for one in (context.devices, *context.root_devices.values()) if one is not None]
-        resources, n_own = checked_resources(client, resources, has_ids=any(one.ids for one in devices))
+        devices = [
+            one for one in (context.devices, *context.root_devices.values()) if one is not None
+        ]
+        resources, n_own = checked_resources(
+            client, resources, has_ids=any(one.ids for one in devices)
+        )
         context = replace(
             context,
             devices=context.devices and context.devices._replace(n_own=n_own),
-            root_devices={name: one._replace(n_own=n_own) for name, one in context.root_devices.items()},
+            root_devices={
+                name: one._replace(n_own=n_own) for name, one in context.root_devices.items()
+            },
         )
     else:
         others = {name for one in resources.values() for name in one} - {"GPU"}
         if others:
-            raise OptionError(f"units ask for {sorted(others)}, which a private cluster has not; give a Client")
+            raise OptionError(
+                f"units ask for {sorted(others)}, which a private cluster has not; give a Client"
+            )
         resources = {}  # its processes share GPUs by leases alone
     apart = frozenset(roots_apart(program, whole_groups=whole_groups))
     topic = f"daskresearch-{uuid.uuid4().hex}" if counts_iterations else ""

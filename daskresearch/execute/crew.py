@@ -88,7 +88,9 @@ class Crew:
 
     def least_busy(self) -> str | None:
         """Return the worker that has the fewest batches for its threads."""
-        return min(self._threads, key=lambda one: self._n_out[one] / self._threads[one], default=None)
+        return min(
+            self._threads, key=lambda one: self._n_out[one] / self._threads[one], default=None
+        )
 
     def has_lost(self, address: str | None) -> bool:
         """Return whether a worker is gone and there are others."""

@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING, final
 
 from daskresearch.errors import ClusterError, ExperimentTimeoutError, StorageError
 from daskresearch.execute.batches import Batches
-from daskresearch.execute.clusters import ANSWER_S
+from daskresearch.execute.client import ANSWER_S
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
-from daskresearch.execute.local import Came, lost
+from daskresearch.execute.executor import Came, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
+from daskresearch.keys.experiment import Experiment
+from daskresearch.store.folder.writer import Target, check_visible
 from daskresearch.store.record import Failure
-from daskresearch.store.writer import Target, check_visible
-from daskresearch.worker import Blob, Carried, Experiment, Group, Program, Receipt, load_records
+from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records
 from daskresearch.worker.devices import forget_leases
-from daskresearch.worker.limits import Stuck, abandon, cancel, forget, halt
+from daskresearch.worker.limits import Stuck, abandon, cancel
 from daskresearch.worker.profile import ProfileRow, combined
+from daskresearch.worker.wanted import forget, halt
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -48,7 +50,7 @@ class DistributedExecutor:
     client : distributed.Client
     program : Program
     content : bytes
-        The pickled plan and context, from `daskresearch.worker.travel.pickle_plan`.
+        The pickled plan and context, from `daskresearch.worker.pickling.pickle_plan`.
     listener : Listener
         Hears how many iterations are done in tasks that run.
     workers : int, optional
@@ -99,19 +101,37 @@ class DistributedExecutor:
         self._has_leases = has_leases
         self._timeouts: dict[int, int] = {}
         self._has_told = self._is_halted = False
-        blob = Blob(hashlib.blake2b(content, digest_size=8).hexdigest() + uuid.uuid4().hex, Carried.of_bytes(content))
+        blob = Blob(
+            hashlib.blake2b(content, digest_size=8).hexdigest() + uuid.uuid4().hex,
+            Carried.of_bytes(content),
+        )
         # a large blob is a task of its own, so that each worker fetches it once
-        sent = blob if len(content) < _INLINE_BYTES else client.submit(_same, blob, key=new_key("plan"))
+        sent = (
+            blob
+            if len(content) < _INLINE_BYTES
+            else client.submit(_same, blob, key=new_key("plan"))
+        )
         self._crew = Crew(client.nthreads, workers)
         self._may_grow = workers is None
         resources = resources or {}
-        self._roots = RootTasks(client, program, sent, roots_apart(program, whole_groups=whole_groups), resources)
+        self._roots = RootTasks(
+            client, program, sent, roots_apart(program, whole_groups=whole_groups), resources
+        )
         self._batches = Batches(
-            client, program.name, sent, self._roots, self._crew, listener, resources=resources.get("", {}), tend=tend
+            client,
+            program.name,
+            sent,
+            self._roots,
+            self._crew,
+            listener,
+            resources=resources.get("", {}),
+            tend=tend,
         )
         self.profile: list[ProfileRow] = []
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
+    def run(
+        self, groups: Iterator[Group], total: int | None, stop: threading.Event
+    ) -> Generator[Came, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end.
 
         Raises
@@ -138,7 +158,9 @@ class DistributedExecutor:
                 ) from error
             raise
 
-    def _run_batches(self, window: Window, stop: threading.Event) -> Generator[Came, None, list[tuple[str, Group]]]:
+    def _run_batches(
+        self, window: Window, stop: threading.Event
+    ) -> Generator[Came, None, list[tuple[str, Group]]]:
         """Yield what came of experiments batch by batch; return the suspects, each with the name of its batch."""
         suspects: list[tuple[str, Group]] = []
         receipts: list[Receipt] = []
@@ -210,7 +232,9 @@ class DistributedExecutor:
         """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
         self._roots.clear()
         self._listener.close()
-        with contextlib.suppress(Exception):  # what has ended the run is told, and not that a cluster is gone
+        with contextlib.suppress(
+            Exception
+        ):  # what has ended the run is told, and not that a cluster is gone
             if self._has_told:
                 self._tell(forget)
             if self._has_leases:
@@ -241,16 +265,22 @@ class DistributedExecutor:
     def _tell(self, what: Callable[..., object], *arguments: str) -> None:
         """Call a function of the run on all workers, but wait no longer than a moment for those that do not answer."""
         self._has_told = True
-        self._client.run(what, self._token, *arguments, on_error="ignore", callback_timeout=ANSWER_S)
+        self._client.run(
+            what, self._token, *arguments, on_error="ignore", callback_timeout=ANSWER_S
+        )
 
-    def _run_suspect(self, name: str, group: Group, stop: threading.Event, deaths: int = 0) -> Iterator[Came]:
+    def _run_suspect(
+        self, name: str, group: Group, stop: threading.Event, deaths: int = 0
+    ) -> Iterator[Came]:
         """Yield what came of a group that runs with nothing beside it, and of its members if it kills its worker."""
 
         def is_stopped() -> bool:
             return stop.is_set()
 
         self._roots.known(group, lambda call: self._batches.finish(call, is_stopped))
-        self._batches.send([group], name, 0.0)  # what it had written by that name does not run again
+        self._batches.send(
+            [group], name, 0.0
+        )  # what it had written by that name does not run again
         while not (ended := self._batches.ended()):
             if stop.is_set() and self._crew.is_empty:
                 self._batches.withdraw()  # nobody is there to run it
@@ -273,13 +303,20 @@ class DistributedExecutor:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
             for experiment in group:
                 yield lost(
-                    experiment, Failure("worker", 0, ClusterError(text), text, "worker", self._batches.last_dead)
+                    experiment,
+                    Failure(
+                        "worker", 0, ClusterError(text), text, "worker", self._batches.last_dead
+                    ),
                 )
 
-    def _after_stuck(self, stuck: Stuck, unfinished: tuple[int, ...], group: Group) -> tuple[list[Group], list[Came]]:
+    def _after_stuck(
+        self, stuck: Stuck, unfinished: tuple[int, ...], group: Group
+    ) -> tuple[list[Group], list[Came]]:
         """Return what of a group is to run again, and what is lost, as one experiment ended with its process."""
         left = tuple([one for one in group if one.position in unfinished])
-        guilty = [one for one in left if self._program.is_lockstep or one.position == stuck.position]
+        guilty = [
+            one for one in left if self._program.is_lockstep or one.position == stuck.position
+        ]
         innocent = tuple([one for one in left if one not in guilty])
         spent = self._timeouts.get(stuck.position, 0)
         self._timeouts[stuck.position] = spent + 1
@@ -303,7 +340,11 @@ def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
     whole_groups : bool
         Whether groups come whole.
     """
-    return [name for name in program.calls_reached if not (whole_groups and program.roots[name].is_of_group)]
+    return [
+        name
+        for name in program.calls_reached
+        if not (whole_groups and program.roots[name].is_of_group)
+    ]
 
 
 def _failure_of(experiment: Experiment, stuck: Stuck) -> Failure:

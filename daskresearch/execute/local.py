@@ -6,77 +6,18 @@ import contextlib
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import NamedTuple, Protocol, final
+from typing import NamedTuple, final
 
-from daskresearch.store.record import Failure, Record
-from daskresearch.store.writer import Target
-from daskresearch.worker import Context, Experiment, Group, Program, RootOutputs, Written, run_groups
+from daskresearch.execute.executor import LOOK_EACH_S, Came
+from daskresearch.store.folder.writer import Target
+from daskresearch.store.record import Record
+from daskresearch.worker import Context, Group, Program, RootOutputs, run_groups
 from daskresearch.worker.devices import HaltedError, forget_leases
 from daskresearch.worker.interrupts import heeding
-from daskresearch.worker.limits import abandon, cancel, forget, halt, is_abandoned, watching
+from daskresearch.worker.limits import abandon, cancel, was_abandoned, watching
 from daskresearch.worker.profile import ProfileRow
-
-
-class Lost(NamedTuple):
-    """What is recorded of an experiment by others than its worker, which died."""
-
-    record: Record
-    experiment: Experiment
-
-
-def lost(experiment: Experiment, failure: Failure) -> Lost:
-    """Return what is recorded of an experiment of which nothing is left but its failure."""
-    return Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
-
-
-LOOK_EACH_S = 0.5
-
-Came = Record | Written | Lost
-"""What comes of experiments: a record of one, how many a worker has written itself, or one that was lost."""
-
-
-class Executor(Protocol):
-    """Runs groups of experiments somewhere.
-
-    Attributes
-    ----------
-    profile : list of ProfileRow
-        What units cost in other processes, if that is measured.
-    """
-
-    @property
-    def profile(self) -> list[ProfileRow]:
-        """What units cost in other processes, if that is measured."""
-
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
-        """Yield what came of experiments when they have ended, in any order.
-
-        Parameters
-        ----------
-        groups : iterator of Group
-            Read only as far as is needed to keep every worker busy.
-        total : int, optional
-            How many groups there will be, as far as is known.
-        stop : threading.Event
-            Once it is set, no further group begins.
-        """
-
-    def check(self, target: Target) -> None:
-        """Refuse to run where the folder of the run cannot be seen.
-
-        Raises
-        ------
-        StorageError
-            Names the worker that does not see it.
-        """
-
-    def cancel(self, experiment_id: str) -> None:
-        """End an experiment, be it that it runs or that it has not begun; what has ended stays as it is."""
-
-    def close(self) -> None:
-        """Let go of the outputs of roots; nothing runs afterwards."""
+from daskresearch.worker.wanted import forget, halt
 
 
 @final
@@ -89,7 +30,9 @@ class SerialExecutor:
         self._shared = RootOutputs(program, context)
         self.profile: list[ProfileRow] = []
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
+    def run(
+        self, groups: Iterator[Group], total: int | None, stop: threading.Event
+    ) -> Generator[Came, None, None]:
         """Yield the records in order."""
         with watching(self._context.token, self._context.timeout), heeding():
             for group in groups:
@@ -118,7 +61,9 @@ class _Done(NamedTuple):
 
 
 def _end(
-    threads: Sequence[threading.Thread], todo: queue.SimpleQueue[Group | None], hasten: Callable[[], object] = bool
+    threads: Sequence[threading.Thread],
+    todo: queue.SimpleQueue[Group | None],
+    hasten: Callable[[], object] = bool,
 ) -> None:
     """Wait for threads to do what is left and to end."""
     for _ in threads:
@@ -143,7 +88,11 @@ class ThreadsExecutor:
     """
 
     def __init__(
-        self, program: Program, context: Context, n_threads: int | None = None, look: Callable[[], object] = bool
+        self,
+        program: Program,
+        context: Context,
+        n_threads: int | None = None,
+        look: Callable[[], object] = bool,
     ) -> None:
         self._program = program
         self._context = context
@@ -152,7 +101,9 @@ class ThreadsExecutor:
         self._shared = RootOutputs(program, context)
         self.profile: list[ProfileRow] = []
 
-    def run(self, groups: Iterator[Group], total: int | None, stop: threading.Event) -> Generator[Came, None, None]:
+    def run(
+        self, groups: Iterator[Group], total: int | None, stop: threading.Event
+    ) -> Generator[Came, None, None]:
         """Yield the records as experiments end; after an error or an interrupt all experiments end."""
         ended: queue.SimpleQueue[Record | _Done] = queue.SimpleQueue()
         todo: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
@@ -163,8 +114,10 @@ class ThreadsExecutor:
                 error: BaseException | None = None
                 try:
                     if not (aborted.is_set() or stop.is_set()):
-                        for record in run_groups(self._program, [group], self._context, self._shared):
-                            if not is_abandoned(record):
+                        for record in run_groups(
+                            self._program, [group], self._context, self._shared
+                        ):
+                            if not was_abandoned(record):
                                 ended.put(record)
                 except HaltedError:
                     pass
@@ -178,7 +131,9 @@ class ThreadsExecutor:
             try:
                 while True:
                     has_room = n_out < 2 * self._n_threads
-                    while not stop.is_set() and has_room and (group := next(groups, None)) is not None:
+                    while (
+                        not stop.is_set() and has_room and (group := next(groups, None)) is not None
+                    ):
                         todo.put(group)
                         n_out += 1
                         if len(threads) < min(n_out, self._n_threads):
@@ -202,7 +157,9 @@ class ThreadsExecutor:
                 raise
             _end(threads, todo)
 
-    def _next(self, ended: queue.SimpleQueue[Record | _Done], stop: threading.Event) -> Record | _Done:
+    def _next(
+        self, ended: queue.SimpleQueue[Record | _Done], stop: threading.Event
+    ) -> Record | _Done:
         """Return what ends next, with a look around while nothing does."""
         while True:
             self._look()

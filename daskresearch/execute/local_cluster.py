@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError, OptionError
-from daskresearch.execute.guard import guard_text, let_workers_start_processes
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
@@ -16,6 +15,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
+_GUARD = """worker processes could not be started.
+
+A script that starts worker processes is imported again by each of them, so its own work must stand under a guard:
+
+    if __name__ == "__main__":
+        {call}
+
+Put the guard there{else_}. (Notebooks and modules that are imported need none.)"""
 
 
 def local_cluster(
@@ -84,10 +91,17 @@ def local_cluster(
     own = [{} if devices is None else _of_device(device) for device in devices or [""] * n_workers]
     try:
         return SpecCluster(
-            workers={number: {"cls": Nanny, "options": options | more} for number, more in enumerate(own)},
+            workers={
+                number: {"cls": Nanny, "options": options | more} for number, more in enumerate(own)
+            },
             scheduler={
                 "cls": Scheduler,
-                "options": {"host": _HOST, "port": 0, "dashboard_address": f"{_HOST}:0", "security": security},
+                "options": {
+                    "host": _HOST,
+                    "port": 0,
+                    "dashboard_address": f"{_HOST}:0",
+                    "security": security,
+                },
             },
             worker=worker if devices is None else None,
             security=security,
@@ -102,9 +116,15 @@ def _devices(gpus: Sequence[int | str]) -> list[str]:
     if isinstance(gpus, str):
         raise OptionError(f"gpus={gpus!r} must be a list of ids, as [{gpus!r}]")
     devices = [str(device) for device in gpus]
-    wrong = [one for one in gpus if isinstance(one, bool) or not isinstance(one, int | str) or str(one) in ("", "-1")]
+    wrong = [
+        one
+        for one in gpus
+        if isinstance(one, bool) or not isinstance(one, int | str) or str(one) in ("", "-1")
+    ]
     if wrong:
-        raise OptionError(f"gpus={gpus!r} has {wrong[0]!r}, which is no id of a device; give integers or texts")
+        raise OptionError(
+            f"gpus={gpus!r} has {wrong[0]!r}, which is no id of a device; give integers or texts"
+        )
     if not devices:
         raise OptionError("gpus=[] names no device; leave it out for workers without")
     if len({*devices}) < len(devices):
@@ -143,5 +163,27 @@ def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
     try:
         n_bytes: int | None = parse_memory_limit(limit, 1, 1, logger=logger)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"memory_limit={limit!r} is no size; give one as '4 GiB', or None for no limit") from error
+        raise OptionError(
+            f"memory_limit={limit!r} is no size; give one as '4 GiB', or None for no limit"
+        ) from error
     return n_bytes
+
+
+def guard_text(call: str, else_: str = "") -> str:
+    """Return the text of the error of a script that has no guard around a call.
+
+    Parameters
+    ----------
+    call : str
+    else_ : str
+        The other way out.
+    """
+    return _GUARD.format(call=call, else_=else_)
+
+
+def let_workers_start_processes() -> None:
+    """Make workers that this process starts no daemons, which could not start processes, as torch's loaders do."""
+    import dask
+
+    # it is read again whenever a worker is replaced, so it stays set
+    dask.config.set({"distributed.worker.daemon": False})

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import ClusterError
+from daskresearch.keys.experiment import Experiment, RootKey
 from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure
-from daskresearch.worker import Blob, Experiment, Outcome, Program, RootKey, RootTable, departing, given, run_root
+from daskresearch.worker import Blob, Outcome, Program, RootTable, departing, given, run_root
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -57,7 +58,9 @@ class RootTasks:
         self._suspects: set[RootKey] = set()
 
     def known(
-        self, experiments: Sequence[Experiment], finish: Callable[[Future[Any]], object] | None = None
+        self,
+        experiments: Sequence[Experiment],
+        finish: Callable[[Future[Any]], object] | None = None,
     ) -> dict[RootKey, Future[Any] | Outcome]:
         """Return the outcomes of roots that experiments need, handing out the calls that are new.
 
@@ -75,7 +78,9 @@ class RootTasks:
     def are_suspect(self, experiments: Sequence[Experiment]) -> bool:
         """Return whether any of the roots that experiments share is a suspect."""
         return bool(self._suspects) and any(
-            experiment.root_key(name) in self._suspects for experiment in experiments for name in self._names
+            experiment.root_key(name) in self._suspects
+            for experiment in experiments
+            for name in self._names
         )
 
     def suspect_dead(self) -> None:
@@ -103,7 +108,9 @@ class RootTasks:
                     outcome = _tried(name, key, outcome, finish)
                 self._table.put(key, outcome)
             outcomes[key] = outcome
-        needed = {experiment.root_key(name) for name in self._program.calls_needed if name in self._names}
+        needed = {
+            experiment.root_key(name) for name in self._program.calls_needed if name in self._names
+        }
         return {key: outcome for key, outcome in outcomes.items() if key in needed}
 
     def _call(

@@ -153,4 +153,8 @@ class Window:
         if not self._may_grow:
             return _FIRST
         is_many = self._remaining > _FIRST * self.slots // 2
-        return min(_FIRST, self._remaining // (8 * self.slots)) if is_many and self._n_batches < self.slots else 1
+        return (
+            min(_FIRST, self._remaining // (8 * self.slots))
+            if is_many and self._n_batches < self.slots
+            else 1
+        )

@@ -2,9 +2,9 @@
 
 from daskresearch.graph.count import Counts, Experiments, count
 from daskresearch.graph.inputs import with_inputs
-from daskresearch.graph.keys import PlanKeys
 from daskresearch.graph.lower import Lowered, lower, lower_rows, warn_of_large_arguments
 from daskresearch.graph.trace import Node, NodeKind, trace
+from daskresearch.keys.plan_keys import PlanKeys
 
 __all__ = [
     "Counts",

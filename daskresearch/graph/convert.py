@@ -25,9 +25,13 @@ def png_of(svg: str) -> bytes:
     PictureError
         If there is nothing that can convert it, or what there is fails.
     """
-    plain = re.sub(r"<style>.*?</style>", "", svg, flags=re.DOTALL)  # not every converter knows CSS variables
+    plain = re.sub(
+        r"<style>.*?</style>", "", svg, flags=re.DOTALL
+    )  # not every converter knows CSS variables
     if importlib.util.find_spec("cairosvg") is not None:
-        converted: bytes = importlib.import_module("cairosvg").svg2png(bytestring=plain.encode(), scale=_SCALE)
+        converted: bytes = importlib.import_module("cairosvg").svg2png(
+            bytestring=plain.encode(), scale=_SCALE
+        )
         return converted
     with tempfile.TemporaryDirectory(prefix="daskresearch-picture-") as folder:
         source, target = Path(folder, "picture.svg"), Path(folder, "picture.png")
@@ -40,10 +44,20 @@ def _command(svg: str, source: Path, target: Path) -> list[str]:
     if shutil.which("rsvg-convert"):
         return ["rsvg-convert", f"--zoom={_SCALE}", f"--output={target}", str(source)]
     if shutil.which("inkscape"):
-        return ["inkscape", f"--export-dpi={96 * _SCALE}", f"--export-filename={target}", str(source)]
-    browser = next((name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)), None)
+        return [
+            "inkscape",
+            f"--export-dpi={96 * _SCALE}",
+            f"--export-filename={target}",
+            str(source),
+        ]
+    browser = next(
+        (name for name in ("chromium", "chromium-browser", "google-chrome") if shutil.which(name)),
+        None,
+    )
     if browser is not None:
-        width, height = [round(float(size)) for size in re.findall(r'(?:width|height)="([\d.]+)"', svg)[:2]]
+        width, height = [
+            round(float(size)) for size in re.findall(r'(?:width|height)="([\d.]+)"', svg)[:2]
+        ]
         return [
             browser, "--headless", *_root_options(), "--disable-gpu", "--hide-scrollbars", "--no-first-run",
             f"--user-data-dir={source.parent}", f"--force-device-scale-factor={_SCALE}",
@@ -56,12 +70,16 @@ def _command(svg: str, source: Path, target: Path) -> list[str]:
 
 
 def _root_options() -> list[str]:
-    return ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as root it starts in no other way
+    return (
+        ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    )  # as root it starts in no other way
 
 
 def _run(command: list[str], target: Path) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
         told = done.stderr.strip()
     except subprocess.TimeoutExpired:
         told = f"it did not end within {_TIMEOUT_S} seconds"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from daskresearch.domain import AUXILIARY, Config, Entry, IterParams, Node, iterate
-from daskresearch.graph.cells import n_distinct
-from daskresearch.graph.keys import PlanKeys
+from daskresearch.graph.distinct import n_distinct
+from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import WHOLE_CONFIG, Kind, Plan, Root
 from daskresearch.worker import Program
 
@@ -75,13 +75,17 @@ class Experiments:
         n_items = self.node.size if self.params.n_items is None else self.params.n_items
         if n_items is None:
             return None
-        length = n_items if self.params.n_reps == 1 else min(self.params.repeat_each or n_items, n_items)
+        length = (
+            n_items if self.params.n_reps == 1 else min(self.params.repeat_each or n_items, n_items)
+        )
         return n_items // length, length, n_items % length
 
     def configs(self) -> Iterator[tuple[int, Config]]:
         """Yield the configs, each with the number of its part among all parts."""
         number = 0
-        for _, run in itertools.groupby(iterate(self.node, self.params, self.seed), lambda config: config.repetition):
+        for _, run in itertools.groupby(
+            iterate(self.node, self.params, self.seed), lambda config: config.repetition
+        ):
             members = enumerate(run)
             for place, config in members:
                 if self.length is not None and place and place % self.length == 0:
@@ -122,7 +126,12 @@ class Counts:
 
 
 def count(
-    plan: Plan, program: Program, keys: PlanKeys, experiments: Experiments, n_iters: int | None, most: int | None = None
+    plan: Plan,
+    program: Program,
+    keys: PlanKeys,
+    experiments: Experiments,
+    n_iters: int | None,
+    most: int | None = None,
 ) -> Counts:
     """Return how many calls the experiments make, plainly and shared.
 
@@ -182,7 +191,11 @@ class _Counter:
         is_of_group = root.is_of_group or not root.is_steady
         names = frozenset(root.reads)
         if not names:
-            return (experiments.n_groups if root.is_steady else experiments.n_parts) if is_of_group else 1
+            return (
+                (experiments.n_groups if root.is_steady else experiments.n_parts)
+                if is_of_group
+                else 1
+            )
         n_reps = experiments.params.n_reps if is_of_group or "repetition" in names else 1
         is_one_run = root.is_steady or experiments.n_runs == 1
         if (experiments.length is None and is_one_run) or not is_of_group:
@@ -210,7 +223,9 @@ class _Counter:
         for part, config in self._experiments.configs():
             number = config.repetition if is_of_repetition else part
             full = {**config.values(), **config.auxiliary()}
-            seen.add((number if is_of_group else 0, self._keys.content(full, root.reads, root.unit.name)))
+            seen.add(
+                (number if is_of_group else 0, self._keys.content(full, root.reads, root.unit.name))
+            )
         return len(seen)
 
 

@@ -25,7 +25,11 @@ class Given:
         return self.collection.compute()
 
     def __repr__(self) -> str:
-        return f"Given({self.collection.__dask_keys__()!r})" if self.collection is not None else "Given()"
+        return (
+            f"Given({self.collection.__dask_keys__()!r})"
+            if self.collection is not None
+            else "Given()"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Given, ()
@@ -106,5 +110,9 @@ def _name_of(collection: Any) -> str:
     from dask.utils import key_split
 
     keys = collection.__dask_keys__()
-    name = key_split(keys[0]) if len(keys) == 1 and isinstance(keys[0], str) else type(collection).__name__.lower()
+    name = (
+        key_split(keys[0])
+        if len(keys) == 1 and isinstance(keys[0], str)
+        else type(collection).__name__.lower()
+    )
     return f"{name}-{hashlib.blake2b(repr(keys).encode(), digest_size=4).hexdigest()}"

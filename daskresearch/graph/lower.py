@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.graph.inputs import alone
-from daskresearch.graph.keys import PlanKeys
 from daskresearch.graph.trace import Node, NodeKind
+from daskresearch.keys.experiment import RootKey
+from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Expression, Plan
 from daskresearch.worker import (
     Blob,
     Carried,
     Elsewhere,
     Program,
-    RootKey,
     departing,
     given,
     is_small,
     run_node,
     run_root_alone,
 )
-from daskresearch.worker.travel import pickle_unit
+from daskresearch.worker.pickling import pickle_unit
 
 if TYPE_CHECKING:
     from dask.highlevelgraph import HighLevelGraph
@@ -91,7 +91,11 @@ class _Lowering:
     """A graph while it is made."""
 
     def __init__(
-        self, program: Program, keys: PlanKeys, blob: Blob, resources: Mapping[str, Mapping[str, float]]
+        self,
+        program: Program,
+        keys: PlanKeys,
+        blob: Blob,
+        resources: Mapping[str, Mapping[str, float]],
     ) -> None:
         from dask.task_spec import DataNode, Task, TaskRef
 
@@ -145,24 +149,33 @@ class _Lowering:
             upstream = self._keys.standing(node.name).upstream
             unit = alone(self._program.roots[node.name].unit, upstream)
             code = self._shared("code", self._keys.code(node.name), Carried(unit, pickle_unit))
-            copied = [str(i) for i, name in enumerate(upstream) if self._program.roots[name].unit.copies]
+            copied = [
+                str(i) for i, name in enumerate(upstream) if self._program.roots[name].unit.copies
+            ]
             known = self._codes[node.name] = code, tuple(copied)
         code, copied_names = known
         (fields,), elsewhere = self._fields(node)
         refs = [self._ref(key) for key in (*node.upstream, *elsewhere)]
-        return self._task(node.key, run_root_alone, node.key, code, fields, copied_names, elsewhere, *refs)
+        return self._task(
+            node.key, run_root_alone, node.key, code, fields, copied_names, elsewhere, *refs
+        )
 
     def _experiments(self, node: Node) -> Any:
         known = self._known.get(node.upstream)
         if known is None:
             # the keys by which experiments ask for the outcomes, in the order in which these are given
             asked = {key.key: key for one in node.experiments for key in (one.roots or {}).values()}
-            known = tuple([asked[key] for key in node.upstream]), tuple([self._ref(key) for key in node.upstream])
+            known = (
+                tuple([asked[key] for key in node.upstream]),
+                tuple([self._ref(key) for key in node.upstream]),
+            )
             self._known[node.upstream] = known
         root_keys, refs = known
         group, elsewhere = self._fields(node)
         values = [self._ref(key) for key in elsewhere]
-        return self._task(node.key, run_node, self._plan, group, root_keys, elsewhere, *refs, *values)
+        return self._task(
+            node.key, run_node, self._plan, group, root_keys, elsewhere, *refs, *values
+        )
 
     def _fields(self, node: Node) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
         """Return the fields of the experiments of a node, and the keys of the values that are nodes of their own."""
@@ -176,7 +189,9 @@ class _Lowering:
                 elsewhere[standin.key] = None
             return standin
 
-        return tuple([departing(experiment, carry) for experiment in node.experiments]), tuple(elsewhere)
+        return tuple([departing(experiment, carry) for experiment in node.experiments]), tuple(
+            elsewhere
+        )
 
     def _standin(self, name: str, value: Any) -> Any:
         """Return what stands for a value of a parameter in tasks, the same for all that have it."""
@@ -188,7 +203,9 @@ class _Lowering:
 
             standin: Any = Carried(value)
             if sizeof(value) > _SHARED_BYTES:
-                standin = Elsewhere(self._shared("value", self._keys.value(name, value), standin).key)
+                standin = Elsewhere(
+                    self._shared("value", self._keys.value(name, value), standin).key
+                )
             known = self._carried[id(value)] = (value, standin)
         return known[1]
 
@@ -271,11 +288,17 @@ def lower_rows(
     tasks = {}
     for key, size in outputs:
         for place in range(size):
-            row_key = f"rows-{hashlib.blake2b(f'{key} {place}'.encode(), digest_size=16).hexdigest()}"
+            row_key = (
+                f"rows-{hashlib.blake2b(f'{key} {place}'.encode(), digest_size=16).hexdigest()}"
+            )
             tasks[row_key] = Task(row_key, function, TaskRef(key), place, columns)
     name = _layer_name("rows", tasks)
     if not isinstance(graph, HighLevelGraph):
         held = "held-" + name
         graph = HighLevelGraph({held: dict(graph)}, {held: set()})
     dependencies = {**graph.dependencies, name: set(graph.layers)}
-    return HighLevelGraph({**graph.layers, name: MaterializedLayer(tasks)}, dependencies), name, list(tasks)
+    return (
+        HighLevelGraph({**graph.layers, name: MaterializedLayer(tasks)}, dependencies),
+        name,
+        list(tasks),
+    )

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from daskresearch.graph.keys import PlanKeys
+from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Kind
-from daskresearch.worker import Experiment, Group, Program, RootKey
+from daskresearch.worker import Group, Program
 
 
 class NodeKind(Enum):
@@ -56,7 +57,9 @@ class Node(NamedTuple):
         return tuple([experiment.id for experiment in self.experiments])
 
 
-def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: bytes = b"") -> Iterator[Node]:
+def trace(
+    program: Program, keys: PlanKeys, groups: Iterable[Group], context: bytes = b""
+) -> Iterator[Node]:
     """Yield the nodes that experiments need, each once, behind the nodes whose outputs it takes.
 
     Parameters
@@ -105,14 +108,20 @@ def trace(program: Program, keys: PlanKeys, groups: Iterable[Group], context: by
                 yield Node(key_text, name, NodeKind.EXPERIMENT, own, (experiment,))
 
 
-def _root_node(program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment) -> Node:
+def _root_node(
+    program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment
+) -> Node:
     root = program.roots[name]
     is_input = root.unit.kind is Kind.INPUT
     upstream = [experiment.root_key(one).key for one in keys.standing(name).upstream]
     values = root.values_read(experiment.values)
     kind = NodeKind.INPUT if is_input else NodeKind.ROOT
-    return Node(key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),))
+    return Node(
+        key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),)
+    )
 
 
 def _digest(*pieces: bytes) -> bytes:
-    return hashlib.blake2b(b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces]), digest_size=16).digest()
+    return hashlib.blake2b(
+        b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces]), digest_size=16
+    ).digest()

@@ -1,6 +1,12 @@
 """What to do: units in order, when they run and what their arguments stand for."""
 
-from daskresearch.plan.expressions import Expression, evaluator, expressions_in, holds_containers, replaced
+from daskresearch.plan.expressions import (
+    Expression,
+    evaluator,
+    expressions_in,
+    holds_containers,
+    replaced,
+)
 from daskresearch.plan.named import EC, EP, E, O, R, S
 from daskresearch.plan.plan import Plan, check_complete, plan_of
 from daskresearch.plan.roots import Root, roots_of, with_all_roots

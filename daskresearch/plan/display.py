@@ -48,7 +48,11 @@ def arguments_text(unit: Unit, limit: int = 200) -> str:
     >>> arguments_text(Research().pow(EC("x"), 2, kwargs=EC()).plan.units[0])
     "EC('x'), 2, **EC()"
     """
-    args = [f"*{unit.args!r}"] if isinstance(unit.args, Expression) else [text_of(arg) for arg in unit.args]
+    args = (
+        [f"*{unit.args!r}"]
+        if isinstance(unit.args, Expression)
+        else [text_of(arg) for arg in unit.args]
+    )
     parts = args + [f"{name}={text_of(value)}" for name, value in unit.kwargs.items()]
     if unit.spread is not None:
         parts.append(f"**{text_of(unit.spread)}")
@@ -81,5 +85,8 @@ def units_table(units: Sequence[Unit]) -> str:
 def plan_html(units: Sequence[Unit]) -> str:
     """Return the repr of a plan in a notebook."""
     n_roots = sum(unit.is_root for unit in units)
-    facts = [counted(len(units), "unit"), *([f"{n_roots} shared by experiments"] if n_roots else [])]
+    facts = [
+        counted(len(units), "unit"),
+        *([f"{n_roots} shared by experiments"] if n_roots else []),
+    ]
     return page("Plan", "", facts, units_table(units))

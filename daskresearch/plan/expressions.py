@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
+from daskresearch.content.symbols import Symbol
 from daskresearch.errors import PlanError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ Evaluator = Callable[[Scope], Any]
 CONTAINERS = (list, tuple, dict, set)
 
 
-class Expression(ABC):
+class Expression(Symbol, ABC):
     """Something that has a value when a unit runs; composes by attributes, items, calls and operators.
 
     Examples
@@ -76,7 +77,9 @@ class Expression(ABC):
 
     def __getattr__(self, name: str) -> Expression:
         if name.startswith("_"):
-            raise AttributeError(f"a named expression records no names with a leading underscore, such as {name!r}")
+            raise AttributeError(
+                f"a named expression records no names with a leading underscore, such as {name!r}"
+            )
         return Attribute(self, name)
 
     def __getitem__(self, key: Any) -> Expression:
@@ -87,7 +90,9 @@ class Expression(ABC):
         return Called(self, args, kwargs)
 
     def __bool__(self) -> NoReturn:
-        raise TypeError(f"{self!r} has no value before its unit runs; use it as an argument, not in a condition")
+        raise TypeError(
+            f"{self!r} has no value before its unit runs; use it as an argument, not in a condition"
+        )
 
     __iter__ = None  # items would be recorded without end
     __hash__ = object.__hash__
@@ -157,7 +162,9 @@ class Called(Expression):
         return lambda scope: function(scope)(*args(scope), **kwargs(scope))
 
     def __repr__(self) -> str:
-        parts = [repr(arg) for arg in self._args] + [f"{name}={value!r}" for name, value in self._kwargs.items()]
+        parts = [repr(arg) for arg in self._args] + [
+            f"{name}={value!r}" for name, value in self._kwargs.items()
+        ]
         return f"{_grouped(self._function)}({', '.join(parts)})"
 
 
@@ -181,7 +188,9 @@ class Operation(Expression):
 
     def __repr__(self) -> str:
         is_call = self._form.endswith(")")
-        return self._form.format(*[repr(value) if is_call else _grouped(value) for value in self._operands])
+        return self._form.format(
+            *[repr(value) if is_call else _grouped(value) for value in self._operands]
+        )
 
 
 def _grouped(value: Any) -> str:
@@ -198,7 +207,9 @@ def _record_operators() -> None:
     comparison = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
     unary = {"neg": "-{}", "pos": "+{}", "invert": "~{}", "abs": "abs({})"}
 
-    def record(function: Callable[..., Any], form: str, *, reflected: bool = False) -> Callable[..., Expression]:
+    def record(
+        function: Callable[..., Any], form: str, *, reflected: bool = False
+    ) -> Callable[..., Expression]:
         def method(*operands: Any) -> Expression:
             return Operation(function, form, operands[::-1] if reflected else operands)
 
@@ -208,7 +219,9 @@ def _record_operators() -> None:
         function = getattr(operator, f"__{name}__")
         setattr(Expression, f"__{name}__", record(function, f"{{}} {sign} {{}}"))
         if name in binary:
-            setattr(Expression, f"__r{name}__", record(function, f"{{}} {sign} {{}}", reflected=True))
+            setattr(
+                Expression, f"__r{name}__", record(function, f"{{}} {sign} {{}}", reflected=True)
+            )
     for name, form in unary.items():
         setattr(Expression, f"__{name}__", record(getattr(operator, f"__{name}__"), form))
 
@@ -334,5 +347,7 @@ def rebuilt(value: Any) -> Any:
     if kind in (list, tuple, set):
         return kind([rebuilt(part) if type(part) in CONTAINERS else part for part in value])
     if kind is dict:
-        return {key: rebuilt(part) if type(part) in CONTAINERS else part for key, part in value.items()}
+        return {
+            key: rebuilt(part) if type(part) in CONTAINERS else part for key, part in value.items()
+        }
     return value

@@ -37,6 +37,11 @@ class E(Expression):
     def __init__(self, name: str | None = None) -> None:
         self._name = _checked_name("E", name)
 
+    @property
+    def _asks_for(self) -> str | None:
+        name: str | None = self._name
+        return name
+
     def _evaluator(self, unit: str) -> Evaluator:
         name = self._name
         if name is None:
@@ -45,7 +50,9 @@ class E(Expression):
 
     def _attribute_evaluator(self, name: str, unit: str) -> Evaluator:
         if self._name is None and name == "random":
-            return lambda scope: scope.random(unit)  # as often as once an iteration, so without the view
+            return lambda scope: scope.random(
+                unit
+            )  # as often as once an iteration, so without the view
         return super()._attribute_evaluator(name, unit)
 
     def __repr__(self) -> str:
@@ -86,7 +93,11 @@ class EC(Expression):
         if name is not None:
             return lambda scope: _value_of(scope.full, name)
         # each call has containers of its own, as with literal arguments
-        return (lambda scope: rebuilt(scope.full)) if self._full else (lambda scope: rebuilt(scope.values))
+        return (
+            (lambda scope: rebuilt(scope.full))
+            if self._full
+            else (lambda scope: rebuilt(scope.values))
+        )
 
     def __repr__(self) -> str:
         return f"EC({'' if self._name is None else repr(self._name)}{'full=True' if self._full else ''})"
@@ -115,6 +126,11 @@ class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
         if name is None:
             raise PlanError("O needs the name of a unit, such as O('load')")
         self._name = _checked_name("O", name)
+
+    @property
+    def _asks_for(self) -> str | None:
+        name: str | None = self._name
+        return name
 
     def _evaluator(self, unit: str) -> Evaluator:
         name = self._name

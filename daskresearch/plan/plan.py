@@ -51,7 +51,11 @@ class Plan:
     def _free_name(self, name: str) -> str:
         if name not in self.by_name:
             return name
-        return next(free for i in range(1, len(self.units) + 2) if (free := f"{name}_{i}") not in self.by_name)
+        return next(
+            free
+            for i in range(1, len(self.units) + 2)
+            if (free := f"{name}_{i}") not in self.by_name
+        )
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -85,7 +89,9 @@ class Plan:
         return plan_html(self.units)
 
 
-def check_complete(plan: Plan, parameters: Collection[str], *, are_all_parameters: bool = True) -> None:
+def check_complete(
+    plan: Plan, parameters: Collection[str], *, are_all_parameters: bool = True
+) -> None:
     """Refuse a complete plan that cannot run.
 
     Parameters
@@ -103,7 +109,11 @@ def check_complete(plan: Plan, parameters: Collection[str], *, are_all_parameter
     """
     for unit in plan.units:
         for part in expressions_in(unit.arguments):
-            if isinstance(part, (O, E)) and part._name is not None and part._name not in plan.by_name:
+            if (
+                isinstance(part, (O, E))
+                and part._name is not None
+                and part._name not in plan.by_name
+            ):
                 raise PlanError(
                     f"unit {unit.name!r} uses {part!r}, but the plan has no unit of that name"
                     f"{near_miss(part._name, plan.by_name)}"

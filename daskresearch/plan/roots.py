@@ -80,7 +80,11 @@ def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
         for name in unit.upstream:
             before = roots.get(name)
             is_steady = is_steady and before is not None and before.is_steady
-            is_steady = is_steady and before is not None and before.unit.schedule.runs_at(0, is_last=n_iters == 1)
+            is_steady = (
+                is_steady
+                and before is not None
+                and before.unit.schedule.runs_at(0, is_last=n_iters == 1)
+            )
         roots[unit.name] = Root(unit, tuple(sorted(reads[unit.name])), is_steady, draws[unit.name])
     return roots
 

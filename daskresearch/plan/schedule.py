@@ -110,7 +110,9 @@ class Schedule:
         if n_iters is None:
             is_first_alone = not self.steps and not self.last and self.iterations == {0}
             return 1 if is_first_alone else None
-        singles = {i for i in self.iterations if i < n_iters} | ({n_iters - 1} if self.last else set())
+        singles = {i for i in self.iterations if i < n_iters} | (
+            {n_iters - 1} if self.last else set()
+        )
         singles = {i for i in singles if not any([(i + 1) % step == 0 for step in self.steps])}
         return len(singles) + _n_multiples(n_iters, tuple(dict.fromkeys(self.steps)))
 

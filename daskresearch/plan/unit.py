@@ -75,7 +75,11 @@ class Unit:
     @property
     def arguments(self) -> list[Any]:
         """All that may hold expressions."""
-        return [self.args if isinstance(self.args, Expression) else list(self.args), dict(self.kwargs), self.spread]
+        return [
+            self.args if isinstance(self.args, Expression) else list(self.args),
+            dict(self.kwargs),
+            self.spread,
+        ]
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -85,7 +89,11 @@ class Unit:
     @property
     def upstream(self) -> frozenset[str]:
         """The units and instances whose output it uses."""
-        names = {part._name for part in expressions_in(self.arguments) if isinstance(part, (O, E)) and part._name}
+        names = {
+            part._name
+            for part in expressions_in(self.arguments)
+            if isinstance(part, (O, E)) and part._name
+        }
         return frozenset(names | ({self.method_of} if self.method_of else set()))
 
     @property
@@ -137,13 +145,21 @@ def variables_of(unit: str, save_to: Any, save_output_dict: bool) -> str | tuple
             f"own keys, so drop one of the two"
         )
     names = (save_to,) if isinstance(save_to, str) else save_to
-    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) and name for name in names):
-        raise PlanError(f"save_to of unit {unit!r} must be a name or a list of names, not {save_to!r}")
+    if (
+        not isinstance(names, (list, tuple))
+        or not names
+        or not all(isinstance(name, str) and name for name in names)
+    ):
+        raise PlanError(
+            f"save_to of unit {unit!r} must be a name or a list of names, not {save_to!r}"
+        )
     if len(set(names)) < len(names):
         raise PlanError(f"save_to of unit {unit!r} names a variable twice: {save_to!r}")
     for name in names:
         if name in RESERVED_VARIABLES:
-            raise PlanError(f"unit {unit!r} saves to {name!r}, which is a column of every table; use another name")
+            raise PlanError(
+                f"unit {unit!r} saves to {name!r}, which is a column of every table; use another name"
+            )
     return save_to if isinstance(save_to, str) else tuple(names)
 
 

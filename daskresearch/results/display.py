@@ -44,25 +44,39 @@ def results_html(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> s
     """
     failures = snapshot.failures()
     n_rows, n_failures = snapshot.n_rows, len(failures)
-    facts = [counted(len(snapshot.ids), "experiment"), counted(n_rows, "row"), counted(n_failures, "failure")]
-    body = section("Table", _rows_table(snapshot, rows, parameters), _shown(rows, n_rows), is_open=True)
+    facts = [
+        counted(len(snapshot.ids), "experiment"),
+        counted(n_rows, "row"),
+        counted(n_failures, "failure"),
+    ]
+    body = section(
+        "Table", _rows_table(snapshot, rows, parameters), _shown(rows, n_rows), is_open=True
+    )
     if failures:
         first = heapq.nsmallest(_N_FAILURES, failures, key=lambda pair: snapshot.positions[pair[0]])
         note = f"the first {len(first)} of {n_failures:,}" if n_failures > len(first) else ""
-        body += section("Failures", _failures_table([(snapshot.ids[i], failure) for i, failure in first]), note)
+        body += section(
+            "Failures", _failures_table([(snapshot.ids[i], failure) for i, failure in first]), note
+        )
     return page("ResearchResults", "", facts, body)
 
 
 def _shown(rows: Rows, n_rows: int) -> str:
     n_shown = len(rows.iterations)
-    return f"the first {n_shown} of {counted(n_rows, 'row')}" if n_shown < n_rows else counted(n_rows, "row")
+    return (
+        f"the first {n_shown} of {counted(n_rows, 'row')}"
+        if n_shown < n_rows
+        else counted(n_rows, "row")
+    )
 
 
 def _rows_table(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> str:
     if not len(rows.iterations):
         return paragraph("nothing was recorded yet")
     described = [snapshot.described(i)[0] for i in rows.experiments.tolist()]
-    parameters = list(dict.fromkeys([*parameters, *(name for one in described for name in one.texts())]))
+    parameters = list(
+        dict.fromkeys([*parameters, *(name for one in described for name in one.texts())])
+    )
     names = [*parameters, *rows.columns]
     columns = ["id", *parameters, "iteration", *rows.columns][:_MOST_COLUMNS]
     lines = []
@@ -70,10 +84,16 @@ def _rows_table(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> st
         texts = described[i].texts()
         values = [_cell(column[i]) for column in rows.columns.values()]
         shown = [cut(texts.get(name, ""), 40) for name in parameters]
-        lines.append([snapshot.ids[experiment], *shown, str(rows.iterations[i]), *values][:_MOST_COLUMNS])
+        lines.append(
+            [snapshot.ids[experiment], *shown, str(rows.iterations[i]), *values][:_MOST_COLUMNS]
+        )
     n_hidden = len(names) + 2 - len(columns)
     more = paragraph(f"and {counted(n_hidden, 'more column')}") if n_hidden else ""
-    numbers = [cut(name) for name, column in rows.columns.items() if all(_is_number(value) for value in column)]
+    numbers = [
+        cut(name)
+        for name, column in rows.columns.items()
+        if all(_is_number(value) for value in column)
+    ]
     return table([cut(name) for name in columns], lines, {"iteration", *numbers}) + more
 
 
@@ -93,5 +113,7 @@ def _cell(value: Any) -> str:
     if value is MISSING:
         return ""
     if issubclass(type(value), Number) or type(value) is str:
-        return attempted(lambda: f"{value:.6g}" if isinstance(value, float) else str(value), value, 40)
+        return attempted(
+            lambda: f"{value:.6g}" if isinstance(value, float) else str(value), value, 40
+        )
     return text_of(value, 40)

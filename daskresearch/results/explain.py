@@ -6,8 +6,9 @@ from abc import ABC
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from daskresearch.content.parts import KeyPart
 from daskresearch.errors import OptionError, near_miss
-from daskresearch.store import Described, Part, Store, UnitKey
+from daskresearch.store import Described, Store, UnitKey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,9 @@ class Explained(ABC):
     _store: Store
     _explainer: Explainer | None
 
-    def explain(self, experiment_id: str, against: Any = None, against_id: str | None = None) -> pd.DataFrame:
+    def explain(
+        self, experiment_id: str, against: Any = None, against_id: str | None = None
+    ) -> pd.DataFrame:
         """Return what the key of each unit of an experiment was made of, or what differs from another experiment.
 
         A unit whose key is the same in two experiments, or in two runs, computes the same in both.
@@ -62,7 +65,9 @@ class Explained(ABC):
             return difference(keys, self._keys_of(against))
         others = self if against is None else getattr(against, "results", against)
         if not isinstance(others, Explained):
-            raise OptionError(f"against must be an experiment's id, or the results of another run, not {against!r}")
+            raise OptionError(
+                f"against must be an experiment's id, or the results of another run, not {against!r}"
+            )
         return difference(keys, others._keys_of(against_id or others._counterpart(experiment_id)))
 
     def _keys_of(self, experiment_id: str) -> list[UnitKey]:
@@ -74,14 +79,18 @@ class Explained(ABC):
                 f"{near_miss(str(experiment_id), ids)}"
             )
         if self._explainer is None:
-            raise OptionError("results that were read from a folder have no plan to explain; ask those of the run")
+            raise OptionError(
+                "results that were read from a folder have no plan to explain; ask those of the run"
+            )
         return self._explainer(experiment_id, *snapshot.described(ids.index(experiment_id)))
 
     def _counterpart(self, experiment_id: str) -> str:
         """Return the id of the experiment that has the same config as one of another run."""
         same = [one for one in self._store.snapshot().ids if one[:-8] == experiment_id[:-8]]
         if not same:
-            raise OptionError(f"the other run has no experiment with the config of {experiment_id!r}; give against_id")
+            raise OptionError(
+                f"the other run has no experiment with the config of {experiment_id!r}; give against_id"
+            )
         return same[0]
 
 
@@ -90,7 +99,7 @@ def explanation(keys: Sequence[UnitKey]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> explanation([UnitKey("load", "load-1f", (Part("argument", "path", "'a'", b"1"),))])
+    >>> explanation([UnitKey("load", "load-1f", (KeyPart("argument", "path", "'a'", b"1"),))])
        unit      key      part  name value
     0  load  load-1f  argument  path   'a'
     """
@@ -99,7 +108,7 @@ def explanation(keys: Sequence[UnitKey]) -> pd.DataFrame:
     rows = [
         (one.unit, one.key, part.kind, part.name, part.text)
         for one in keys
-        for part in one.parts or (Part("none", "", "", b""),)
+        for part in one.parts or (KeyPart("none", "", "", b""),)
     ]
     return pd.DataFrame(rows, columns=["unit", "key", "part", "name", "value"])
 
@@ -121,9 +130,9 @@ def difference(keys: Sequence[UnitKey], others: Sequence[UnitKey]) -> pd.DataFra
     return pd.DataFrame(rows, columns=["unit", "part", "name", "value", "there"])
 
 
-def _parts(keys: Sequence[UnitKey]) -> dict[tuple[str, str, str, int], Part]:
+def _parts(keys: Sequence[UnitKey]) -> dict[tuple[str, str, str, int], KeyPart]:
     """Return the parts by unit, kind, name and, where several have these in common, number."""
-    parts: dict[tuple[str, str, str, int], Part] = {}
+    parts: dict[tuple[str, str, str, int], KeyPart] = {}
     counts: dict[tuple[str, str, str], int] = {}
     for one in keys:
         for part in one.parts:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def dataset_of(frame: pd.DataFrame, texts: pd.DataFrame, parameters: Sequence[str], variables: Sequence[str]) -> Any:
+def dataset_of(
+    frame: pd.DataFrame, texts: pd.DataFrame, parameters: Sequence[str], variables: Sequence[str]
+) -> Any:
     """Return a wide table as a Dataset.
 
     Parameters
@@ -30,13 +32,17 @@ def dataset_of(frame: pd.DataFrame, texts: pd.DataFrame, parameters: Sequence[st
     try:
         import xarray as xr
     except ImportError:
-        raise OptionError("to_xarray() needs xarray; install it, as by pip install 'daskresearch[xarray]'") from None
+        raise OptionError(
+            "to_xarray() needs xarray; install it, as by pip install 'daskresearch[xarray]'"
+        ) from None
     import numpy as np
 
     dims = [*parameters, *_needed(frame), "iteration"]
     clash = [name for name in variables if name in (*dims, "id")]
     if clash:
-        raise OptionError(f"variable {clash[0]!r} is named like a dimension; name the variables that you want by name=")
+        raise OptionError(
+            f"variable {clash[0]!r} is named like a dimension; name the variables that you want by name="
+        )
     codes, coords = [], {}
     for name in dims:
         column = frame[name] if _can_index(frame[name]) else texts[name]
@@ -75,7 +81,9 @@ def _coordinate(column: pd.Series) -> tuple[Any, Any]:
     return np.asarray(values), codes
 
 
-def _gridded(name: str, column: pd.Series, flat: Any, shape: tuple[int, ...], dims: list[str]) -> Any:
+def _gridded(
+    name: str, column: pd.Series, flat: Any, shape: tuple[int, ...], dims: list[str]
+) -> Any:
     """Return the cells of a variable on the grid, NaN where there is none; arrays of one shape add dimensions."""
     import numpy as np
 

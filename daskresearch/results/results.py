@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 from daskresearch.counts import is_integer
 from daskresearch.domain import Config, Domain
 from daskresearch.errors import OptionError
+from daskresearch.results.artifacts import artifacts_table, folder_of, output_table
+from daskresearch.results.dask_frame import dask_frame
 from daskresearch.results.display import head_of, results_html
 from daskresearch.results.explain import Explained, Explainer
-from daskresearch.results.folder import artifacts_table, folder_of, output_table
 from daskresearch.results.gridded import dataset_of
-from daskresearch.results.lazy import dask_frame
-from daskresearch.results.rows import in_order, narrowed
 from daskresearch.results.select import Filters, as_names, chosen_experiments
-from daskresearch.results.table import Layout, check_columns, configs, long, wide
+from daskresearch.results.table import (
+    Layout,
+    check_columns,
+    configs,
+    in_order,
+    long,
+    narrowed,
+    wide,
+)
 from daskresearch.store import Failure, FolderStore, Snapshot, Store, retried
-from daskresearch.store.description import described
-from daskresearch.store.files import open_files
+from daskresearch.store.files.opening import open_files
+from daskresearch.store.folder.description import described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +167,9 @@ class ResearchResults(Explained):
         options = (include_config, use_alias, concat_config, remove_auxilary, drop_columns)
         return retried(lambda: self._table(self._store.snapshot(), asked, pivot, options))
 
-    def _table(self, snapshot: Snapshot, asked: _Asked, pivot: bool, options: tuple[bool, ...]) -> pd.DataFrame:
+    def _table(
+        self, snapshot: Snapshot, asked: _Asked, pivot: bool, options: tuple[bool, ...]
+    ) -> pd.DataFrame:
         parameters = self._all_parameters(snapshot)
         variables = self._all_variables(snapshot)
         layout = Layout(parameters, *options)
@@ -169,8 +178,12 @@ class ResearchResults(Explained):
             raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
         names = as_names(asked.name, variables)
         chosen = chosen_experiments(snapshot, parameters, asked.filters)
-        rows = snapshot.rows(chosen, names, iterations=asked.iterations, lazy=asked.arrays == "lazy")
-        rows = in_order(snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None))
+        rows = snapshot.rows(
+            chosen, names, iterations=asked.iterations, lazy=asked.arrays == "lazy"
+        )
+        rows = in_order(
+            snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None)
+        )
         return (wide if pivot else long)(snapshot, rows, layout)
 
     def configs_to_df(
@@ -197,7 +210,14 @@ class ResearchResults(Explained):
         import numpy as np
 
         snapshot = self._store.snapshot()
-        layout = Layout(self._all_parameters(snapshot), True, use_alias, concat_config, remove_auxilary, drop_columns)
+        layout = Layout(
+            self._all_parameters(snapshot),
+            True,
+            use_alias,
+            concat_config,
+            remove_auxilary,
+            drop_columns,
+        )
         return configs(snapshot, np.argsort(snapshot.positions, kind="stable"), layout)
 
     def artifacts_to_df(self, include_config: bool = True, use_alias: bool = False) -> pd.DataFrame:
@@ -234,7 +254,9 @@ class ResearchResults(Explained):
         ['picture.txt']
         """
         snapshot = self._store.snapshot()
-        return artifacts_table(self._store, snapshot, Layout(self._all_parameters(snapshot), include_config, use_alias))
+        return artifacts_table(
+            self._store, snapshot, Layout(self._all_parameters(snapshot), include_config, use_alias)
+        )
 
     def output_to_df(self) -> pd.DataFrame:
         r"""Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
@@ -270,7 +292,9 @@ class ResearchResults(Explained):
 
     def _read_part(self, name: str | None) -> pd.DataFrame:
         asked = _Asked(Filters(), None, None, "eager")
-        snapshot = self._store.snapshot() if name is None else folder_of(self._store).snapshot_of(name)
+        snapshot = (
+            self._store.snapshot() if name is None else folder_of(self._store).snapshot_of(name)
+        )
         return self._table(snapshot, asked, True, (True, False, False, True, True))
 
     def to_xarray(self, **filters: Any) -> Any:
@@ -344,8 +368,12 @@ class ResearchResults(Explained):
             {
                 "id": pd.Series([snapshot.ids[index] for index, _ in failures], dtype=str),
                 "unit": pd.Series([failure.unit for _, failure in failures], dtype=str),
-                "iteration": pd.Series([failure.iteration for _, failure in failures], dtype="int64"),
-                "exception": pd.Series([failure.exception for _, failure in failures], dtype=object),
+                "iteration": pd.Series(
+                    [failure.iteration for _, failure in failures], dtype="int64"
+                ),
+                "exception": pd.Series(
+                    [failure.exception for _, failure in failures], dtype=object
+                ),
                 "traceback": pd.Series([failure.traceback for _, failure in failures], dtype=str),
                 "kind": pd.Series([failure.kind for _, failure in failures], dtype=str),
                 "worker": pd.Series([failure.worker for _, failure in failures], dtype=str),
@@ -390,7 +418,11 @@ def _failures_of(snapshot: Snapshot) -> tuple[Snapshot, list[tuple[int, Failure]
 
 
 def _as_list(iterations: Any) -> list[int]:
-    wanted = list(iterations) if isinstance(iterations, Iterable) and not isinstance(iterations, str) else [iterations]
+    wanted = (
+        list(iterations)
+        if isinstance(iterations, Iterable) and not isinstance(iterations, str)
+        else [iterations]
+    )
     for one in wanted:
         if not is_integer(one):
             raise OptionError(f"iterations must be an integer or several, from zero, not {one!r}")

@@ -27,7 +27,9 @@ class Filters(NamedTuple):
     params: Mapping[str, Any] = {}
 
 
-def chosen_experiments(snapshot: Snapshot, parameters: Collection[str], filters: Filters) -> NDArray[np.int64] | None:
+def chosen_experiments(
+    snapshot: Snapshot, parameters: Collection[str], filters: Filters
+) -> NDArray[np.int64] | None:
     """Return the ascending index of the experiments that all filters let pass, or None if there is no filter.
 
     Raises
@@ -62,15 +64,21 @@ def _mask(values: list[Any] | NDArray[Any], test: Callable[[Any], bool]) -> NDAr
     if isinstance(values, list):
         return np.array([value is not MISSING and test(value) for value in values], dtype=bool)
     distinct, place = np.unique(values, return_inverse=True)
-    mask: NDArray[np.bool_] = np.array([test(value) for value in distinct.tolist()], dtype=bool)[place]
+    mask: NDArray[np.bool_] = np.array([test(value) for value in distinct.tolist()], dtype=bool)[
+        place
+    ]
     return mask
 
 
-def _domain_mask(snapshot: Snapshot, domain: Domain, parameters: Collection[str]) -> NDArray[np.bool_]:
+def _domain_mask(
+    snapshot: Snapshot, domain: Domain, parameters: Collection[str]
+) -> NDArray[np.bool_]:
     import numpy as np
 
     if domain.size is None:
-        raise OptionError(f"cannot select by the endless domain {domain!r}; give its values as lists")
+        raise OptionError(
+            f"cannot select by the endless domain {domain!r}; give its values as lists"
+        )
     for name in domain.names:
         if name not in parameters:
             raise OptionError(
@@ -91,7 +99,11 @@ def _domain_mask(snapshot: Snapshot, domain: Domain, parameters: Collection[str]
 
 
 def _as_texts(given: Any) -> str | list[str]:
-    return [str(one) for one in given] if isinstance(given, (list, tuple, set, frozenset)) else str(given)
+    return (
+        [str(one) for one in given]
+        if isinstance(given, (list, tuple, set, frozenset))
+        else str(given)
+    )
 
 
 def _texts_of(what: str, given: Any) -> set[str]:
@@ -105,7 +117,9 @@ def _texts_of(what: str, given: Any) -> set[str]:
 def _check_wanted(name: str, value: Any) -> None:
     code = getattr(value, "__name__", "")
     if code == "<lambda>":
-        raise OptionError(f"filter {name!r} is a value or a list of values, no function; filter the table by it")
+        raise OptionError(
+            f"filter {name!r} is a value or a list of values, no function; filter the table by it"
+        )
 
 
 def _check_parameter(name: str, parameters: Collection[str]) -> None:
@@ -118,8 +132,12 @@ def _matches(value: Any, wanted: Any) -> bool:
     """Return whether a value is the wanted one, or one of a list of wanted ones."""
     if _equal(value, wanted):
         return True
-    members = wanted.tolist() if hasattr(wanted, "tolist") and getattr(wanted, "ndim", 0) == 1 else wanted
-    return isinstance(members, (list, tuple, set, frozenset, range)) and any([_equal(value, one) for one in members])
+    members = (
+        wanted.tolist() if hasattr(wanted, "tolist") and getattr(wanted, "ndim", 0) == 1 else wanted
+    )
+    return isinstance(members, (list, tuple, set, frozenset, range)) and any(
+        [_equal(value, one) for one in members]
+    )
 
 
 def _equal(value: Any, wanted: Any) -> bool:
@@ -145,5 +163,7 @@ def as_names(name: str | Iterable[str] | None, known: Collection[str]) -> list[s
     names = [name] if isinstance(name, str) else list(name)
     for one in names:
         if one not in known:
-            raise OptionError(f"no variable is named {one!r}, only {list(known)}{near_miss(one, known)}")
+            raise OptionError(
+                f"no variable is named {one!r}, only {list(known)}{near_miss(one, known)}"
+            )
     return names

@@ -42,10 +42,14 @@ def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) ->
     if layout.include_config and layout.concat_config:
         shown = () if layout.drop_columns else shown
         if "config" in (*shown, *(variables if pivot else ())):
-            raise OptionError("concat_config=True makes a column 'config', but there is one already; rename that one")
+            raise OptionError(
+                "concat_config=True makes a column 'config', but there is one already; rename that one"
+            )
     clash = [name for name in ("name", "value") if name in shown]
     if clash and not pivot:
-        raise OptionError(f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use include_config=False")
+        raise OptionError(
+            f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use include_config=False"
+        )
 
 
 def wide(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
@@ -75,12 +79,16 @@ def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     names = list(rows.columns)
     masks = [recorded(values) for values in rows.columns.values()]
     # row by row, and within a row variable by variable
-    row, variable = np.nonzero(np.column_stack(masks)) if masks else (np.zeros(0, int), np.zeros(0, int))
+    row, variable = (
+        np.nonzero(np.column_stack(masks)) if masks else (np.zeros(0, int), np.zeros(0, int))
+    )
     lists = [_as_list(values) for values in rows.columns.values()]
     columns = _config_columns(snapshot, rows.experiments[row], layout)
     columns["iteration"] = pd.Series(rows.iterations[row], dtype="int64")
     columns["name"] = _series([names[i] for i in variable.tolist()])
-    columns["value"] = _series([lists[i][j] for j, i in zip(row.tolist(), variable.tolist(), strict=True)])
+    columns["value"] = _series(
+        [lists[i][j] for j, i in zip(row.tolist(), variable.tolist(), strict=True)]
+    )
     return pd.DataFrame(columns, copy=False)
 
 
@@ -119,17 +127,24 @@ def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout
         return columns
     names = (*layout.parameters, *(() if layout.remove_auxilary else _AUXILIARY))
     if layout.concat_config:
-        columns["config"] = spread(_joined({name: snapshot.texts(name, used) for name in names}, len(used)), str)
+        columns["config"] = spread(
+            _joined({name: snapshot.texts(name, used) for name in names}, len(used)), str
+        )
         if layout.drop_columns:
             return columns
     for name in names:
-        columns[name] = spread(snapshot.texts(name, used) if layout.use_alias else snapshot.values(name, used))
+        columns[name] = spread(
+            snapshot.texts(name, used) if layout.use_alias else snapshot.values(name, used)
+        )
     return columns
 
 
 def _joined(texts: dict[str, list[Any]], n: int) -> list[str]:
     names = sorted(texts)
-    return ["-".join([f"{name}_{texts[name][i]}" for name in names if texts[name][i] is not MISSING]) for i in range(n)]
+    return [
+        "-".join([f"{name}_{texts[name][i]}" for name in names if texts[name][i] is not MISSING])
+        for i in range(n)
+    ]
 
 
 def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
@@ -148,7 +163,9 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
         if series.dtype.kind == "f" and _are_beyond_floats(values):
             series = pd.Series(values, dtype=object)
         return series
-    except ValueError:  # values that look like parts of one larger array, or texts that are not valid
+    except (
+        ValueError
+    ):  # values that look like parts of one larger array, or texts that are not valid
         column = np.empty(len(values), dtype=object)
         for i, value in enumerate(values):
             column[i] = value
@@ -161,5 +178,34 @@ def _are_beyond_floats(values: list[Any]) -> bool:
 
     kinds = set(map(type, values))
     integers = {kind for kind in kinds if issubclass(kind, (int, np.integer))}
-    is_large = bool(integers) and any([type(one) in integers and abs(int(one)) > 2**53 for one in values])
+    is_large = bool(integers) and any(
+        [type(one) in integers and abs(int(one)) > 2**53 for one in values]
+    )
     return is_large or np.longdouble in kinds
+
+
+def narrowed(rows: Rows, iterations: list[int] | None, *, must_record: bool) -> Rows:
+    """Return the rows of some iterations, and if asked those in which any of the variables was recorded."""
+    import numpy as np
+
+    mask = np.ones(len(rows.iterations), dtype=bool)
+    if iterations is not None:
+        mask &= np.isin(rows.iterations, iterations)
+    if must_record:
+        mask &= np.logical_or.reduce([recorded(values) for values in rows.columns.values()])
+    return rows if bool(mask.all()) else _taken_rows(rows, np.flatnonzero(mask))
+
+
+def in_order(snapshot: Snapshot, rows: Rows) -> Rows:
+    """Return the rows in domain order; those of one experiment stay as they are."""
+    import numpy as np
+
+    positions = snapshot.positions[rows.experiments]
+    if positions.size < 2 or bool((positions[1:] >= positions[:-1]).all()):
+        return rows
+    return _taken_rows(rows, np.argsort(positions, kind="stable"))
+
+
+def _taken_rows(rows: Rows, index: Any) -> Rows:
+    columns = {name: taken(values, index) for name, values in rows.columns.items()}
+    return Rows(rows.experiments[index], rows.iterations[index], columns)

@@ -1,9 +1,10 @@
 """What remains of a run: records of experiments, and where they are kept."""
 
-from daskresearch.store.folder_snapshot import FolderSnapshot, retried
+from daskresearch.store.folder.listing import retried
+from daskresearch.store.folder.snapshot import FolderSnapshot
+from daskresearch.store.folder.store import FolderStore
+from daskresearch.store.key_parts import UnitKey
 from daskresearch.store.memory import MemoryStore
-from daskresearch.store.provenance import Part, UnitKey
-from daskresearch.store.reader import FolderStore
 from daskresearch.store.record import MISSING, Described, Failure, Record
 from daskresearch.store.snapshot import Plain, Rows, Snapshot, Store, recorded, taken
 
@@ -14,7 +15,6 @@ __all__ = [
     "FolderSnapshot",
     "FolderStore",
     "MemoryStore",
-    "Part",
     "Plain",
     "Record",
     "Rows",

@@ -38,7 +38,9 @@ class MemoryStore:
         self._columns: dict[str, list[Any]] = {name: [] for name in variables}
         self._failures: list[tuple[int, Failure]] = []
 
-    def append(self, record: Record, experiment_id: str, config: Described, group: bytes = b"") -> None:
+    def append(
+        self, record: Record, experiment_id: str, config: Described, group: bytes = b""
+    ) -> None:
         """Keep the record of a finished experiment."""
         with self._lock:
             index = len(self._ids)
@@ -70,7 +72,10 @@ class MemoryStore:
         """Return what is known now."""
         with self._lock:
             n_rows = len(self._iterations)
-            columns = {name: column + [MISSING] * (n_rows - len(column)) for name, column in self._columns.items()}
+            columns = {
+                name: column + [MISSING] * (n_rows - len(column))
+                for name, column in self._columns.items()
+            }
             return MemorySnapshot(
                 self._ids[:], self._positions[:], self._configs[:], self._groups[:], self._experiments[:],
                 self._iterations[:], columns, self._failures[:],
@@ -161,7 +166,10 @@ class MemorySnapshot:
         experiments = np.asarray(self._experiments, dtype=np.int64)
         numbers = np.asarray(self._iterations, dtype=np.int64)
         nothing: list[Any] = [MISSING] * len(numbers)
-        columns = {name: self._columns.get(name, nothing) for name in (self._columns if names is None else names)}
+        columns = {
+            name: self._columns.get(name, nothing)
+            for name in (self._columns if names is None else names)
+        }
         if chosen is None:
             return Rows(experiments, numbers, dict(columns))
         index = np.flatnonzero(np.isin(experiments, chosen))

@@ -129,5 +129,7 @@ class Record(NamedTuple):
             if not others or all([list(values) == iterations for values in others]):
                 return cls(position, n_iters, iterations, columns, tuple(failures))
         iterations = sorted(set().union(*filled.values()))
-        columns = {name: [values.get(i, MISSING) for i in iterations] for name, values in filled.items()}
+        columns = {
+            name: [values.get(i, MISSING) for i in iterations] for name, values in filled.items()
+        }
         return cls(position, n_iters, iterations, columns, tuple(failures))

@@ -130,7 +130,9 @@ class Plain:
         return dict(self.extra)
 
 
-def taken(values: list[Any] | NDArray[Any], index: NDArray[np.int64] | None) -> list[Any] | NDArray[Any]:
+def taken(
+    values: list[Any] | NDArray[Any], index: NDArray[np.int64] | None
+) -> list[Any] | NDArray[Any]:
     """Return some values of a column, in the order of an index.
 
     Examples

@@ -1,12 +1,9 @@
 """What runs inside: one experiment, a group in lock-step, a batch of them, one node of a graph."""
 
 from daskresearch.worker.batch import Group, run_batch, run_groups
-from daskresearch.worker.experiment import Context, Experiment, Label, RootKey
-from daskresearch.worker.keep import Receipt, Written
-from daskresearch.worker.parcel import Finished, load_records
-from daskresearch.worker.program import Program
-from daskresearch.worker.shared import Outcome, RootOutputs, RootTable
-from daskresearch.worker.task import (
+from daskresearch.worker.blob import Blob
+from daskresearch.worker.experiment import Context
+from daskresearch.worker.node import (
     Elsewhere,
     departing,
     given,
@@ -15,22 +12,22 @@ from daskresearch.worker.task import (
     run_root,
     run_root_alone,
 )
-from daskresearch.worker.travel import Carried
-from daskresearch.worker.workplace import Blob
+from daskresearch.worker.parcel import Finished, load_records
+from daskresearch.worker.pickling import Carried
+from daskresearch.worker.program import Program
+from daskresearch.worker.receipts import Receipt, Written
+from daskresearch.worker.roots import Outcome, RootOutputs, RootTable
 
 __all__ = [
     "Blob",
     "Carried",
     "Context",
     "Elsewhere",
-    "Experiment",
     "Finished",
     "Group",
-    "Label",
     "Outcome",
     "Program",
     "Receipt",
-    "RootKey",
     "RootOutputs",
     "RootTable",
     "Written",

@@ -12,24 +12,28 @@ from typing import final
 
 import cloudpickle
 
+from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.store.folder.writer import WAIT_S
 from daskresearch.store.record import Record
-from daskresearch.store.writer import WAIT_S
-from daskresearch.worker.capture import installed
+from daskresearch.worker.blob import Blob, workplace
 from daskresearch.worker.devices import HaltedError, leased
-from daskresearch.worker.experiment import Context, Experiment, RootKey, SharedRoots
+from daskresearch.worker.experiment import Context, SharedRoots
 from daskresearch.worker.group import run_group
-from daskresearch.worker.keep import Keeping, Receipt, Writing
-from daskresearch.worker.limits import Stuck, cancel, is_abandoned, is_halted, run_limited
+from daskresearch.worker.limits import Stuck, cancel, run_limited, was_abandoned
 from daskresearch.worker.loop import run_experiment
 from daskresearch.worker.profile import Profile
 from daskresearch.worker.program import Program, profiled
-from daskresearch.worker.shared import GivenRoots, Outcome
-from daskresearch.worker.workplace import Blob, workplace
+from daskresearch.worker.proxies import installed
+from daskresearch.worker.receipts import Keeping, Receipt, Writing
+from daskresearch.worker.roots import GivenRoots, Outcome
+from daskresearch.worker.wanted import is_halted
 
 Group = tuple[Experiment, ...]
 
 
-def run_groups(program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots) -> Iterator[Record]:
+def run_groups(
+    program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots
+) -> Iterator[Record]:
     """Yield the record of each experiment as it ends, group by group; of its last run, if it is to be repeated."""
     for group in groups:
         if context.devices is None:
@@ -39,11 +43,17 @@ def run_groups(program: Program, groups: Sequence[Group], context: Context, shar
                 yield from _records(program, group, replace(context, device=device), shared)
 
 
-def _records(program: Program, group: Group, context: Context, shared: SharedRoots) -> Iterator[Record]:
+def _records(
+    program: Program, group: Group, context: Context, shared: SharedRoots
+) -> Iterator[Record]:
     if not program.is_lockstep:
         for experiment in group:
             record = run_experiment(program, experiment, context, shared)
-            yield _repeated(record, program, experiment, context, shared) if record.failures else record
+            yield (
+                _repeated(record, program, experiment, context, shared)
+                if record.failures
+                else record
+            )
     elif not context.retries:
         yield from run_group(program, group, context, shared)
     else:
@@ -77,12 +87,16 @@ def _repeated(
     return record
 
 
-def _repeated_group(program: Program, group: Group, context: Context, shared: SharedRoots) -> Iterator[Record]:
+def _repeated_group(
+    program: Program, group: Group, context: Context, shared: SharedRoots
+) -> Iterator[Record]:
     """Yield the records of a group that runs again whole while any member fails that may be repeated."""
     records = {record.position: record for record in run_group(program, group, context, shared)}
     retries = {position: _Retries(context.retries) for position in records}
     n_counted = sum(record.n_iters for record in records.values())
-    while failed := [position for position, record in records.items() if retries[position].again(record)]:
+    while failed := [
+        position for position, record in records.items() if retries[position].again(record)
+    ]:
         again = list(run_group(program, group, _counting_beyond(n_counted, context), shared))
         n_counted = max(n_counted, sum(record.n_iters for record in again))
         records.update({record.position: record for record in again if record.position in failed})
@@ -154,7 +168,9 @@ def run_batch(
         else:
             stuck = run_limited(batch.run, context.token, context.timeout, batch.gives_up)
     rows = profile.rows() if profile else []
-    return Receipt(batch.seconds, batch.n_groups, keep.content(), keep.written, rows, stuck, batch.unfinished)
+    return Receipt(
+        batch.seconds, batch.n_groups, keep.content(), keep.written, rows, stuck, batch.unfinished
+    )
 
 
 @final
@@ -211,13 +227,15 @@ class _Batch:
         """Run a group, and return whether what comes of it is still wanted."""
         with contextlib.suppress(HaltedError):
             for record in run_groups(self._program, [group], self._context, self._shared):
-                if is_abandoned(record):
+                if was_abandoned(record):
                     return False
                 with self._lock:
                     if self._is_given_up:
                         return False
                     self._keep.append(record, group)
-                    self.unfinished = tuple([one for one in self.unfinished if one != record.position])
+                    self.unfinished = tuple(
+                        [one for one in self.unfinished if one != record.position]
+                    )
             return True
         return False
 

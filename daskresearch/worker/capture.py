@@ -11,16 +11,13 @@ to its `buffer` or its file descriptor, is not captured either.
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock, RLock
-from typing import Any, Literal, TextIO, final
+from threading import RLock
+from typing import Literal, TextIO, final
 
 from daskresearch.errors import OptionError
 
@@ -60,7 +57,9 @@ class Modes:
         for name in ("stdout", "stderr"):
             mode = getattr(self, name)
             if not isinstance(mode, int) or mode not in range(4):
-                raise OptionError(f"{name} must be 0 (off), 1 (kept), 2 (to a file) or 3 (both), not {mode!r}")
+                raise OptionError(
+                    f"{name} must be 0 (off), 1 (kept), 2 (to a file) or 3 (both), not {mode!r}"
+                )
         if self.log is not None and (not isinstance(self.log, int) or isinstance(self.log, bool)):
             raise OptionError(f"log must be a level like logging.INFO, or None, not {self.log!r}")
 
@@ -152,13 +151,17 @@ class Captured:
 
     def __init__(self, modes: Modes, folder: Callable[[], str] | None = None) -> None:
         if folder is None and modes.to_files:
-            raise OptionError("stdout=2 and stderr=2 write to files of experiments, which need a folder; use 1 without")
+            raise OptionError(
+                "stdout=2 and stderr=2 write to files of experiments, which need a folder; use 1 without"
+            )
         self.modes = modes
         self._folder = folder
         self._texts: dict[str, _Text] = {}
         self._files: dict[str, TextIO] = {}
         self._opened: set[str] = set()
-        self._lock = RLock()  # what prints while it is held, like a finalizer or a signal handler, must not wait
+        self._lock = (
+            RLock()
+        )  # what prints while it is held, like a finalizer or a signal handler, must not wait
         self._pid = os.getpid()
 
     @property
@@ -218,191 +221,8 @@ class Captured:
             if os.path.islink(path):
                 os.remove(path)  # it could lead anywhere
             how: Literal["a", "w"] = "a" if stream in self._opened else "w"
-            self._files[stream] = open(path, how, buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self._files[stream] = open(
+                path, how, buffering=1, encoding="utf-8", errors="backslashreplace"
+            )  # noqa: SIM115
             self._opened.add(stream)
         return self._files[stream]
-
-
-_CURRENT: ContextVar[Captured | None] = ContextVar("captured", default=None)
-
-
-@final
-class _CapturedBy:
-    """What `captured_by` returns; a class, as it takes a third of the time of a generator."""
-
-    __slots__ = ("_captured", "_token")
-
-    def __init__(self, captured: Captured) -> None:
-        self._captured = captured
-
-    def __enter__(self) -> None:
-        self._token = _CURRENT.set(self._captured)
-
-    def __exit__(self, *exception: object) -> None:
-        _CURRENT.reset(self._token)
-        if _CURRENT.get() is not self._captured:
-            self._captured.close()
-
-
-_AS_IT_IS: AbstractContextManager[None] = nullcontext()
-
-
-def captured_by(captured: Captured | None) -> AbstractContextManager[None]:
-    r"""Return a context within which what this thread or task prints and logs is taken by `captured`.
-
-    It restores the one around it in the end. None leaves things as they are. A generator must not yield within it, as
-    the caller's text would be taken too. Without `installed` nothing is captured.
-
-    Examples
-    --------
-    >>> outer, inner = Captured(Modes(stdout=1)), Captured(Modes(stdout=1))
-    >>> with installed(Modes(stdout=1)), captured_by(outer):
-    ...     print("one")
-    ...     with captured_by(inner):
-    ...         print("two")
-    ...     print("three")
-    >>> outer.stdout, inner.stdout
-    ('one\nthree\n', 'two\n')
-    """
-    return _AS_IT_IS if captured is None else _CapturedBy(captured)
-
-
-def uncaptured() -> AbstractContextManager[None]:
-    """Return a context within which text goes where it would go, though it is within `captured_by`."""
-    return _CapturedBy(_NOTHING)
-
-
-_NOTHING = Captured(Modes())
-
-
-@final
-class StreamProxy:
-    """What stands in the place of `sys.stdout` or `sys.stderr`; the stream before it, or None, does all but writing."""
-
-    def __init__(self, stream: str, before: Any) -> None:
-        self._stream = stream
-        self._before = before
-
-    def write(self, text: str) -> int:
-        """Write a text, and return its length."""
-        captured = _CURRENT.get()
-        if captured is not None:
-            if not isinstance(text, str):
-                raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-            if captured.take(self._stream, text):
-                return len(text)
-        if self._before is not None:
-            self._before.write(text)
-        return len(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write texts one after another."""
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """Flush what was written."""
-        captured = _CURRENT.get()
-        if (captured is None or not captured.flush(self._stream)) and self._before is not None:
-            self._before.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("_before", "_stream"):  # while it is being copied they are not there yet
-            raise AttributeError(name)
-        return getattr(self._before, name)
-
-
-@final
-class _LogHandler(logging.Handler):
-    """The handler of the root logger that hands each record to whom it belongs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Hand a record on, without the lock that handlers have: threads need not wait for each other's texts."""
-        try:
-            captured = _CURRENT.get()
-            if captured is not None and captured.modes.log is not None and record.levelno >= captured.modes.log:
-                captured.take("log", self.format(record) + "\n")
-            last_resort = logging.lastResort
-            # this handler must not silence warnings, which are printed only where there is no handler
-            if last_resort is not None and record.levelno >= last_resort.level and self._is_only_one(record.name):
-                last_resort.handle(record)
-        except Exception:
-            with suppress(Exception):
-                self.handleError(record)
-        return True
-
-    def _is_only_one(self, name: str) -> bool:
-        handlers, logger = list(logging.root.handlers), logging.root.manager.loggerDict.get(name)
-        while isinstance(logger, logging.Logger) and logger is not logging.root:
-            handlers += logger.handlers
-            logger = logger.parent
-        return handlers == [self]
-
-
-@final
-class _Installation:
-    """The proxies and the handler in the places of this process, for all runs that ask for them at the time."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._asked: list[Modes] = []
-        self._proxies: dict[str, list[StreamProxy]] = {"stdout": [], "stderr": []}
-        self._handler = _LogHandler()
-
-    def enter(self, modes: Modes) -> None:
-        with self._lock:
-            self._asked.append(modes)
-            self._adjust()
-            for stream, proxies in self._proxies.items():
-                there = getattr(sys, stream)
-                if modes.of(stream) and not (isinstance(there, StreamProxy) and there._stream == stream):
-                    proxies.append(StreamProxy(stream, there))
-                    setattr(sys, stream, proxies[-1])
-
-    def leave(self, modes: Modes) -> None:
-        with self._lock:
-            self._asked.remove(modes)
-            self._adjust()
-            for stream, proxies in self._proxies.items():
-                while proxies and not any([asked.of(stream) for asked in self._asked]):
-                    proxy = proxies.pop()
-                    if getattr(sys, stream) is proxy:  # else somebody has put another one there, which is theirs
-                        setattr(sys, stream, proxy._before)
-
-    def _adjust(self) -> None:
-        levels = [asked.log for asked in self._asked if asked.log is not None]
-        if levels:
-            self._handler.setLevel(min(*levels, logging.WARNING))  # warnings are handed on, see handle
-            logging.root.addHandler(self._handler)
-        else:
-            logging.root.removeHandler(self._handler)
-
-
-_INSTALLATION = _Installation()  # as sys.stdout and the root logger are one for the process, so is this
-
-
-@contextmanager
-def installed(modes: Modes) -> Iterator[None]:
-    """Make a context within which `captured_by` works, in all threads; runs at the same time may each make one.
-
-    When the last one ends, all is as it was before the first. If somebody has replaced `sys.stdout` meanwhile, theirs
-    stays. Levels of loggers are as they are: a record that its logger drops does not come to the handler.
-
-    Examples
-    --------
-    >>> before = sys.stdout
-    >>> with installed(Modes(stdout=1)):
-    ...     sys.stdout is before
-    False
-    >>> sys.stdout is before
-    True
-    """
-    _INSTALLATION.enter(modes)
-    try:
-        yield
-    finally:
-        _INSTALLATION.leave(modes)

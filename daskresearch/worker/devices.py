@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from daskresearch.errors import ClusterError
-from daskresearch.store.files import safe_name
-from daskresearch.worker.limits import is_halted
+from daskresearch.store.files.base import safe_name
+from daskresearch.worker.wanted import is_halted
 
 logger = logging.getLogger(__name__)
 
@@ -194,12 +194,18 @@ def _await_memory(device: Device, ratio: float) -> None:
     is_told = False
     while True:
         by_index = isinstance(device, int)
-        handle = nvml.nvmlDeviceGetHandleByIndex(device) if by_index else nvml.nvmlDeviceGetHandleByUUID(device)
+        handle = (
+            nvml.nvmlDeviceGetHandleByIndex(device)
+            if by_index
+            else nvml.nvmlDeviceGetHandleByUUID(device)
+        )
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         if memory.free >= ratio * memory.total:
             return
         if not is_told:
-            logger.warning("waiting for %.0f %% of the memory of device %s to be free", 100 * ratio, device)
+            logger.warning(
+                "waiting for %.0f %% of the memory of device %s to be free", 100 * ratio, device
+            )
             is_told = True
         time.sleep(_MEMORY_S)
 

@@ -22,9 +22,13 @@ def failure_of(unit: str, iteration: int, exception: BaseException) -> Failure:
     """Return the failure that an exception in a unit is."""
     if isinstance(exception, SharedFailure):
         shared = exception.failure
-        return Failure(unit, iteration, shared.exception, shared.traceback, "upstream", shared.worker)
+        return Failure(
+            unit, iteration, shared.exception, shared.traceback, "upstream", shared.worker
+        )
     text = "".join(traceback.format_exception(exception))
-    traceback.clear_frames(exception.__traceback__)  # their local values would live as long as the results
+    traceback.clear_frames(
+        exception.__traceback__
+    )  # their local values would live as long as the results
     return Failure(unit, iteration, exception, text, worker=this_worker())
 
 

@@ -12,19 +12,23 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+from daskresearch.keys.experiment import Experiment, RootKey
 from daskresearch.store.record import Record
-from daskresearch.worker.capture import captured_by
-from daskresearch.worker.experiment import Context, Experiment, RootKey, Running, SharedRoots
+from daskresearch.worker.experiment import Context, SharedRoots
 from daskresearch.worker.loop import deliver, fail, interruptibly, run_steps, wants
 from daskresearch.worker.program import EXHAUSTED, Program, Step
-from daskresearch.worker.shared import attempt
+from daskresearch.worker.proxies import captured_by
+from daskresearch.worker.roots import attempt
+from daskresearch.worker.running import Running
 
 _MOST_THREADS = 32
 
 Cells = dict[tuple[str, RootKey], Running]
 
 
-def run_group(program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots) -> Iterator[Record]:
+def run_group(
+    program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots
+) -> Iterator[Record]:
     """Run the experiments of a group in lock-step, yielding each record when its experiment has ended."""
     members = [Running(one, context, shared, program.instances, program.variables) for one in group]
     final = -1 if context.n_iters is None else context.n_iters - 1
@@ -32,7 +36,9 @@ def run_group(program: Program, group: Sequence[Experiment], context: Context, s
     with ExitStack() as stack:
         pool = None
         if context.in_threads and len(members) > 1:
-            pool = stack.enter_context(ThreadPoolExecutor(min(len(members), _MOST_THREADS), "branch"))
+            pool = stack.enter_context(
+                ThreadPoolExecutor(min(len(members), _MOST_THREADS), "branch")
+            )
         while members:
             for member in members:
                 member.last = member.iteration == final
@@ -44,7 +50,9 @@ def run_group(program: Program, group: Sequence[Experiment], context: Context, s
                     for member in members:
                         _run_segment(segment, member)
                 else:
-                    list(pool.map(lambda member, steps=segment: _run_segment(steps, member), members))
+                    list(
+                        pool.map(lambda member, steps=segment: _run_segment(steps, member), members)
+                    )
             for member in members:
                 if context.tick is not None:
                     context.tick()
@@ -65,14 +73,20 @@ def _run_root(step: Step, members: Sequence[Running], cells: Cells, program: Pro
     """Call a root once for each cell of the members whose turn it is, and hand each its output."""
     parts: dict[tuple[str, RootKey], list[Running]] = {}
     for member in members:
-        if (member.context.finalize or not member.ended) and not member.is_stopped and wants(step, member):
+        if (
+            (member.context.finalize or not member.ended)
+            and not member.is_stopped
+            and wants(step, member)
+        ):
             parts.setdefault((step.name, member.experiment.root_key(step.name)), []).append(member)
     for key, part in parts.items():
         first = part[0]
         cell = cells.get(key)
         if cell is None:
             group_key = first.experiment.group_key
-            cell = Running(first.experiment, first.context, first.shared, program.instances, (), key=group_key)
+            cell = Running(
+                first.experiment, first.context, first.shared, program.instances, (), key=group_key
+            )
             cells[key] = cell
         cell.iteration = first.iteration
         cell.outputs = first.outputs

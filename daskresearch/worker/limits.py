@@ -24,9 +24,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
 from daskresearch.store.record import Failure, Record, this_worker
 from daskresearch.worker.interrupts import is_main_thread
+from daskresearch.worker.wanted import (
+    is_abandoned,
+    is_cancelled,
+    note_abandoned,
+    note_cancelled,
+)
 
 if TYPE_CHECKING:
-    from daskresearch.worker.experiment import Running
+    from daskresearch.worker.running import Running
 
 T = TypeVar("T")
 
@@ -79,10 +85,6 @@ class Stuck(NamedTuple):
 
 _lock = threading.Lock()
 _running: dict[int, Running] = {}
-_unwanted: set[tuple[str, str]] = set()
-_halted: set[str] = set()
-_ALL = ""
-"""The id that stands for all experiments of a run."""
 
 
 def enter(run: Running) -> None:
@@ -91,12 +93,11 @@ def enter(run: Running) -> None:
     run.outer = _running.get(ident)  # a unit may run a research of its own
     run.resumed = time.perf_counter()
     _running[ident] = run
-    if _unwanted:
-        token = run.context.token
-        if (token, _ALL) in _unwanted:
-            run.interrupt = Abandoned
-        elif (token, run.experiment.id) in _unwanted:
-            run.interrupt = Cancelled
+    token = run.context.token
+    if is_abandoned(token):
+        run.interrupt = Abandoned
+    elif is_cancelled(token, run.experiment.id):
+        run.interrupt = Cancelled
     if run.interrupt is not None:
         raise run.interrupt
 
@@ -137,19 +138,19 @@ def paused() -> Iterator[Running | None]:
 
 def cancel(token: str, experiment_id: str) -> None:
     """End an experiment of a run in this process, be it that it runs or that it has not begun."""
-    with _lock:
-        _unwanted.add((token, experiment_id))
-    _interrupt_all(lambda run: (run.context.token, run.experiment.id) == (token, experiment_id), Cancelled)
+    note_cancelled(token, experiment_id)
+    _interrupt_all(
+        lambda run: (run.context.token, run.experiment.id) == (token, experiment_id), Cancelled
+    )
 
 
 def abandon(token: str) -> None:
     """End all experiments of a run in this process, as far as Python can; none begins any more, none is recorded."""
-    with _lock:
-        _unwanted.add((token, _ALL))
+    note_abandoned(token)
     _interrupt_all(lambda run: run.context.token == token, Abandoned)
 
 
-def is_abandoned(record: Record) -> bool:
+def was_abandoned(record: Record) -> bool:
     """Return whether a record is of an experiment that was ended with its run."""
     return any(failure.kind == Abandoned.kind for failure in record.failures)
 
@@ -175,23 +176,6 @@ def cancelled(experiment_id: str) -> ExperimentCancelledError:
     return ExperimentCancelledError(f"experiment {experiment_id} was cancelled")
 
 
-def halt(token: str) -> None:
-    """Let no further batch or group of a run begin in this process."""
-    _halted.add(token)
-
-
-def is_halted(token: str) -> bool:
-    """Return whether nothing more of a run is to begin in this process."""
-    return token in _halted
-
-
-def forget(token: str) -> None:
-    """Forget which experiments of a run were cancelled, and whether all of it was halted or abandoned."""
-    _halted.discard(token)
-    with _lock:
-        _unwanted.difference_update([one for one in _unwanted if one[0] == token])
-
-
 def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
     value = None if exception is None else ctypes.py_object(exception)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), value)
@@ -212,7 +196,11 @@ def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
 
 def _wake(ident: int) -> None:
     """Make a thread come back to Python that waits for the system, if it is the main one: no other takes signals."""
-    if _can_wake() and signal.getsignal(signal.SIGURG) is _awake and ident == threading.main_thread().ident:
+    if (
+        _can_wake()
+        and signal.getsignal(signal.SIGURG) is _awake
+        and ident == threading.main_thread().ident
+    ):
         signal.pthread_kill(ident, signal.SIGURG)
 
 
@@ -293,7 +281,9 @@ class _Watch:
     def __init__(self, token: str, timeout: float) -> None:
         self._ended = threading.Event()
         self._takes_signals = False
-        self._thread = threading.Thread(target=self._watch, args=(token, timeout), name="timeouts", daemon=True)
+        self._thread = threading.Thread(
+            target=self._watch, args=(token, timeout), name="timeouts", daemon=True
+        )
 
     def _watch(self, token: str, timeout: float) -> None:
         wait = min(timeout, _LOOK_EACH_S)
@@ -342,7 +332,9 @@ def run_limited(
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(guarded,), name="experiments", daemon=True)
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(guarded,), name="experiments", daemon=True
+    )
     thread.start()
     wait = min(timeout, _LOOK_EACH_S)
     while thread.is_alive():
@@ -374,7 +366,10 @@ def _failure_of_thread(run: Running, ident: int) -> Failure:
 def _unit_in(frames: Sequence[FrameType]) -> str:
     """Return the name of the unit that the loop was at."""
     for frame in frames:
-        if frame.f_globals.get("__name__") == "daskresearch.worker.loop" and "step" in frame.f_locals:
+        if (
+            frame.f_globals.get("__name__") == "daskresearch.worker.loop"
+            and "step" in frame.f_locals
+        ):
             return str(frame.f_locals["step"].name)
     return ""
 

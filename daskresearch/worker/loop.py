@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from daskresearch.keys.experiment import Experiment
 from daskresearch.store.record import Record
-from daskresearch.worker.capture import captured_by
-from daskresearch.worker.experiment import Context, Experiment, Running, SharedRoots
+from daskresearch.worker.experiment import Context, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
 from daskresearch.worker.interrupts import check_interrupt, is_main_thread
 from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step
+from daskresearch.worker.proxies import captured_by
+from daskresearch.worker.running import Running
 
 
-def run_experiment(program: Program, experiment: Experiment, context: Context, shared: SharedRoots) -> Record:
+def run_experiment(
+    program: Program, experiment: Experiment, context: Context, shared: SharedRoots
+) -> Record:
     """Run an experiment whose roots are all steady, and return what it recorded."""
     run = Running(experiment, context, shared, program.instances, program.variables)
     final = -1 if context.n_iters is None else context.n_iters - 1
@@ -82,7 +86,9 @@ def run_steps(steps: Iterable[Step], run: Running) -> None:
                 deliver(step, run, step.call(run))
             except Interrupted:
                 raise
-            except BaseException as exception:  # SystemExit, CancelledError and the like end one experiment too
+            except (
+                BaseException
+            ) as exception:  # SystemExit, CancelledError and the like end one experiment too
                 if isinstance(exception, KeyboardInterrupt) and is_main_thread():
                     raise
                 fail(step, run, exception)

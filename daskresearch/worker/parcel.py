@@ -10,10 +10,10 @@ from typing import Any, final
 import cloudpickle
 
 from daskresearch.errors import PickleError
+from daskresearch.keys.experiment import Experiment
 from daskresearch.store.record import MISSING, Failure, Record
-from daskresearch.worker.experiment import Experiment
 from daskresearch.worker.failure import portable
-from daskresearch.worker.travel import Carried
+from daskresearch.worker.pickling import Carried
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISSING)})
 
@@ -28,7 +28,9 @@ class Finished:
 
     def portable(self) -> Finished:
         """Return the same as it would arrive elsewhere: without values that cannot be pickled."""
-        if all([_is_plain(values) for record in self.records for values in record.columns.values()]):
+        if all(
+            [_is_plain(values) for record in self.records for values in record.columns.values()]
+        ):
             return self
         return Finished(self.experiments, tuple(load_records(dump_records(list(self.records)))))
 
@@ -64,7 +66,9 @@ def _is_plain(values: list[Any]) -> bool:
 
 def _dump_tuples(values: Iterable[tuple[Any, ...]]) -> bytes:
     """Pickle named tuples as plain ones, which takes a third of the time."""
-    content: bytes = cloudpickle.dumps([tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL)
+    content: bytes = cloudpickle.dumps(
+        [tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL
+    )
     return content
 
 

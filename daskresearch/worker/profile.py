@@ -68,7 +68,9 @@ class Profile:
 
     def __init__(self, mode: int) -> None:
         if not isinstance(mode, int) or mode not in (UNITS, FUNCTIONS):
-            raise OptionError(f"a profile's mode must be 1 (units) or 2 (functions too), not {mode!r}")
+            raise OptionError(
+                f"a profile's mode must be 1 (units) or 2 (functions too), not {mode!r}"
+            )
         self.mode = int(mode)
         self._costs: dict[tuple[str, str], tuple[int, float, float]] = {}
         self._lock = Lock()

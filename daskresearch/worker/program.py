@@ -20,8 +20,8 @@ from daskresearch.plan import (
     roots_of,
     whole_experiments,
 )
-from daskresearch.worker.experiment import Running, check_variable
 from daskresearch.worker.profile import Profile
+from daskresearch.worker.running import Running, check_variable
 
 EXHAUSTED = object()
 
@@ -103,7 +103,10 @@ class Program:
     def name(self) -> str:
         """What experiments run by themselves: the units that are not called apart from them, joined by ``+``."""
         names = [step.name for step in self.steps if step.name not in self.root_calls]
-        return "+".join([name for name in names if not name.startswith("save_")] or names) or "experiment"
+        return (
+            "+".join([name for name in names if not name.startswith("save_")] or names)
+            or "experiment"
+        )
 
     @classmethod
     def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
@@ -112,7 +115,9 @@ class Program:
         reached = _reached([root for root in roots.values() if root.is_steady], n_iters)
         needed = _needed(plan, roots, reached)
         units = [unit for unit in plan.units if unit.kind is not Kind.DUMP]
-        steps = tuple(_step(unit, roots.get(unit.name), is_needed=unit.name in needed) for unit in units)
+        steps = tuple(
+            _step(unit, roots.get(unit.name), is_needed=unit.name in needed) for unit in units
+        )
         segments: list[list[Step]] = []
         for step in steps:
             if not segments or (step.root is None) != (segments[-1][0].root is None):
@@ -139,7 +144,9 @@ def profiled(program: Program, profile: Profile) -> Program:
 
     # a step of a steady root only fetches its output
     steps = {
-        step.name: step if step.name in program.root_calls else replace(step, call=measured(step.name, step.call))
+        step.name: step
+        if step.name in program.root_calls
+        else replace(step, call=measured(step.name, step.call))
         for step in program.steps
     }
     return replace(
@@ -159,7 +166,9 @@ def _reached(roots: Sequence[Root], n_iters: int | None) -> tuple[str, ...]:
 
 
 def _needed(plan: Plan, roots: Mapping[str, Root], reached: Sequence[str]) -> tuple[str, ...]:
-    others = [unit for unit in plan.units if unit.name not in roots or not roots[unit.name].is_steady]
+    others = [
+        unit for unit in plan.units if unit.name not in roots or not roots[unit.name].is_steady
+    ]
     if any(list(whole_experiments(unit, *_OF_EXPERIMENT)) for unit in others):
         return tuple(reached)  # E().outputs has them all
     used = {name for unit in others for name in unit.upstream}
@@ -241,7 +250,9 @@ def _apply(function: Callable[..., Any], unit: Unit) -> Call:
     return call
 
 
-def _args_evaluator(args: Sequence[Any] | Expression, unit: str) -> Callable[[Running], Sequence[Any]]:
+def _args_evaluator(
+    args: Sequence[Any] | Expression, unit: str
+) -> Callable[[Running], Sequence[Any]]:
     if isinstance(args, Expression):
         return evaluator(args, unit)
     parts = [evaluator(arg, unit) for arg in args]
@@ -254,7 +265,9 @@ def merged(kwargs: Mapping[str, Any], spread: Mapping[str, Any] | None) -> dict[
         return dict(kwargs)
     twice = kwargs.keys() & spread.keys()
     if twice:
-        raise TypeError(f"arguments {sorted(twice)} are given by kwargs= and by name; give them once")
+        raise TypeError(
+            f"arguments {sorted(twice)} are given by kwargs= and by name; give them once"
+        )
     return {**spread, **kwargs}
 
 
@@ -287,7 +300,9 @@ def _recorder(unit: Unit) -> Recorder | None:
                     f"save_to={list(names)} needs a sequence of {len(names)} values, not {type(output).__name__}"
                 )
             if len(output) != len(names):
-                raise ValueError(f"save_to={list(names)} names {len(names)} values, but the output has {len(output)}")
+                raise ValueError(
+                    f"save_to={list(names)} names {len(names)} values, but the output has {len(output)}"
+                )
             for name, value in zip(names, output, strict=True):
                 run.cells[name][run.iteration] = value
 

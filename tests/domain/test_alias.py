@@ -18,7 +18,16 @@ def texts(values) -> list[str]:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(Net, "Net"), (len, "len"), (np.mean, "mean"), (2, "2"), (0.1, "0.1"), ("x", "x"), (None, "None"), ([1], "[1]")],
+    [
+        (Net, "Net"),
+        (len, "len"),
+        (np.mean, "mean"),
+        (2, "2"),
+        (0.1, "0.1"),
+        ("x", "x"),
+        (None, "None"),
+        ([1], "[1]"),
+    ],
 )
 def test_the_text_of_a_value_is_its_name_or_else_its_str(value, text):
     assert Alias(value).alias == text
@@ -49,8 +58,20 @@ def test_a_value_without_name_takes_its_str():
 
 def test_config_gives_values_and_alias_gives_texts():
     (item,) = Domain({"head/net": [Net], "units": [Alias([8, 16], "wide")], "n": [3]})
-    assert item.config() == {"head/net": Net, "units": [8, 16], "n": 3, "repetition": 0, "updates": 0}
-    assert item.alias() == {"head/net": "Net", "units": "wide", "n": "3", "repetition": "0", "updates": "0"}
+    assert item.config() == {
+        "head/net": Net,
+        "units": [8, 16],
+        "n": 3,
+        "repetition": 0,
+        "updates": 0,
+    }
+    assert item.alias() == {
+        "head/net": "Net",
+        "units": "wide",
+        "n": "3",
+        "repetition": "0",
+        "updates": "0",
+    }
 
 
 def test_every_alias_is_a_text():
@@ -59,5 +80,7 @@ def test_every_alias_is_a_text():
 
 
 def test_aliases_pass_through_every_operator():
-    domain = (Option("v", [Alias([1], "one"), Alias([2], "two")]) @ Option("w", [1, 2])) * Option("x", [0]) + Domain()
+    domain = (Option("v", [Alias([1], "one"), Alias([2], "two")]) @ Option("w", [1, 2])) * Option(
+        "x", [0]
+    ) + Domain()
     assert [item.alias()["v"] for item in 2 * domain] == ["one", "two"]

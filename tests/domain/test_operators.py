@@ -8,7 +8,17 @@ import pytest
 from hypothesis import assume, given
 
 from daskresearch import Alias, Domain, NumpySampler, Option
-from tests.strategies import Case, configs, disjoint, domains, domains_of_size, law, ordered, product_of, sum_of
+from tests.support.strategies import (
+    Case,
+    configs,
+    disjoint,
+    domains,
+    domains_of_size,
+    law,
+    ordered,
+    product_of,
+    sum_of,
+)
 
 A = Option("a", [1, 2])
 B = Option("b", [3, 4])
@@ -33,7 +43,9 @@ def test_size_and_len_count_what_iterating_yields(case):
 @given(domains())
 def test_iterating_twice_yields_the_same(case):
     domain, expected = case
-    assert [list(map(dict.items, configs(domain))) for _ in range(2)] == [list(map(dict.items, expected))] * 2
+    assert [list(map(dict.items, configs(domain))) for _ in range(2)] == [
+        list(map(dict.items, expected))
+    ] * 2
 
 
 @law
@@ -47,7 +59,13 @@ def test_configs_list_parameters_in_the_order_of_the_factors(case):
 @given(domains())
 def test_an_empty_domain_is_neutral_on_both_sides(case):
     domain, expected = case
-    for same in (Domain() + domain, domain + Domain(), Domain() * domain, domain * Domain(), Domain(domain)):
+    for same in (
+        Domain() + domain,
+        domain + Domain(),
+        Domain() * domain,
+        domain * Domain(),
+        Domain(domain),
+    ):
         assert configs(same) == expected
 
 
@@ -89,7 +107,9 @@ def test_factors_may_be_swapped_when_order_does_not_matter(cases):
 @given(disjoint(3))
 def test_a_sum_times_a_domain_is_the_sum_of_products_in_order(cases):
     (a, a_rows), (b, b_rows), (c, _) = cases
-    assume([{}] not in (a_rows, b_rows))  # an empty term vanishes from a sum, but not from a product
+    assume(
+        [{}] not in (a_rows, b_rows)
+    )  # an empty term vanishes from a sum, but not from a product
     assert configs((a + b) * c) == configs(a * c + b * c)
 
 
@@ -97,7 +117,9 @@ def test_a_sum_times_a_domain_is_the_sum_of_products_in_order(cases):
 @given(disjoint(3))
 def test_a_domain_times_a_sum_holds_the_sum_of_products(cases):
     (a, _), (b, b_rows), (c, c_rows) = cases
-    assume([{}] not in (b_rows, c_rows))  # an empty term vanishes from a sum, but not from a product
+    assume(
+        [{}] not in (b_rows, c_rows)
+    )  # an empty term vanishes from a sum, but not from a product
     assert ordered(configs(a * (b + c))) == ordered(configs(a * b + a * c))
 
 
@@ -110,7 +132,10 @@ def test_pairing_is_associative(one, two, three):
 
 @law
 @given(
-    domains_of_size(2, ("a",)), domains_of_size(3, ("a", "x")), domains_of_size(2, ("b",)), domains_of_size(3, ("b",))
+    domains_of_size(2, ("a",)),
+    domains_of_size(3, ("a", "x")),
+    domains_of_size(2, ("b",)),
+    domains_of_size(3, ("b",)),
 )
 def test_pairing_goes_through_sums_of_equal_lengths(a, c, b, d):
     assert configs((a[0] + c[0]) @ (b[0] + d[0])) == configs(a[0] @ b[0] + c[0] @ d[0])
@@ -120,8 +145,16 @@ def test_pairing_goes_through_sums_of_equal_lengths(a, c, b, d):
 @given(disjoint())
 def test_operators_leave_their_operands_unchanged(cases):
     (left, left_rows), (right, right_rows) = cases
-    products = [left + right, left * right, 0.5 * left, 2 * (left + right), 0.5 * left + 0.5 * right]
-    products.append(left.set_iter_params(n_items=5, n_reps=3, repeat_each=2, additional=False, seed=1))
+    products = [
+        left + right,
+        left * right,
+        0.5 * left,
+        2 * (left + right),
+        0.5 * left + 0.5 * right,
+    ]
+    products.append(
+        left.set_iter_params(n_items=5, n_reps=3, repeat_each=2, additional=False, seed=1)
+    )
     for product in products:
         configs(product)
     assert (configs(left), configs(right)) == (left_rows, right_rows)
@@ -153,7 +186,12 @@ def test_changing_a_config_changes_no_domain():
 
 def test_a_domain_of_several_parameters_is_their_product():
     expected = [{"a": 1, "b": 3}, {"a": 1, "b": 4}, {"a": 2, "b": 3}, {"a": 2, "b": 4}]
-    for domain in (Domain(a=[1, 2], b=[3, 4]), Domain({"a": [1, 2], "b": [3, 4]}), A * B, Domain(a=[1, 2]) * B):
+    for domain in (
+        Domain(a=[1, 2], b=[3, 4]),
+        Domain({"a": [1, 2], "b": [3, 4]}),
+        A * B,
+        Domain(a=[1, 2]) * B,
+    ):
         assert configs(domain) == expected
 
 
@@ -164,7 +202,9 @@ def test_a_domain_of_nothing_is_one_empty_config():
 
 
 def test_a_sum_gives_each_model_its_own_parameters():
-    domain = Option("model", ["svm"]) * Option("C", [1, 10]) + Option("model", ["forest"]) * Option("depth", [3])
+    domain = Option("model", ["svm"]) * Option("C", [1, 10]) + Option("model", ["forest"]) * Option(
+        "depth", [3]
+    )
     assert configs(domain) == [
         {"model": "svm", "C": 1},
         {"model": "svm", "C": 10},
@@ -179,7 +219,9 @@ def test_pairs_take_products_sums_and_pairs_as_operands():
     assert configs((A @ B) * C)[1] == {"a": 1, "b": 3, "c": 6}
 
 
-@pytest.mark.parametrize("name", ["head/layout", "a b", "ключ", "", "a-b_c", "class", "self", "domain", "n\nl", "2"])
+@pytest.mark.parametrize(
+    "name", ["head/layout", "a b", "ключ", "", "a-b_c", "class", "self", "domain", "n\nl", "2"]
+)
 def test_a_parameter_name_may_be_any_text(name):
     assert configs(Domain({name: [1]}) + Option(name, [2])) == [{name: 1}, {name: 2}]
 
@@ -189,7 +231,9 @@ def test_a_parameter_given_by_keyword_may_have_any_name(name):
     assert configs(Domain(**{name: [1, 2]})) == [{name: 1}, {name: 2}]
 
 
-@pytest.mark.parametrize("listed", [[1, 2], (1, 2), np.array([1, 2]), np.array([1, 2], dtype=object)])
+@pytest.mark.parametrize(
+    "listed", [[1, 2], (1, 2), np.array([1, 2]), np.array([1, 2], dtype=object)]
+)
 def test_values_may_be_a_list_a_tuple_or_an_array(listed):
     assert configs(Option("a", listed)) == [{"a": 1}, {"a": 2}]
 
@@ -215,12 +259,24 @@ def test_numbers_of_an_array_equal_its_elements_in_value_and_text():
 @given(domains())
 def test_two_iterators_of_a_domain_do_not_disturb_each_other(case):
     domain, expected = case
-    pairs = zip(domain.set_iter_params(additional=False), domain.set_iter_params(additional=False), strict=True)
-    assert [(one.config(), other.config()) for one, other in pairs] == [(row, row) for row in expected]
+    pairs = zip(
+        domain.set_iter_params(additional=False),
+        domain.set_iter_params(additional=False),
+        strict=True,
+    )
+    assert [(one.config(), other.config()) for one, other in pairs] == [
+        (row, row) for row in expected
+    ]
 
 
 def test_a_domain_survives_copying_and_pickling():
-    domain = (A @ B) * C + 0.5 * Option("v", [Alias([1], "one"), len]) * Option("s", NumpySampler("n"))
+    domain = (A @ B) * C + 0.5 * Option("v", [Alias([1], "one"), len]) * Option(
+        "s", NumpySampler("n")
+    )
     domain = domain.set_iter_params(n_reps=2, seed=3)
-    for copied in (copy.copy(domain), copy.deepcopy(domain), cloudpickle.loads(cloudpickle.dumps(domain))):
+    for copied in (
+        copy.copy(domain),
+        copy.deepcopy(domain),
+        cloudpickle.loads(cloudpickle.dumps(domain)),
+    ):
         assert [item.config() for item in copied] == [item.config() for item in domain]

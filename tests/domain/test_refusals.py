@@ -22,7 +22,8 @@ def test_pairs_of_unequal_products_are_refused_with_both_lengths():
 
 
 @pytest.mark.parametrize(
-    "pair", [lambda: A @ ENDLESS, lambda: ENDLESS @ A, lambda: ENDLESS @ Option("b", scipy.stats.norm())]
+    "pair",
+    [lambda: A @ ENDLESS, lambda: ENDLESS @ A, lambda: ENDLESS @ Option("b", scipy.stats.norm())],
 )
 def test_an_endless_operand_of_pairs_is_refused(pair):
     with pytest.raises(ValueError, match="endless"):
@@ -34,7 +35,9 @@ def test_an_endless_operand_of_pairs_is_named():
         A @ ENDLESS
 
 
-@pytest.mark.parametrize("domain", [ENDLESS, A + ENDLESS, 0.5 * A + 0.5 * ENDLESS, ENDLESS.set_iter_params(n_reps=2)])
+@pytest.mark.parametrize(
+    "domain", [ENDLESS, A + ENDLESS, 0.5 * A + 0.5 * ENDLESS, ENDLESS.set_iter_params(n_reps=2)]
+)
 def test_the_length_of_an_endless_domain_is_refused_in_favour_of_size(domain):
     assert domain.size is None
     with pytest.raises(TypeError, match=r"(?s)endless.*size|size.*endless"):
@@ -69,7 +72,20 @@ def test_a_parameter_on_both_sides_of_a_product_is_refused_with_its_name(multipl
 
 @pytest.mark.parametrize(
     "values",
-    ["abc", {1, 2}, {"k": 1}, np.zeros((2, 2)), np.array(5), 5, None, True, object(), len, b"ab", scipy.stats.gamma],
+    [
+        "abc",
+        {1, 2},
+        {"k": 1},
+        np.zeros((2, 2)),
+        np.array(5),
+        5,
+        None,
+        True,
+        object(),
+        len,
+        b"ab",
+        scipy.stats.gamma,
+    ],
     ids=lambda values: f"{type(values).__name__}-{values!r}"[:30],
 )
 def test_values_that_are_no_list_or_sampler_are_refused_with_their_parameter(values):
@@ -94,9 +110,13 @@ def test_a_weight_that_is_not_positive_and_finite_is_refused_with_its_value(weig
 
 @pytest.mark.parametrize("other", ["2", None, [1, 2], {"a": [1]}, 1j])
 def test_a_factor_that_is_neither_weight_nor_domain_is_refused(other):
-    with pytest.raises(TypeError, match=r"unsupported operand.*Domain|multiply sequence.*Domain|weight"):
+    with pytest.raises(
+        TypeError, match=r"unsupported operand.*Domain|multiply sequence.*Domain|weight"
+    ):
         A * other
-    with pytest.raises(TypeError, match=r"unsupported operand.*Domain|multiply sequence.*Domain|weight"):
+    with pytest.raises(
+        TypeError, match=r"unsupported operand.*Domain|multiply sequence.*Domain|weight"
+    ):
         other * A
 
 
@@ -139,7 +159,12 @@ def test_a_refused_operation_leaves_its_operands_usable():
 
 def test_a_refusal_of_large_domains_is_short_enough_to_read():
     large = Option("a", list(range(5000))) * Option("b", list(range(5000)))
-    for refused in (lambda: large @ A, lambda: large @ ENDLESS, lambda: large * A, lambda: len(large + ENDLESS)):
+    for refused in (
+        lambda: large @ A,
+        lambda: large @ ENDLESS,
+        lambda: large * A,
+        lambda: len(large + ENDLESS),
+    ):
         with pytest.raises(BUILTIN, match=r"domain|parameters|pair") as raised:
             refused()
         assert len(str(raised.value)) < 1000

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import Domain, NumpySampler, Option
-from tests.strategies import Configs, configs, domains, law
+from tests.support.strategies import Configs, configs, domains, law
 
 SMALL = st.integers(1, 4)
 
@@ -15,7 +15,9 @@ def rows(domain: Domain, n_configs: int | None = None) -> Configs:
     return [item.config() for item in islice(domain, n_configs)]
 
 
-def repeated(configs_: Configs, n_items: int | None, n_reps: int, repeat_each: int | None) -> Configs:
+def repeated(
+    configs_: Configs, n_items: int | None, n_reps: int, repeat_each: int | None
+) -> Configs:
     """Return what a plain loop gives: blocks of configs, each run `n_reps` times."""
     n_items = len(configs_) if n_items is None else n_items
     repeat_each = n_items if repeat_each is None else repeat_each
@@ -48,7 +50,9 @@ def test_size_counts_repetitions(case, n_items, n_reps, repeat_each):
 @given(domains(depth=2), SMALL)
 def test_setting_parameters_leaves_the_original_unchanged(case, n_reps):
     domain, expected = case
-    changed = domain.set_iter_params(n_items=9, n_reps=n_reps, repeat_each=2, additional=False, seed=3)
+    changed = domain.set_iter_params(
+        n_items=9, n_reps=n_reps, repeat_each=2, additional=False, seed=3
+    )
     assert changed is not domain
     assert (len(changed), len(domain)) == (9 * n_reps, len(expected))
     assert rows(domain) == repeated(expected, None, 1, None)
@@ -71,26 +75,55 @@ def test_the_iterator_yields_what_iterating_yields():
 
 def test_the_iterator_is_an_iterator():
     iterator = Option("a", [1, 2]).iterator
-    assert (next(iterator).config()["a"], next(iterator).config()["a"], next(iterator, None)) == (1, 2, None)
+    assert (next(iterator).config()["a"], next(iterator).config()["a"], next(iterator, None)) == (
+        1,
+        2,
+        None,
+    )
 
 
 def test_more_items_than_configs_start_over():
-    assert [row["a"] for row in rows(Option("a", [1, 2, 3]).set_iter_params(n_items=7))] == [1, 2, 3, 1, 2, 3, 1]
+    assert [row["a"] for row in rows(Option("a", [1, 2, 3]).set_iter_params(n_items=7))] == [
+        1,
+        2,
+        3,
+        1,
+        2,
+        3,
+        1,
+    ]
 
 
 def test_fewer_items_than_configs_cut_the_domain():
     domain = Option("a", [1, 2, 3]).set_iter_params(n_items=2, n_reps=2)
-    assert [(row["a"], row["repetition"]) for row in rows(domain)] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    assert [(row["a"], row["repetition"]) for row in rows(domain)] == [
+        (1, 0),
+        (2, 0),
+        (1, 1),
+        (2, 1),
+    ]
 
 
 def test_the_last_block_may_be_short():
     domain = Option("a", [1, 2, 3]).set_iter_params(n_reps=2, repeat_each=2)
-    assert [(row["a"], row["repetition"]) for row in rows(domain)] == [(1, 0), (2, 0), (1, 1), (2, 1), (3, 0), (3, 1)]
+    assert [(row["a"], row["repetition"]) for row in rows(domain)] == [
+        (1, 0),
+        (2, 0),
+        (1, 1),
+        (2, 1),
+        (3, 0),
+        (3, 1),
+    ]
 
 
 def test_a_block_longer_than_the_domain_is_the_whole_domain():
     domain = Option("a", [1, 2]).set_iter_params(n_reps=2, repeat_each=10)
-    assert [(row["a"], row["repetition"]) for row in rows(domain)] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+    assert [(row["a"], row["repetition"]) for row in rows(domain)] == [
+        (1, 0),
+        (2, 0),
+        (1, 1),
+        (2, 1),
+    ]
 
 
 def test_an_endless_domain_repeats_blocks_of_a_hundred():

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from daskresearch import Domain, NumpySampler, Option
-from tests.strategies import configs
+from tests.support.strategies import configs
 
 
 class Counting:
@@ -28,7 +28,10 @@ def column(values) -> np.ndarray:
 
 
 def draws(domain: Domain, n_configs: int = 5, **params) -> list[dict]:
-    return [item.config() for item in islice(domain.set_iter_params(additional=False, **params), n_configs)]
+    return [
+        item.config()
+        for item in islice(domain.set_iter_params(additional=False, **params), n_configs)
+    ]
 
 
 SAMPLERS = {
@@ -62,7 +65,11 @@ def test_a_drawn_value_is_one_number(make):
 @samplers
 def test_an_array_times_a_sampler_draws_once_for_each_combination(make):
     arrays = Domain(a=[1, 2, 3], b=[4, 5])
-    for domain in (arrays * Option("s", make()), Option("s", make()) * arrays, Domain(a=[1, 2, 3], s=make(), b=[4, 5])):
+    for domain in (
+        arrays * Option("s", make()),
+        Option("s", make()) * arrays,
+        Domain(a=[1, 2, 3], s=make(), b=[4, 5]),
+    ):
         rows = configs(domain)
         assert domain.size == len(domain) == 6
         assert [(row["a"], row["b"]) for row in rows] == [(a, b) for a in (1, 2, 3) for b in (4, 5)]
@@ -116,16 +123,26 @@ def test_drawing_leaves_the_global_random_state_and_the_sampler_alone(make):
 
 
 def test_draws_follow_the_distribution():
-    normal = [row["s"] for row in draws(Option("s", NumpySampler("normal", loc=10, scale=2)), 4000, seed=0)]
-    short = [row["s"] for row in draws(Option("s", NumpySampler("n", loc=10, scale=2)), 4000, seed=0)]
+    normal = [
+        row["s"]
+        for row in draws(Option("s", NumpySampler("normal", loc=10, scale=2)), 4000, seed=0)
+    ]
+    short = [
+        row["s"] for row in draws(Option("s", NumpySampler("n", loc=10, scale=2)), 4000, seed=0)
+    ]
     frozen = [row["s"] for row in draws(Option("s", scipy.stats.norm(10, 2)), 4000, seed=0)]
     for sample in (normal, short, frozen):
-        assert (np.mean(sample), np.std(sample)) == (pytest.approx(10, abs=0.2), pytest.approx(2, abs=0.2))
+        assert (np.mean(sample), np.std(sample)) == (
+            pytest.approx(10, abs=0.2),
+            pytest.approx(2, abs=0.2),
+        )
 
 
 def test_short_names_mean_the_methods_of_numpy():
     for short, name in [("n", "normal"), ("u", "uniform")]:
-        assert draws(Option("s", NumpySampler(short)), seed=1) == draws(Option("s", NumpySampler(name)), seed=1)
+        assert draws(Option("s", NumpySampler(short)), seed=1) == draws(
+            Option("s", NumpySampler(name)), seed=1
+        )
 
 
 def test_a_discrete_sampler_yields_integers():
@@ -192,7 +209,9 @@ def test_a_sampler_is_drawn_once_a_combination_however_the_product_is_bracketed(
 
 def test_two_parameters_of_one_sampler_object_are_drawn_apart():
     sampler = NumpySampler("n")
-    rows = draws(Option("s", sampler) * Option("t", sampler) * Option("a", list(range(20))), 20, seed=1)
+    rows = draws(
+        Option("s", sampler) * Option("t", sampler) * Option("a", list(range(20))), 20, seed=1
+    )
     assert len({row["s"] for row in rows} | {row["t"] for row in rows}) == 40
 
 

@@ -46,11 +46,17 @@ OPERATIONS = {
     "weighted sum": lambda: 0.5 * huge("a", "b", "c") + 0.5 * huge("d", "e", "f"),
     "pairs": lambda: huge("a", "b", "c") @ huge("d", "e", "f"),
     "product with a sampler": lambda: huge("a", "b", "c") * Option("s", NumpySampler("n")),
-    "product of sums": lambda: (huge("a", "b", "c") + huge("a", "b", "c")) * (Option("x", [1]) + Option("y", [2])),
+    "product of sums": lambda: (
+        (huge("a", "b", "c") + huge("a", "b", "c")) * (Option("x", [1]) + Option("y", [2]))
+    ),
     "product of huge ones": lambda: huge("a", "b", "c") * huge("d", "e", "f"),
     "repetitions": lambda: huge("a", "b", "c").set_iter_params(n_reps=3),
-    "repetitions of a mixture": lambda: (2 * huge("a", "b", "c") + 3 * huge("d", "e", "f")).set_iter_params(n_reps=2),
-    "repetitions of samples": lambda: (huge("a", "b", "c") * Option("s", NumpySampler("n"))).set_iter_params(n_reps=2),
+    "repetitions of a mixture": lambda: (
+        2 * huge("a", "b", "c") + 3 * huge("d", "e", "f")
+    ).set_iter_params(n_reps=2),
+    "repetitions of samples": lambda: (
+        huge("a", "b", "c") * Option("s", NumpySampler("n"))
+    ).set_iter_params(n_reps=2),
     "more items": lambda: huge("a", "b", "c").set_iter_params(n_items=HUGE + 1, n_reps=2, seed=0),
     "prefixed ids": lambda: huge("a", "b", "c").set_iter_params(create_id_prefix=True),
 }

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import Domain, NumpySampler, Option
-from tests.strategies import configs, law, mixtures, ordered
+from tests.support.strategies import configs, law, mixtures, ordered
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -28,7 +28,9 @@ def seeded(domain: Domain, seed: int) -> list[dict]:
 
 def shares(domain: Domain, n_configs: int = 3000) -> dict[str, float]:
     """Return how often each endless term is picked, by the name of its parameter."""
-    picked = (next(iter(item.config())) for item in domain.set_iter_params(seed=7, additional=False))
+    picked = (
+        next(iter(item.config())) for item in domain.set_iter_params(seed=7, additional=False)
+    )
     return {name: count / n_configs for name, count in Counter(islice(picked, n_configs)).items()}
 
 
@@ -83,7 +85,9 @@ def test_terms_are_picked_in_proportion_to_their_weights():
 
 
 def test_weights_need_not_add_up_to_one():
-    assert shares(3 * endless("one") + 1 * endless("two")) == pytest.approx({"one": 0.75, "two": 0.25}, abs=0.04)
+    assert shares(3 * endless("one") + 1 * endless("two")) == pytest.approx(
+        {"one": 0.75, "two": 0.25}, abs=0.04
+    )
 
 
 def test_the_last_weighted_term_runs_to_its_end_alone():
@@ -117,19 +121,25 @@ def test_a_weight_before_pairs_weighs_the_pairs():
 
 def test_a_weighted_term_alone_runs_in_order():
     assert configs(0.3 * Option("a", [1, 2, 3])) == [{"a": 1}, {"a": 2}, {"a": 3}]
-    assert configs(Option("a", [1]) + 0.3 * Option("a", [2, 3]) + Option("a", [4])) == [{"a": i} for i in (1, 2, 3, 4)]
+    assert configs(Option("a", [1]) + 0.3 * Option("a", [2, 3]) + Option("a", [4])) == [
+        {"a": i} for i in (1, 2, 3, 4)
+    ]
 
 
 def test_a_mixture_in_a_product_holds_every_combination():
     mixture = (0.5 * Option("a", [1, 2]) + 0.5 * Option("b", [3, 4])) * Option("c", [5, 6])
-    expected = [{name: i, "c": c} for name, i in [("a", 1), ("a", 2), ("b", 3), ("b", 4)] for c in (5, 6)]
+    expected = [
+        {name: i, "c": c} for name, i in [("a", 1), ("a", 2), ("b", 3), ("b", 4)] for c in (5, 6)
+    ]
     assert ordered(seeded(mixture, 0)) == ordered(expected)
     assert mixture.size == 8
 
 
 def test_an_endless_term_makes_a_mixture_endless_and_lets_the_others_end():
     mixture = 0.5 * endless("s") + 0.5 * Option("a", [1, 2, 3])
-    first = [item.config() for item in islice(mixture.set_iter_params(seed=0, additional=False), 200)]
+    first = [
+        item.config() for item in islice(mixture.set_iter_params(seed=0, additional=False), 200)
+    ]
     assert mixture.size is None
     assert [config["a"] for config in first if "a" in config] == [1, 2, 3]
 
@@ -146,6 +156,9 @@ def test_a_weight_may_be_any_real_number(weight):
 def test_a_mixture_that_starts_over_yields_every_config_again(case, seed):
     mixture, rows = case
     size = mixture.size
-    drawn = [item.config() for item in mixture.set_iter_params(n_items=2 * size, seed=seed, additional=False)]
+    drawn = [
+        item.config()
+        for item in mixture.set_iter_params(n_items=2 * size, seed=seed, additional=False)
+    ]
     expected = ordered(row for term_rows in rows for row in term_rows)
     assert ordered(drawn[:size]) == ordered(drawn[size:]) == expected

@@ -13,8 +13,8 @@ import pytest
 from distributed import Client, Scheduler
 
 from daskresearch import EC, E, NumpySampler, O, Option, Research
-from daskresearch.execute.clusters import private_client
-from tests.running import DEADLINE_S, local_cluster, note, noted, wait_for
+from daskresearch.execute.private_cluster import private_client
+from tests.support.running import DEADLINE_S, local_cluster, note, noted, wait_for
 
 SLOTS = 2
 MOST_OUT = 2 * SLOTS + 1
@@ -66,7 +66,9 @@ def most_while(running: Callable[[], bool], client: Client) -> int:
 
 
 @pytest.mark.parametrize("dump_results", [True, False], ids=["folder", "memory"])
-def test_an_endless_run_has_few_tasks_at_any_moment_and_none_after_it(where, dump_results, tmp_path):
+def test_an_endless_run_has_few_tasks_at_any_moment_and_none_after_it(
+    where, dump_results, tmp_path
+):
     client, options = where
     research = endless(name=str(tmp_path / "research")).save(EC("x"), "y")
     research.run(detach=True, dump_results=dump_results, **options)
@@ -81,7 +83,9 @@ def test_an_endless_run_has_few_tasks_at_any_moment_and_none_after_it(where, dum
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("most_kept", "branches", "n_loads"), [("_KEPT_GROUPS", 20, 150), ("_KEPT_CALLS", None, 400)])
+@pytest.mark.parametrize(
+    ("most_kept", "branches", "n_loads"), [("_KEPT_GROUPS", 20, 150), ("_KEPT_CALLS", None, 400)]
+)
 def test_roots_are_let_go_of_when_many_came_since_and_all_at_the_end(
     where, most_kept, branches, n_loads, tmp_path, monkeypatch
 ):
@@ -97,7 +101,7 @@ def test_roots_are_let_go_of_when_many_came_since_and_all_at_the_end(
         time.sleep(0.001 if branches else 0.005)  # which keeps batches small
         return float(loaded[0])
 
-    monkeypatch.setattr(f"daskresearch.worker.shared.{most_kept}", 20)
+    monkeypatch.setattr(f"daskresearch.worker.roots.{most_kept}", 20)
     monkeypatch.setattr("daskresearch.execute.window._BUDGET_S", 0.02)
     monkeypatch.setattr("daskresearch.execute.window._FIRST", 8)
     client, options = where

@@ -17,7 +17,7 @@ import pytest
 from distributed import Client
 
 from daskresearch import EC, E, O, Option, Research
-from tests.clusters import Servers
+from tests.support.clusters import Servers
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,9 @@ def split(random: np.random.Generator) -> float:
     return float(random.random())
 
 
-def train(data: np.ndarray, rate: float, split: float, random: np.random.Generator) -> Iterator[float]:
+def train(
+    data: np.ndarray, rate: float, split: float, random: np.random.Generator
+) -> Iterator[float]:
     loss = float(data.sum()) * split
     while True:
         time.sleep(0.003)
@@ -57,10 +59,14 @@ def check(x: int, i: int) -> int:
 
 def study(n: int, folder: Path, name: str) -> Research:
     # what grows comes last, as the groups that share a stream count in the order of the domain
-    domain = Option("x", list(range(n))) * Option("kind", ["a", "bb", "ccc"]) * Option("rate", [0.1])
+    domain = (
+        Option("x", list(range(n))) * Option("kind", ["a", "bb", "ccc"]) * Option("rate", [0.1])
+    )
     research = Research(name, domain=domain).begin(str(folder), E().id, when="#0")
     research = research.load(EC("kind"), root=True).split(E().random, root=True)
-    research = research.train(O("load"), EC("rate"), O("split"), E().random, mode="generator", save_to="loss")
+    research = research.train(
+        O("load"), EC("rate"), O("split"), E().random, mode="generator", save_to="loss"
+    )
     return research.check(EC("x"), E().iteration, save_to="y")
 
 
@@ -77,7 +83,10 @@ def test_the_table_of_a_chaotic_run_is_that_of_a_quiet_one(tmp_path, capsys):
     for folder in (begun, quiet, servers_folder):
         folder.mkdir()
     n_kills = n_added = n_runs = 0
-    with Servers(servers_folder) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+    with (
+        Servers(servers_folder) as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as client,
+    ):
         workers = [servers.add_worker() for _ in range(2)]
         client.wait_for_workers(1)
         name = str(tmp_path / "study")

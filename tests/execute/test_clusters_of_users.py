@@ -18,8 +18,8 @@ import pytest
 from distributed import Client
 
 from daskresearch import EC, Domain, E, O, Option, Research, local_cluster
-from tests.clusters import Servers, written_certificates
-from tests.running import note, noted, table, wait_for
+from tests.support.clusters import Servers, written_certificates
+from tests.support.running import note, noted, table, wait_for
 
 USERS_MODULE = """
 def load(kind):
@@ -90,7 +90,9 @@ def numbers(n: int, path: Path, seconds: float = 0.05) -> Research:
         note(path, f"{x}:{os.getpid()}")
         return x * x
 
-    return Research(domain=Option("x", list(range(n)))).work(EC("x"), str(path), seconds, save_to="y")
+    return Research(domain=Option("x", list(range(n)))).work(
+        EC("x"), str(path), seconds, save_to="y"
+    )
 
 
 def check_all_there_once(frame: pd.DataFrame, n: int) -> None:
@@ -111,7 +113,9 @@ def pids(path: Path) -> set[int]:
 
 
 @pytest.mark.parametrize("dump_results", [False, True])
-def test_a_run_on_the_address_of_a_scheduler_gives_the_rows_of_one_in_process(client, tmp_path, dump_results):
+def test_a_run_on_the_address_of_a_scheduler_gives_the_rows_of_one_in_process(
+    client, tmp_path, dump_results
+):
     def frames(name: str, **options: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
         where = {"name": str(tmp_path / name), "dump_results": dump_results}
         results = study().run(bar=False, seed=3, **where, **options).results
@@ -124,14 +128,21 @@ def test_a_run_on_the_address_of_a_scheduler_gives_the_rows_of_one_in_process(cl
 
 
 def test_units_run_in_the_processes_of_the_cluster_and_in_no_others(client):
-    frame = table(Research(domain=Domain(x=range(6))).add_callable("pid", os.getpid, save_to="pid"), scheduler=client)
+    frame = table(
+        Research(domain=Domain(x=range(6))).add_callable("pid", os.getpid, save_to="pid"),
+        scheduler=client,
+    )
     assert {*frame.pid} <= {*client.run(os.getpid).values()}
 
 
-def test_a_scheduler_that_cannot_import_the_users_module_runs_its_plan(client, monkeypatch, servers):
+def test_a_scheduler_that_cannot_import_the_users_module_runs_its_plan(
+    client, monkeypatch, servers
+):
     monkeypatch.syspath_prepend(servers.importable)
     module = importlib.import_module("module_of_workers")
-    assert "ModuleNotFoundError" in str(client.run_on_scheduler(tells_import_error, "module_of_workers"))
+    assert "ModuleNotFoundError" in str(
+        client.run_on_scheduler(tells_import_error, "module_of_workers")
+    )
     research = (
         Research(domain=Option("kind", ["a", "bb"]) * Option("x", [1, 2]))
         .add_callable(module.load, args=[EC("kind")], root=True)
@@ -179,7 +190,9 @@ def test_a_run_over_tls_gives_the_rows_of_one_in_process(tmp_path):
             client.wait_for_workers(1, timeout=60)
             assert client.scheduler.address.startswith("tls://")
             assert all(address.startswith("tls://") for address in client.nthreads())
-            pd.testing.assert_frame_equal(table(study(), seed=3, scheduler=client), table(study(), seed=3))
+            pd.testing.assert_frame_equal(
+                table(study(), seed=3, scheduler=client), table(study(), seed=3)
+            )
 
 
 @pytest.mark.slow
@@ -189,7 +202,9 @@ def test_a_run_waits_for_the_first_worker_and_tells_the_log(tmp_path, caplog):
         Client(scheduler_file=servers.file, set_as_default=False) as client,
         caplog.at_level(logging.WARNING, "daskresearch"),
     ):
-        research = numbers(20, tmp_path / "notes", 0).run(scheduler=client, bar=False, dump_results=False, detach=True)
+        research = numbers(20, tmp_path / "notes", 0).run(
+            scheduler=client, bar=False, dump_results=False, detach=True
+        )
         wait_for(lambda: any("no worker" in message for message in caplog.messages))
         assert not research.is_finished
         servers.add_worker()
@@ -199,8 +214,13 @@ def test_a_run_waits_for_the_first_worker_and_tells_the_log(tmp_path, caplog):
 
 @pytest.mark.slow
 def test_a_run_without_workers_can_be_terminated(tmp_path):
-    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
-        research = numbers(5, tmp_path / "notes").run(scheduler=client, bar=False, dump_results=False, detach=True)
+    with (
+        Servers(tmp_path) as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as client,
+    ):
+        research = numbers(5, tmp_path / "notes").run(
+            scheduler=client, bar=False, dump_results=False, detach=True
+        )
         research.terminate()
         assert research.wait(20)
         assert len(research.results) == 0
@@ -217,7 +237,11 @@ def test_workers_that_join_and_leave_during_a_run_cost_nothing(tmp_path, folder)
         servers.add_worker(["--name", "first"])
         client.wait_for_workers(1, timeout=60)
         research = numbers(n, notes).run(
-            str(tmp_path / "research"), scheduler=client, bar=False, dump_results=folder, detach=True
+            str(tmp_path / "research"),
+            scheduler=client,
+            bar=False,
+            dump_results=folder,
+            detach=True,
         )
         try:
             wait_for(lambda: n_ended(notes) > 2)
@@ -246,7 +270,9 @@ def test_workers_that_join_and_leave_during_a_run_cost_nothing(tmp_path, folder)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_run_with_shared_roots_goes_on_when_its_only_worker_is_killed_and_another_joins(tmp_path, fails):
+def test_a_run_with_shared_roots_goes_on_when_its_only_worker_is_killed_and_another_joins(
+    tmp_path, fails
+):
     notes = tmp_path / "notes"
 
     @dask.delayed
@@ -259,7 +285,10 @@ def test_a_run_with_shared_roots_goes_on_when_its_only_worker_is_killed_and_anot
         return loaded
 
     research = numbers(100, notes).use(load(), save_to="used")
-    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+    with (
+        Servers(tmp_path) as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as client,
+    ):
         killed = servers.add_worker()
         client.wait_for_workers(1, timeout=60)
         research = research.run(scheduler=client, bar=False, dump_results=False, detach=True)
@@ -279,7 +308,9 @@ def test_an_adaptive_cluster_grows_with_a_run_and_its_new_worker_is_used(tmp_pat
     n, notes = (2_000, 40)[seconds > 1], tmp_path / "notes"
     with local_cluster(1) as cluster, Client(cluster, set_as_default=False) as client:
         cluster.adapt(minimum=1, maximum=2, interval="100 ms", wait_count=5, target_duration="0.5s")
-        research = numbers(n, notes, seconds).run(scheduler=client, bar=False, dump_results=False, detach=True)
+        research = numbers(n, notes, seconds).run(
+            scheduler=client, bar=False, dump_results=False, detach=True
+        )
         try:
             wait_for(lambda: len(pids(notes)) == 2)
             hurry(notes)

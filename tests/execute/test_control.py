@@ -9,9 +9,11 @@ import pytest
 
 from daskresearch import EC, E, NumpySampler, O, Option, R, Research
 from daskresearch.errors import DomainError
-from tests.running import IN_PROCESS, THREADS, TWO_WORKERS
+from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS
 
-PLACES = pytest.mark.parametrize("place", [IN_PROCESS, THREADS, TWO_WORKERS], ids=["serial", "threads", "processes"])
+PLACES = pytest.mark.parametrize(
+    "place", [IN_PROCESS, THREADS, TWO_WORKERS], ids=["serial", "threads", "processes"]
+)
 
 
 def slow(x):
@@ -22,7 +24,9 @@ def slow(x):
 @PLACES
 def test_an_endless_run_ends_when_it_is_terminated(place):
     research = Research(domain=Option("x", NumpySampler("u"))).slow(EC("x"), save_to="y")
-    research = research.update_domain(lambda: None, 10**9).run(bar=False, dump_results=False, detach=True, **place)
+    research = research.update_domain(lambda: None, 10**9).run(
+        bar=False, dump_results=False, detach=True, **place
+    )
     deadline = time.monotonic() + 20
     while not len(research.results) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -110,25 +114,37 @@ def test_a_copied_root_output_belongs_to_its_experiment_for_all_iterations(place
 
 
 def test_an_endless_domain_with_a_stateful_root_needs_groups():
-    research = Research(domain=Option("x", NumpySampler("u"))).add_generator(iter, args=[[1]], root=True)
-    with pytest.raises(DomainError, match="stateful roots would wait for all of it; give branches=n"):
+    research = Research(domain=Option("x", NumpySampler("u"))).add_generator(
+        iter, args=[[1]], root=True
+    )
+    with pytest.raises(
+        DomainError, match="stateful roots would wait for all of it; give branches=n"
+    ):
         research.update_domain(lambda: None, 5).run(bar=False, dump_results=False)
 
 
 def test_an_endless_domain_needs_more_than_an_update_at_its_end():
     research = Research(domain=Option("x", NumpySampler("u"))).slow(EC("x"))
-    with pytest.raises(DomainError, match="is endless; give n_configs, or update_domain with a count"):
+    with pytest.raises(
+        DomainError, match="is endless; give n_configs, or update_domain with a count"
+    ):
         research.update_domain(lambda: None, "last").run(bar=False, dump_results=False)
 
 
 def test_a_new_domain_may_not_have_the_names_of_branches_or_variables():
     research = Research(domain=Option("a", [1])).add_callable("f", str, args=[EC()], save_to="v")
     with pytest.raises(DomainError, match=r"branches set parameters \['b'\]"):
-        research.update_domain(lambda: Option("b", [5])).run(branches=[{"b": 1}], bar=False, dump_results=False)
+        research.update_domain(lambda: Option("b", [5])).run(
+            branches=[{"b": 1}], bar=False, dump_results=False
+        )
     with pytest.raises(ValueError, match="'v'"):
         research.update_domain(lambda: Option("v", [5])).run(bar=False, dump_results=False)
-    dynamic = Research(domain=Option("a", [1])).add_callable("f", lambda: {"w": 1}, save_output_dict=True)
-    with pytest.raises(DomainError, match=r"parameters \['w'\] of the new domain are variables already"):
+    dynamic = Research(domain=Option("a", [1])).add_callable(
+        "f", lambda: {"w": 1}, save_output_dict=True
+    )
+    with pytest.raises(
+        DomainError, match=r"parameters \['w'\] of the new domain are variables already"
+    ):
         dynamic.update_domain(lambda r: Option("w", [5]), r=R()).run(bar=False, dump_results=False)
 
 
@@ -138,10 +154,19 @@ def test_a_new_domain_may_not_have_the_names_of_branches_or_variables():
         (lambda: EC(3), r"EC\(3\) needs a name"),
         (lambda: O(None), "O needs the name of a unit"),
         (lambda: Research().add_callable(len, args=[EC]), r"EC is a class; write EC\(\)"),
-        (lambda: Research().add_callable(len, resources=3), "resources of unit 'len' must be a dict"),
+        (
+            lambda: Research().add_callable(len, resources=3),
+            "resources of unit 'len' must be a dict",
+        ),
         (lambda: Research().add_callable(len, version=3), "version of unit 'len' must be a str"),
-        (lambda: Option("a", [1]).set_iter_params(seed="abc"), "seed must be a non-negative integer, not 'abc'"),
-        (lambda: Option("a", [1]).set_iter_params(n_reps=None), "n_reps must be a positive integer"),
+        (
+            lambda: Option("a", [1]).set_iter_params(seed="abc"),
+            "seed must be a non-negative integer, not 'abc'",
+        ),
+        (
+            lambda: Option("a", [1]).set_iter_params(n_reps=None),
+            "n_reps must be a positive integer",
+        ),
     ],
 )
 def test_slips_of_the_pen_are_refused_at_once(make, match):
@@ -151,5 +176,7 @@ def test_slips_of_the_pen_are_refused_at_once(make, match):
 
 def test_large_integers_beside_gaps_stay_exact():
     large = 2**60 + 1
-    research = Research().add_callable("f", lambda: large, when=2, save_to="n").save(E().iteration, "i")
+    research = (
+        Research().add_callable("f", lambda: large, when=2, save_to="n").save(E().iteration, "i")
+    )
     assert research.run(n_iters=2, bar=False, dump_results=False).results.df.n[1] == large

@@ -17,14 +17,16 @@ import pytest
 from distributed import Client
 
 from daskresearch import ResearchResults
-from tests.clusters import two_workers
-from tests.execute.lasting import N_SHORT, check_goes_on, has_begun, n_active
-from tests.running import noted, wait_for
-from tests.store.crashing import are_gone
+from tests.support.clusters import two_workers
+from tests.support.crashing import are_gone
+from tests.support.lasting import N_SHORT, check_goes_on, has_begun, n_active
+from tests.support.running import noted, wait_for
 
 _ENDED_S = 60  # long before units that sleep
 
-_BETWEEN_S = 0.05  # when the first is raised, or it makes one with the second; its work is at its midst then
+_BETWEEN_S = (
+    0.05  # when the first is raised, or it makes one with the second; its work is at its midst then
+)
 
 SCRIPT = """
 import signal
@@ -33,8 +35,8 @@ import threading
 
 from distributed import Client
 
-from tests.execute.lasting import research_of
-from tests.running import note
+from tests.support.lasting import research_of
+from tests.support.running import note
 
 def pressed(*what):
     note(f"{folder}/pressed", "once")
@@ -59,7 +61,11 @@ if __name__ == "__main__":
         print(research.is_finished, len(research.results.df), flush=True)
 """
 
-PLACES = ["serial", "threads", *[pytest.param(one, marks=pytest.mark.slow) for one in ("processes", "client")]]
+PLACES = [
+    "serial",
+    "threads",
+    *[pytest.param(one, marks=pytest.mark.slow) for one in ("processes", "client")],
+]
 
 
 @pytest.fixture
@@ -108,7 +114,10 @@ def test_one_interrupt_keeps_what_is_finished_and_ends_what_runs(place, client, 
     is_finished, n_rows = out.split()
     assert (process.returncode, is_finished) == (0, "True")
     assert N_SHORT - 2 <= int(n_rows) <= N_SHORT
-    assert json.loads((tmp_path / "results" / "research.json").read_text())["runs"][-1]["state"] == "stopped"
+    assert (
+        json.loads((tmp_path / "results" / "research.json").read_text())["runs"][-1]["state"]
+        == "stopped"
+    )
     wait_for(lambda: are_gone(started))
     if cluster is not None:
         assert not cluster.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
@@ -118,7 +127,8 @@ def test_one_interrupt_keeps_what_is_finished_and_ends_what_runs(place, client, 
 
 
 @pytest.mark.parametrize(
-    "place", [*[pytest.param(one, marks=pytest.mark.slow) for one in ("serial", "traced")], *PLACES[1:]]
+    "place",
+    [*[pytest.param(one, marks=pytest.mark.slow) for one in ("serial", "traced")], *PLACES[1:]],
 )
 def test_two_interrupts_end_a_run_at_once_though_its_units_do_not_return(place, client, tmp_path):
     file, cluster = client
@@ -131,5 +141,7 @@ def test_two_interrupts_end_a_run_at_once_though_its_units_do_not_return(place, 
         process.communicate(timeout=_ENDED_S)
     wait_for(lambda: are_gone(started))
     if cluster is not None:
-        wait_for(lambda: not cluster.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
+        wait_for(
+            lambda: not cluster.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+        )
     check_goes_on(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 from daskresearch import EC, O, Option, Research, local_cluster
-from tests.running import note, noted
+from tests.support.running import note, noted
 
 GUILTY = 7
 N = 12
@@ -41,7 +41,10 @@ WAYS = {"exit": lambda: os._exit(3), "segfault": segfault, "abort": os.abort, "k
 @pytest.fixture(scope="module")
 def limited_client() -> Iterator[Client]:
     """Give a Client of two processes, which a nanny ends when they take too much memory."""
-    with local_cluster(2, memory_limit="500 MB") as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        local_cluster(2, memory_limit="500 MB") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         yield client
 
 
@@ -80,7 +83,8 @@ def check(research: Research, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "way", ["segfault", *[pytest.param(one, marks=pytest.mark.slow) for one in ("exit", "abort", "kill")]]
+    "way",
+    ["segfault", *[pytest.param(one, marks=pytest.mark.slow) for one in ("exit", "abort", "kill")]],
 )
 def test_a_unit_that_ends_its_process_costs_its_own_experiment_alone(place, way):
     check(study(WAYS[way]), {"dump_results": False, **place})

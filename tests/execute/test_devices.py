@@ -16,10 +16,14 @@ from distributed import Client, LocalCluster
 
 from daskresearch import EC, E, O, Option, Research, local_cluster
 from daskresearch.errors import ClusterError, DomainError, OptionError, PlanError
-from tests.clusters import Servers
-from tests.running import note, noted, wait_for
+from tests.support.clusters import Servers
+from tests.support.running import note, noted, wait_for
 
-PLACES = {"in_process": {}, "threads": {"scheduler": "threads", "workers": 4}, "processes": {"workers": 3}}
+PLACES = {
+    "in_process": {},
+    "threads": {"scheduler": "threads", "workers": 4},
+    "processes": {"workers": 3},
+}
 
 
 @pytest.fixture(params=PLACES)
@@ -53,7 +57,9 @@ def hold(device: object, folder: str, seconds: float = 0.001) -> str:
 
 
 def holding(folder: Path, n: int, **unit: object) -> Research:
-    return Research(domain=Option("x", list(range(n)))).hold(EC("device"), str(folder), save_to="held", **unit)
+    return Research(domain=Option("x", list(range(n)))).hold(
+        EC("device"), str(folder), save_to="held", **unit
+    )
 
 
 def test_no_two_experiments_hold_one_device(place, tmp_path):
@@ -64,9 +70,15 @@ def test_no_two_experiments_hold_one_device(place, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [PLACES["threads"], {"workers": 4}], ids=["threads", "processes"])
+@pytest.mark.parametrize(
+    "options", [PLACES["threads"], {"workers": 4}], ids=["threads", "processes"]
+)
 def test_a_thousand_leases_never_meet(options, tmp_path):
-    results = holding(tmp_path, 1000).run(devices=[0, 1, 2], bar=False, dump_results=False, **options).results
+    results = (
+        holding(tmp_path, 1000)
+        .run(devices=[0, 1, 2], bar=False, dump_results=False, **options)
+        .results
+    )
     assert results.failures.empty
     assert results.df.held.value_counts().index.sort_values().tolist() == ["0", "1", "2"]
     assert len(results.df) == 1000
@@ -79,7 +91,9 @@ def test_a_unit_may_ask_for_several_devices(place, tmp_path):
     assert all(len(set(json.loads(held))) == 2 for held in results.df.held)
 
 
-@pytest.mark.parametrize(("unit", "options"), [({"resources": {"GPU": 0.5}}, {}), ({}, {"device_share": 0.5})])
+@pytest.mark.parametrize(
+    ("unit", "options"), [({"resources": {"GPU": 0.5}}, {}), ({}, {"device_share": 0.5})]
+)
 def test_a_device_may_be_shared_by_two_but_not_by_three(unit, options, tmp_path):
     def count(device: int, folder: str, x: int) -> int:
         name = f"{folder}/{x}"
@@ -102,12 +116,16 @@ def test_the_device_is_in_the_full_config_and_nowhere_else(place):
     def tell(config, full, whole):
         return json.dumps([config, full.get("device"), whole.get("device")])
 
-    research = Research(domain=Option("x", [1])).tell(EC(), EC(full=True), E().config, save_to="told")
+    research = Research(domain=Option("x", [1])).tell(
+        EC(), EC(full=True), E().config, save_to="told"
+    )
     assert json.loads(research.run(devices=[5], **place).results.df.told[0]) == [{"x": 1}, 5, 5]
 
 
 def test_without_devices_the_device_is_none(place):
-    research = Research(domain=Option("x", [1])).add_callable("tell", str, args=[EC("device")], save_to="told")
+    research = Research(domain=Option("x", [1])).add_callable(
+        "tell", str, args=[EC("device")], save_to="told"
+    )
     assert research.run(**place).results.df.told.tolist() == ["None"]
 
 
@@ -123,15 +141,21 @@ def test_devices_change_no_number_and_no_id(place):
 def test_units_that_ask_get_what_the_process_sees(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8")
     research = Research(domain=Option("x", [1, 2]))
-    research = research.add_callable("tell", list, args=[EC("device")], save_to="told", resources={"GPU": 2})
-    assert [list(told) for told in research.run(bar=False, dump_results=False).results.df.told] == [[3, "GPU-8"]] * 2
+    research = research.add_callable(
+        "tell", list, args=[EC("device")], save_to="told", resources={"GPU": 2}
+    )
+    assert [list(told) for told in research.run(bar=False, dump_results=False).results.df.told] == [
+        [3, "GPU-8"]
+    ] * 2
 
 
 def test_a_root_that_asks_holds_devices_too(place):
     def load(device):
         return device
 
-    research = Research(domain=Option("x", [1, 2])).load(EC("device"), root=True, resources={"GPU": 1})
+    research = Research(domain=Option("x", [1, 2])).load(
+        EC("device"), root=True, resources={"GPU": 1}
+    )
     results = research.save(O("load"), "y").run(devices=[4], **place).results
     assert results.df.y.tolist() == [4, 4]
 
@@ -141,8 +165,12 @@ def test_a_lock_step_group_holds_devices_together(place):
         yield device
         yield device
 
-    research = Research(domain=Option("x", [1, 2])).batches(EC("device"), mode="generator", root=True)
-    research = research.add_callable("use", lambda batch, own: [batch, own], args=[O("batches"), EC("device")])
+    research = Research(domain=Option("x", [1, 2])).batches(
+        EC("device"), mode="generator", root=True
+    )
+    research = research.add_callable(
+        "use", lambda batch, own: [batch, own], args=[O("batches"), EC("device")]
+    )
     results = research.save(O("use"), "y").run(devices=[4], n_iters=2, **place).results
     assert [list(pair) for pair in results.df.y] == [[4, 4]] * 4
 
@@ -178,7 +206,9 @@ def test_a_whole_device_and_a_part_of_it_are_never_held_at_once(tmp_path):
 
     research = Research(domain=Option("kind", list(range(6))) * Option("x", [0, 1]))
     research = research.load(EC("kind"), str(tmp_path), root=True, resources={"GPU": 1})
-    research = research.use(O("load"), str(tmp_path), EC("kind"), EC("x"), save_to="y", resources={"GPU": 0.5})
+    research = research.use(
+        O("load"), str(tmp_path), EC("kind"), EC("x"), save_to="y", resources={"GPU": 0.5}
+    )
     results = research.run(devices=[0], workers=2, bar=False, dump_results=False).results
     assert results.failures.empty
     assert results.df.y.tolist() == [0] * 12
@@ -186,8 +216,13 @@ def test_a_whole_device_and_a_part_of_it_are_never_held_at_once(tmp_path):
 
 def test_ids_that_a_process_does_not_see_are_not_held_there(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    research = Research(domain=Option("x", [0, 1])).add_callable("tell", int, args=[EC("device")], save_to="y")
-    assert research.run(devices=[0, 1], bar=False, dump_results=False).results.df.y.tolist() == [1, 1]
+    research = Research(domain=Option("x", [0, 1])).add_callable(
+        "tell", int, args=[EC("device")], save_to="y"
+    )
+    assert research.run(devices=[0, 1], bar=False, dump_results=False).results.df.y.tolist() == [
+        1,
+        1,
+    ]
 
 
 def test_no_device_is_made_of_the_words_for_none(monkeypatch):
@@ -198,12 +233,19 @@ def test_no_device_is_made_of_the_words_for_none(monkeypatch):
 
 
 def test_tasks_keep_to_workers_with_the_resource_though_others_are_idle(client, tmp_path):
-    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as mixed:
+    with (
+        Servers(tmp_path) as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as mixed,
+    ):
         servers.add_worker(["--resources", "GPU=1"])
         servers.add_worker()
         mixed.wait_for_workers(2)
-        research = Research(domain=Option("x", list(range(20)))).add_callable("load", int, root=True)
-        research = research.add_callable("tell", lambda data, device: [os.getpid(), device], [O("load"), EC("device")])
+        research = Research(domain=Option("x", list(range(20)))).add_callable(
+            "load", int, root=True
+        )
+        research = research.add_callable(
+            "tell", lambda data, device: [os.getpid(), device], [O("load"), EC("device")]
+        )
         research = research.save(O("tell"), "y")
         research = research.add_callable("use", abs, args=[1], resources={"GPU": 1})
         results = research.run(scheduler=mixed, bar=False, dump_results=False).results
@@ -221,7 +263,9 @@ def test_workers_with_the_resource_run_no_more_than_they_have(gpu_client, tmp_pa
         return [n_running, *device]
 
     research = Research(domain=Option("x", list(range(8))))
-    research = research.overlap(EC("device"), str(tmp_path), EC("x"), save_to="y", resources={"GPU": 2})
+    research = research.overlap(
+        EC("device"), str(tmp_path), EC("x"), save_to="y", resources={"GPU": 2}
+    )
     results = research.run(scheduler=gpu_client, bar=False, dump_results=False).results
     assert results.failures.empty
     assert max(y[0] for y in results.df.y) <= 2
@@ -240,7 +284,11 @@ def test_what_no_worker_has_is_refused_with_what_they_have(gpu_client, client):
 
 
 def test_workers_without_the_resource_share_ids_that_are_given(client, tmp_path):
-    results = holding(tmp_path, 40).run(devices=[0], scheduler=client, bar=False, dump_results=False).results
+    results = (
+        holding(tmp_path, 40)
+        .run(devices=[0], scheduler=client, bar=False, dump_results=False)
+        .results
+    )
     assert results.failures.empty
     assert results.df.held.tolist() == ["0"] * 40
 
@@ -252,7 +300,9 @@ def test_a_device_comes_back_when_its_process_dies(tmp_path):
             os._exit(1)
         return device
 
-    research = Research(domain=Option("x", list(range(6)))).die_once(EC("device"), str(tmp_path), EC("x"), save_to="y")
+    research = Research(domain=Option("x", list(range(6)))).die_once(
+        EC("device"), str(tmp_path), EC("x"), save_to="y"
+    )
     results = research.run(devices=[0], workers=2, bar=False, dump_results=False).results
     assert results.df.y.tolist() == [0] * 6
 
@@ -269,15 +319,25 @@ def test_a_device_comes_back_from_units_that_fail_or_take_too_long(place):
 
 
 def test_nothing_is_left_of_leases(place, tmp_path):
-    before = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("daskresearch-devices-")}
+    before = {
+        name
+        for name in os.listdir(tempfile.gettempdir())
+        if name.startswith("daskresearch-devices-")
+    }
     holding(tmp_path, 4).run(devices=[0], **place)
-    after = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("daskresearch-devices-")}
+    after = {
+        name
+        for name in os.listdir(tempfile.gettempdir())
+        if name.startswith("daskresearch-devices-")
+    }
     assert after <= before
 
 
 @pytest.mark.parametrize("place", [{}, {"workers": 2}], ids=["in_process", "processes"])
 def test_the_table_of_experiments_has_the_device(place, tmp_path):
-    research = Research(str(tmp_path / "r"), Option("x", [1, 2])).add_callable("use", abs, args=[EC("x")], save_to="y")
+    research = Research(str(tmp_path / "r"), Option("x", [1, 2])).add_callable(
+        "use", abs, args=[EC("x")], save_to="y"
+    )
     research.run(devices=[6], bar=False, **place)
     assert pd.read_parquet(tmp_path / "r" / "experiments").device.tolist() == ["6", "6"]
 
@@ -306,7 +366,9 @@ def test_an_experiment_waits_for_free_memory(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     nvml = FakeNvml(free=[10, 79, 80])
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    research = Research().add_callable("use", str, args=[EC("device")], save_to="y", resources={"GPU": 1})
+    research = Research().add_callable(
+        "use", str, args=[EC("device")], save_to="y", resources={"GPU": 1}
+    )
     results = research.run(memory_ratio=0.8, bar=False, dump_results=False).results
     assert results.df.y.tolist() == ["0"]
     assert nvml.free == []
@@ -318,7 +380,9 @@ def test_an_experiment_that_waits_for_a_device_is_not_timed(tmp_path):
         return x
 
     research = Research(domain=Option("x", [0, 1, 2])).work(EC("x"), save_to="y")
-    research.run(devices=[0], scheduler="threads", workers=3, timeout=0.6, bar=False, dump_results=False)
+    research.run(
+        devices=[0], scheduler="threads", workers=3, timeout=0.6, bar=False, dump_results=False
+    )
     assert research.results.df.y.tolist() == [0, 1, 2]
 
 
@@ -329,7 +393,9 @@ def test_a_detached_run_that_is_terminated_gives_its_devices_back(tmp_path):
     wait_for(lambda: len(research.results) > 0)
     research.terminate()
     assert research.wait(20)
-    assert holding(tmp_path, 3).run(devices=[0], bar=False, dump_results=False).results.failures.empty
+    assert (
+        holding(tmp_path, 3).run(devices=[0], bar=False, dump_results=False).results.failures.empty
+    )
 
 
 @pytest.mark.parametrize(
@@ -376,20 +442,26 @@ def test_a_process_without_devices_is_told_at_once(monkeypatch):
 
 
 def test_a_parameter_of_that_name_is_refused():
-    research = Research(domain=Option("device", ["cpu"])).add_callable("use", str, args=[EC("device")], save_to="y")
+    research = Research(domain=Option("device", ["cpu"])).add_callable(
+        "use", str, args=[EC("device")], save_to="y"
+    )
     assert research.run(bar=False, dump_results=False).results.df.y.tolist() == ["cpu"]
     with pytest.raises(DomainError, match="parameter 'device'"):
         research.run(devices=[0], bar=False, dump_results=False)
 
 
-@pytest.mark.parametrize("place", [{"scheduler": "threads", "workers": 3}, {"workers": 3}], ids=["threads", "workers"])
+@pytest.mark.parametrize(
+    "place", [{"scheduler": "threads", "workers": 3}, {"workers": 3}], ids=["threads", "workers"]
+)
 def test_nothing_that_waits_for_a_device_begins_once_a_run_is_terminated(place, tmp_path):
     def hold_on(x: int) -> int:
         note(tmp_path / "begun", x)
         wait_for((tmp_path / "gate").exists)
         return x
 
-    research = Research(domain=Option("x", list(range(9)))).add_callable("hold", hold_on, args=[EC("x")], save_to="y")
+    research = Research(domain=Option("x", list(range(9)))).add_callable(
+        "hold", hold_on, args=[EC("x")], save_to="y"
+    )
     research.run(devices=["a"], bar=False, dump_results=False, detach=True, **place)
     wait_for(lambda: bool(noted(tmp_path / "begun")))
     research.terminate()
@@ -400,9 +472,14 @@ def test_nothing_that_waits_for_a_device_begins_once_a_run_is_terminated(place, 
 
 
 def test_gpu_workers_that_join_a_cluster_of_none_are_used(tmp_path):
-    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+    with (
+        Servers(tmp_path) as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as client,
+    ):
         research = Research(domain=Option("x", [0, 1, 2, 3]))
-        research = research.add_callable("where", str, args=[EC("device")], save_to="y", resources={"GPU": 1})
+        research = research.add_callable(
+            "where", str, args=[EC("device")], save_to="y", resources={"GPU": 1}
+        )
         research.run(scheduler=client, bar=False, dump_results=False, detach=True)
         servers.add_worker(["--resources", "GPU=1"])
         assert research.wait(60)
@@ -412,15 +489,25 @@ def test_gpu_workers_that_join_a_cluster_of_none_are_used(tmp_path):
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 def test_devices_that_this_process_does_not_see_are_refused_at_once(place, monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(OptionError, match=r"devices=\[5\] this process sees \[\].*CUDA_VISIBLE_DEVICES names \[0, 1\]"):
+    with pytest.raises(
+        OptionError,
+        match=r"devices=\[5\] this process sees \[\].*CUDA_VISIBLE_DEVICES names \[0, 1\]",
+    ):
         holding(tmp_path, 1).run(str(tmp_path / "results"), bar=False, devices=[5], **place)
     assert not (tmp_path / "results").exists()
 
 
 def test_devices_that_a_worker_does_not_see_are_never_given_out():
     with local_cluster(gpus=["left"]) as cluster, Client(cluster, set_as_default=False) as client:
-        research = Research(domain=Option("x", [0, 1])).add_callable("where", str, args=[EC("device")], save_to="y")
+        research = Research(domain=Option("x", [0, 1])).add_callable(
+            "where", str, args=[EC("device")], save_to="y"
+        )
         options = {"scheduler": client, "bar": False, "dump_results": False}
-        assert research.run(devices=["left", "right"], **options).results.df.y.tolist() == ["left", "left"]
-        with pytest.raises(ClusterError, match=r"devices=\['right'\] are asked for, and it sees \['left'\]"):
+        assert research.run(devices=["left", "right"], **options).results.df.y.tolist() == [
+            "left",
+            "left",
+        ]
+        with pytest.raises(
+            ClusterError, match=r"devices=\['right'\] are asked for, and it sees \['left'\]"
+        ):
             research.run(devices=["right"], **options)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from daskresearch import EC, E, O, Option, Research
-from tests.running import column, hearing_interrupts
+from tests.support.running import column, hearing_interrupts
 
 SCRIPT = """
 import sys, time
@@ -40,11 +40,17 @@ def test_an_interrupt_leaves_finished_experiments_readable(tmp_path, options):
     script, calls = tmp_path / "script.py", tmp_path / "calls"
     script.write_text(SCRIPT % options)
     process = subprocess.Popen(
-        [sys.executable, str(script), str(calls)], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(script), str(calls)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 60
-        while not (calls.exists() and len(calls.read_text().split()) >= 40) and time.monotonic() < deadline:
+        while (
+            not (calls.exists() and len(calls.read_text().split()) >= 40)
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
         # a terminal sends it to every process of the group
         os.killpg(process.pid, signal.SIGINT)
@@ -81,12 +87,16 @@ def walk(x: int, due: str) -> Iterator[int]:
 
 @pytest.mark.usefixtures("_interrupts")
 @pytest.mark.parametrize("kind", ["callable", "generator", "root", "lockstep"])
-def test_an_interrupt_that_a_unit_catches_ends_the_run_and_its_experiment_runs_again(kind, tmp_path):
+def test_an_interrupt_that_a_unit_catches_ends_the_run_and_its_experiment_runs_again(
+    kind, tmp_path
+):
     due, folder = tmp_path / "due", str(tmp_path / "results")
     due.touch()
     research = Research(domain=Option("x", [1, 2, 3, 4]))
     if kind == "callable":
-        research = research.add_callable("unit", stubborn, args=[EC("x"), E().iteration, str(due)], save_to="y")
+        research = research.add_callable(
+            "unit", stubborn, args=[EC("x"), E().iteration, str(due)], save_to="y"
+        )
     elif kind == "generator":
         research = research.add_generator("unit", walk, args=[EC("x"), str(due)], save_to="y")
     elif kind == "root":
@@ -110,11 +120,18 @@ def test_an_interrupt_in_a_run_of_a_unit_ends_both_runs(tmp_path):
     def inner(x: int) -> list[int]:
         try:
             research = Research(domain=Option("x", [x, 4]))
-            return column(research.add_callable(stubborn, args=[EC("x"), 0, str(tmp_path / "due")], save_to="y"), "y")
+            return column(
+                research.add_callable(
+                    stubborn, args=[EC("x"), 0, str(tmp_path / "due")], save_to="y"
+                ),
+                "y",
+            )
         except KeyboardInterrupt:
             return []
 
-    research = Research(domain=Option("x", [1, 3, 5])).add_callable(inner, args=[EC("x")], save_to="y")
+    research = Research(domain=Option("x", [1, 3, 5])).add_callable(
+        inner, args=[EC("x")], save_to="y"
+    )
     with pytest.raises(KeyboardInterrupt):
         research.run(bar=False, dump_results=False)
     assert research.results.df.y.tolist() == [[1, 4]]
@@ -130,7 +147,10 @@ def test_a_handler_that_raises_nothing_does_not_end_a_run():
 
     signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     try:
-        assert column(Research(domain=Option("x", [1, 2])).add_callable(work, args=[EC("x")], save_to="y"), "y") == [
+        assert column(
+            Research(domain=Option("x", [1, 2])).add_callable(work, args=[EC("x")], save_to="y"),
+            "y",
+        ) == [
             1,
             2,
         ]

@@ -12,16 +12,16 @@ import pytest
 from jupyter_client import KernelManager
 
 from daskresearch import ResearchResults
-from tests.clusters import two_workers
-from tests.execute.lasting import N_SHORT, SEED, check_goes_on, has_begun, let_go, n_active
-from tests.running import wait_for
-from tests.store.crashing import are_gone
+from tests.support.clusters import two_workers
+from tests.support.crashing import are_gone
+from tests.support.lasting import N_SHORT, SEED, check_goes_on, has_begun, let_go, n_active
+from tests.support.running import wait_for
 
 pytestmark = pytest.mark.slow
 
 CELL = """
 from distributed import Client
-from tests.execute.lasting import research_of
+from tests.support.lasting import research_of
 
 options = {{"workers": 2}} if not {file!r} else {{"scheduler": Client(scheduler_file={file!r}, set_as_default=False)}}
 research = research_of({folder!r})
@@ -67,7 +67,9 @@ WAYS = pytest.mark.parametrize("detach", [False, True], ids=["blocking", "detach
 
 @CLOSINGS
 @WAYS
-def test_a_closed_kernel_takes_its_workers_along_and_leaves_a_folder_that_goes_on(tmp_path, detach, now):
+def test_a_closed_kernel_takes_its_workers_along_and_leaves_a_folder_that_goes_on(
+    tmp_path, detach, now
+):
     close_in_the_midst(tmp_path, file="", detach=detach, now=now)
     assert len(ResearchResults(str(tmp_path / "results")).df) >= N_SHORT - 2
     check_goes_on(tmp_path)
@@ -79,7 +81,9 @@ def test_a_closed_kernel_leaves_a_cluster_free_and_a_folder_that_goes_on(tmp_pat
     with two_workers(tmp_path / "servers") as (servers, client):
         close_in_the_midst(tmp_path, file=servers.file, detach=detach, now=now)
         let_go(tmp_path)
-        wait_for(lambda: not client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
+        wait_for(
+            lambda: not client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+        )
         wait_for(lambda: not any(client.run(n_active).values()))
         assert len(ResearchResults(str(tmp_path / "results")).df) >= N_SHORT - 2
         check_goes_on(tmp_path)

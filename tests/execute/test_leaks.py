@@ -19,10 +19,19 @@ from distributed import Client
 
 import daskresearch
 from daskresearch import EC, Option, Research
-from daskresearch.execute.clusters import private_client
-from tests.leaks import check_nothing_is_left
-from tests.running import DEADLINE_S, IN_PROCESS, THREADS, TWO_WORKERS, hearing_interrupts, note, noted, wait_for
-from tests.store.crashing import are_gone, cmdline_of
+from daskresearch.execute.private_cluster import private_client
+from tests.support.crashing import are_gone, cmdline_of
+from tests.support.leaks import check_nothing_is_left
+from tests.support.running import (
+    DEADLINE_S,
+    IN_PROCESS,
+    THREADS,
+    TWO_WORKERS,
+    hearing_interrupts,
+    note,
+    noted,
+    wait_for,
+)
 
 Clients = Callable[[], Sequence[Client]]
 
@@ -64,7 +73,9 @@ def stay(x: int, calls: str) -> int:
 
 
 def few(unit: Callable[..., int], calls: str) -> Research:
-    return Research(domain=Option("x", list(range(8)))).add_callable(unit, args=[EC("x"), calls], save_to="y")
+    return Research(domain=Option("x", list(range(8)))).add_callable(
+        unit, args=[EC("x"), calls], save_to="y"
+    )
 
 
 def endless(calls: str) -> Research:
@@ -106,7 +117,9 @@ def cancelled(calls: str, options: dict[str, Any]) -> None:
 
 
 def out_of_time(calls: str, options: dict[str, Any]) -> None:
-    assert few(stay, calls).run(timeout=0.1, **options).results.failures.kind.tolist() == ["timeout"]
+    assert few(stay, calls).run(timeout=0.1, **options).results.failures.kind.tolist() == [
+        "timeout"
+    ]
 
 
 def interrupted(calls: str, options: dict[str, Any]) -> None:
@@ -128,15 +141,30 @@ def interrupted(calls: str, options: dict[str, Any]) -> None:
             finger.join()
 
 
-WAYS = [to_the_end, with_failures, raising, detached, terminated, cancelled, out_of_time, interrupted]
+WAYS = [
+    to_the_end,
+    with_failures,
+    raising,
+    detached,
+    terminated,
+    cancelled,
+    out_of_time,
+    interrupted,
+]
 
 
 def case_of(way: Callable[..., None], place: str) -> Any:
-    is_slow = place == "processes" or (place == "client" and way in (with_failures, detached, out_of_time))
-    return pytest.param(way, place, marks=[pytest.mark.slow] if is_slow else [], id=f"{place}-{way.__name__}")
+    is_slow = place == "processes" or (
+        place == "client" and way in (with_failures, detached, out_of_time)
+    )
+    return pytest.param(
+        way, place, marks=[pytest.mark.slow] if is_slow else [], id=f"{place}-{way.__name__}"
+    )
 
 
-CASES = [case_of(way, place) for place in ("serial", "threads", "client", "processes") for way in WAYS]
+CASES = [
+    case_of(way, place) for place in ("serial", "threads", "client", "processes") for way in WAYS
+]
 
 
 @pytest.mark.parametrize(("way", "place"), CASES, indirect=["place"])
@@ -145,7 +173,10 @@ def test_nothing_is_left_of_a_run(way, place, tmp_path):
     numbers = itertools.count()
 
     def run() -> None:
-        for dumps in ({"dump_results": False}, {"name": str(tmp_path / f"research {next(numbers)}")}):
+        for dumps in (
+            {"dump_results": False},
+            {"name": str(tmp_path / f"research {next(numbers)}")},
+        ):
             way(str(tmp_path / f"calls {next(numbers)}"), {**options, **dumps, "bar": False})
 
     check_nothing_is_left(run, clients)
@@ -174,7 +205,9 @@ LEFT: list[Any] = []
 
 
 def leave_thread() -> None:
-    thread = threading.Thread(target=threading.Event().wait, args=(3,), name="forgotten", daemon=True)
+    thread = threading.Thread(
+        target=threading.Event().wait, args=(3,), name="forgotten", daemon=True
+    )
     thread.start()
 
 
@@ -220,11 +253,15 @@ def test_what_is_left_here_is_seen(leave, text):
 def test_what_is_left_on_workers_is_seen(client: Client, tmp_path: Path):
     path = str(tmp_path / "file")
     with pytest.raises(AssertionError, match=r"\('worker', 'descriptor .*/file'\): 4"):
-        check_nothing_is_left(lambda: client.run(leave_file, path), lambda: [client], patience_s=0.1)
+        check_nothing_is_left(
+            lambda: client.run(leave_file, path), lambda: [client], patience_s=0.1
+        )
     with pytest.raises(AssertionError, match=r"\('worker', 'thread forgotten'\): 4"):
         check_nothing_is_left(lambda: client.run(leave_thread), lambda: [client], patience_s=0.1)
     futures = []
     with pytest.raises(AssertionError, match=r"\('scheduler', 'task len'\): 2"):
         check_nothing_is_left(
-            lambda: futures.append(client.submit(len, "", pure=False)), lambda: [client], patience_s=0.1
+            lambda: futures.append(client.submit(len, "", pure=False)),
+            lambda: [client],
+            patience_s=0.1,
         )

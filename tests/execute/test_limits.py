@@ -16,8 +16,8 @@ from distributed import Client
 
 from daskresearch import EC, E, O, Observer, Option, Research
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError, OptionError
-from tests.clusters import Servers
-from tests.running import DEADLINE_S, local_cluster, note, noted, wait_for
+from tests.support.clusters import Servers
+from tests.support.running import DEADLINE_S, local_cluster, note, noted, wait_for
 
 PLACES = ["sync", "threads", "client"]
 
@@ -59,7 +59,11 @@ def test_an_experiment_that_takes_too_long_is_ended_and_fails_alone(place):
 
 
 def test_units_after_the_one_that_is_ended_do_not_run(place):
-    research = Research(domain=Option("x", [0, 1])).spin(EC("x"), 1, save_to="y").add_callable("after", abs, [EC("x")])
+    research = (
+        Research(domain=Option("x", [0, 1]))
+        .spin(EC("x"), 1, save_to="y")
+        .add_callable("after", abs, [EC("x")])
+    )
     research.save(O("after"), "z").run(timeout=0.3, **place)
     run = research.save(O("after"), "z").run(timeout=0.3, **place)
     assert run.results.df.z.tolist() == [0]
@@ -85,7 +89,11 @@ def test_a_unit_that_catches_everything_is_ended_when_its_iteration_is_over(plac
             return 5
         return x
 
-    research = Research(domain=Option("x", [0, 1])).stubborn(EC("x"), save_to="y").run(n_iters=3, timeout=0.3, **place)
+    research = (
+        Research(domain=Option("x", [0, 1]))
+        .stubborn(EC("x"), save_to="y")
+        .run(n_iters=3, timeout=0.3, **place)
+    )
     assert research.results.df.x.tolist().count(1) <= 1
     assert research.results.failures[["kind", "id"]].kind.tolist() == ["timeout"]
 
@@ -113,7 +121,9 @@ def test_debug_raises_what_ended_an_experiment(place):
 
 def test_a_research_within_a_unit_leaves_the_limit_of_the_outer_one():
     def inner(x):
-        Research(domain=Option("z", [0, 1])).add_callable(abs, args=[1]).run(bar=False, dump_results=False)
+        Research(domain=Option("z", [0, 1])).add_callable(abs, args=[1]).run(
+            bar=False, dump_results=False
+        )
         return spin(x, 1)
 
     research = Research(domain=Option("x", [0, 1])).inner(EC("x"), save_to="y")
@@ -122,7 +132,10 @@ def test_a_research_within_a_unit_leaves_the_limit_of_the_outer_one():
 
 
 def test_a_worker_without_a_nanny_is_ended_too(tmp_path):
-    with Servers(tmp_path) as servers, Client(scheduler_file=servers.file, set_as_default=False) as client:
+    with (
+        Servers(tmp_path) as servers,
+        Client(scheduler_file=servers.file, set_as_default=False) as client,
+    ):
         servers.add_worker()
         stuck = servers.add_worker()
         client.wait_for_workers(2)
@@ -140,7 +153,9 @@ def test_the_time_of_roots_is_not_that_of_the_experiment_that_comes_first(place)
         return 1
 
     research = (
-        Research(domain=Option("x", [0, 1])).load(root=True).add_callable(max, args=[O("load"), EC("x")], save_to="y")
+        Research(domain=Option("x", [0, 1]))
+        .load(root=True)
+        .add_callable(max, args=[O("load"), EC("x")], save_to="y")
     )
     research.run(timeout=0.4, **place)
     assert research.results.failures.empty
@@ -159,7 +174,9 @@ def test_members_of_a_lock_step_group_are_ended_each_for_itself(place):
     research.run(timeout=0.4, **place)
     frame = research.results.df
     assert frame.x.tolist() == [0, 0, 0, 0, 1, 2, 2, 2, 2]
-    assert research.results.failures[["unit", "iteration", "kind"]].values.tolist() == [["use", 1, "timeout"]]
+    assert research.results.failures[["unit", "iteration", "kind"]].values.tolist() == [
+        ["use", 1, "timeout"]
+    ]
 
 
 @pytest.mark.parametrize("waits", ["read", "sleep", "lock", "process"])
@@ -216,7 +233,9 @@ def test_code_that_does_not_return_to_python_is_ended_with_its_process(client: C
         research = Research(name, Option("x", list(range(6)))).hang_in_c(EC("x"), 2, save_to="y")
         research.run(timeout=0.3, scheduler=client, bar=False, dump_results=dump, seed=1)
         assert xs(research) == [0, 10, 30, 40, 50]
-        assert research.results.failures[["unit", "kind"]].values.tolist() == [["hang_in_c", "timeout"]]
+        assert research.results.failures[["unit", "kind"]].values.tolist() == [
+            ["hang_in_c", "timeout"]
+        ]
         assert "hang_in_c" in research.results.failures.traceback[0]
         client.wait_for_workers(2)
 
@@ -260,7 +279,9 @@ def test_a_repeated_experiment_draws_the_same_numbers(place, tmp_path):
             raise OSError("once")
         return value
 
-    research = Research(domain=Option("x", [0, 1])).draw(str(tmp_path), EC("x"), E().random, save_to="y")
+    research = Research(domain=Option("x", [0, 1])).draw(
+        str(tmp_path), EC("x"), E().random, save_to="y"
+    )
     research.run(retries={"exception": 1}, **place)
     for row in research.results.df.itertuples():
         assert set(noted(tmp_path / str(row.x))) == {str(row.y)}
@@ -286,7 +307,9 @@ def test_a_root_is_called_again_itself(place, tmp_path):
             raise OSError("once")
         return 1
 
-    research = Research(domain=Option("x", [0, 1])).load(str(tmp_path), root=True).save(O("load"), "y")
+    research = (
+        Research(domain=Option("x", [0, 1])).load(str(tmp_path), root=True).save(O("load"), "y")
+    )
     research.run(retries=1, **place)
     assert xs(research) == [1, 1]
     assert noted(tmp_path / "load") == ["run", "run"]
@@ -296,7 +319,12 @@ def test_an_upstream_failure_is_one_of_its_own_kind_and_not_repeated(place, tmp_
     def load():
         raise OSError("gone")
 
-    research = Research(domain=Option("x", [0, 1])).load(root=True).save(O("load"), "y").run(retries=1, **place)
+    research = (
+        Research(domain=Option("x", [0, 1]))
+        .load(root=True)
+        .save(O("load"), "y")
+        .run(retries=1, **place)
+    )
     assert research.results.failures[["unit", "kind"]].values.tolist() == [["load", "upstream"]] * 2
 
 
@@ -345,7 +373,11 @@ def test_a_cancelled_experiment_ends_and_the_others_go_on(place, tmp_path):
 
     domain = Option("x", [0, 1, 2, 3])
     ids = ids_of(domain)
-    research = Research(domain=domain).work(EC("x"), str(tmp_path), save_to="y").run(seed=1, detach=True, **place)
+    research = (
+        Research(domain=domain)
+        .work(EC("x"), str(tmp_path), save_to="y")
+        .run(seed=1, detach=True, **place)
+    )
     wait_for((tmp_path / "1").exists)
     research.cancel(ids[1])
     assert research.wait(60)
@@ -377,8 +409,14 @@ def test_an_experiment_that_is_cancelled_before_it_begins_never_runs(place, tmp_
 
 def test_a_run_with_a_timeout_leaves_no_thread(place):
     before = set(threading.enumerate())
-    Research(domain=Option("x", [0, 1])).spin(EC("x"), 1).run(timeout=0.2, **{**place, "scheduler": "threads"})
-    assert not {one for one in set(threading.enumerate()) - before if one.name in ("timeouts", "experiments")}
+    Research(domain=Option("x", [0, 1])).spin(EC("x"), 1).run(
+        timeout=0.2, **{**place, "scheduler": "threads"}
+    )
+    assert not {
+        one
+        for one in set(threading.enumerate()) - before
+        if one.name in ("timeouts", "experiments")
+    }
 
 
 def test_failed_kinds_are_read_back_from_a_folder(tmp_path, client: Client):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from daskresearch import EC, E, NumpySampler, Option, Research, ResearchResults
-from tests.running import DEADLINE_S, note, noted, wait_for
+from tests.support.running import DEADLINE_S, note, noted, wait_for
 
 N_ITERS = 3
 IN_MEMORY: dict[str, Any] = {"scheduler": "sync", "bar": False, "dump_results": False, "seed": 1}
@@ -20,7 +20,11 @@ IN_MEMORY: dict[str, Any] = {"scheduler": "sync", "bar": False, "dump_results": 
 @pytest.fixture(params=["two workers", "client"])
 def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Give the options that run on a cluster of two processes."""
-    where = {"workers": 2} if request.param == "two workers" else {"scheduler": request.getfixturevalue("client")}
+    where = (
+        {"workers": 2}
+        if request.param == "two workers"
+        else {"scheduler": request.getfixturevalue("client")}
+    )
     return {**where, "bar": False, "detach": True, "seed": 1}
 
 
@@ -43,7 +47,9 @@ def count(x: int, path: Path) -> Iterator[int]:
 
 def numbers(path: Path) -> Research:
     """Return more experiments than anybody waits for, each of some iterations."""
-    research = Research(domain=Option("x", range(10**6))).add_generator(count, args=[EC("x"), path], save_to="y")
+    research = Research(domain=Option("x", range(10**6))).add_generator(
+        count, args=[EC("x"), path], save_to="y"
+    )
     return research.save(E().iteration, "i")
 
 
@@ -55,7 +61,9 @@ def check_complete(frame: pd.DataFrame, failed: set[str]) -> None:
         assert (one in failed) == (n_rows == 1)
 
 
-def test_a_run_grows_by_whole_experiments_until_it_is_terminated_and_keeps_what_has_ended(place, keeps, tmp_path):
+def test_a_run_grows_by_whole_experiments_until_it_is_terminated_and_keeps_what_has_ended(
+    place, keeps, tmp_path
+):
     path = tmp_path / "ended"
     research = numbers(path).run(n_iters=N_ITERS, **keeps, **place)
     n_seen: list[int] = []
@@ -86,14 +94,18 @@ def test_a_run_grows_by_whole_experiments_until_it_is_terminated_and_keeps_what_
         pd.testing.assert_frame_equal(ResearchResults(keeps["name"]).df, results.df)
 
 
-def test_nothing_that_waits_on_workers_begins_once_a_run_is_terminated(place, tmp_path, monkeypatch):
+def test_nothing_that_waits_on_workers_begins_once_a_run_is_terminated(
+    place, tmp_path, monkeypatch
+):
     def hold(x: float) -> float:
         note(tmp_path / "begun", x)
         wait_for((tmp_path / "gate").exists)
         return x
 
     monkeypatch.setattr("daskresearch.execute.batches.LOOK_EACH_S", 0.02)
-    research = Research(domain=Option("x", NumpySampler("u")), n_configs=10**6).hold(EC("x"), save_to="y")
+    research = Research(domain=Option("x", NumpySampler("u")), n_configs=10**6).hold(
+        EC("x"), save_to="y"
+    )
     research.run(**place, dump_results=False)
     wait_for(lambda: len(noted(tmp_path / "begun")) == 2)
     research.terminate()
@@ -113,7 +125,9 @@ def test_an_experiment_is_cancelled_where_it_runs_and_where_it_waits(place, keep
         return x
 
     research = Research(domain=Option("x", list(range(40)))).hold(EC("x"), save_to="y")
-    ids = Research(domain=research.domain).save(EC("x"), "y").run(**IN_MEMORY).results.df.id.tolist()
+    ids = (
+        Research(domain=research.domain).save(EC("x"), "y").run(**IN_MEMORY).results.df.id.tolist()
+    )
     research.run(**keeps, **place)
     wait_for(lambda: "0" in noted(tmp_path / "begun"))
     research.cancel(ids[39])

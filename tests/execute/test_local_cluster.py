@@ -14,15 +14,20 @@ from distributed import Client
 
 from daskresearch import Research, local_cluster
 from daskresearch.errors import OptionError
-from tests.running import table, wait_for
+from tests.support.running import table, wait_for
 
 
 def test_each_gpu_has_a_worker_that_sees_it_alone():
-    with local_cluster(gpus=[3, "GPU-7f"]) as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        local_cluster(gpus=[3, "GPU-7f"]) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         seen = client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
         assert sorted(seen.values()) == ["3", "GPU-7f"]
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        assert [(worker["resources"], worker["nthreads"]) for worker in workers] == [({"GPU": 1}, 1)] * 2
+        assert [(worker["resources"], worker["nthreads"]) for worker in workers] == [
+            ({"GPU": 1}, 1)
+        ] * 2
 
 
 def test_a_worker_that_is_restarted_sees_its_gpu_again():
@@ -45,9 +50,14 @@ def test_units_on_a_local_cluster_may_start_processes_of_their_own():
 
 
 def test_workers_have_the_threads_and_the_memory_that_were_asked_for():
-    with local_cluster(2, threads=3, memory_limit="300 MB") as cluster, Client(cluster, set_as_default=False) as client:
+    with (
+        local_cluster(2, threads=3, memory_limit="300 MB") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        assert [(worker["nthreads"], worker["memory_limit"]) for worker in workers] == [(3, 300_000_000)] * 2
+        assert [(worker["nthreads"], worker["memory_limit"]) for worker in workers] == [
+            (3, 300_000_000)
+        ] * 2
 
 
 def test_a_local_cluster_listens_on_loopback_alone_and_leaves_no_process():
@@ -62,7 +72,15 @@ def test_a_local_cluster_listens_on_loopback_alone_and_leaves_no_process():
             if connection.status == psutil.CONN_LISTEN
         ]
         assert {connection.laddr.ip for connection in ours} == {"127.0.0.1"}
-    wait_for(lambda: not any(is_alive(process) for process in started if "resource_tracker" not in text_of(process)))
+    wait_for(
+        lambda: (
+            not any(
+                is_alive(process)
+                for process in started
+                if "resource_tracker" not in text_of(process)
+            )
+        )
+    )
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -90,7 +108,9 @@ def text_of(process: psutil.Process) -> str:
         ({"memory_limit": "much"}, "memory_limit='much' is no size"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_a_process_is_started(options: dict[str, Any], text: str):
+def test_what_makes_no_sense_is_refused_before_a_process_is_started(
+    options: dict[str, Any], text: str
+):
     with pytest.raises(OptionError, match=text):
         local_cluster(**options)
 
@@ -113,12 +133,16 @@ def main():
 
 def run_script(path: Path, text: str) -> subprocess.CompletedProcess[str]:
     path.write_text(text)
-    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.slow
 def test_a_script_that_closes_nothing_comes_to_its_end(tmp_path: Path):
-    done = run_script(tmp_path / "script.py", SCRIPT.format(call='if __name__ == "__main__":\n    main()'))
+    done = run_script(
+        tmp_path / "script.py", SCRIPT.format(call='if __name__ == "__main__":\n    main()')
+    )
     assert (done.stdout, done.returncode) == ("[1, 4, 9]\n", 0)
     assert "Traceback" not in done.stderr
 
@@ -127,4 +151,7 @@ def test_a_script_that_closes_nothing_comes_to_its_end(tmp_path: Path):
 def test_a_script_without_a_main_guard_is_told_to_put_its_cluster_under_one(tmp_path: Path):
     done = run_script(tmp_path / "script.py", SCRIPT.format(call="main()"))
     assert done.returncode != 0
-    assert 'if __name__ == "__main__":\n        local_cluster()' in done.stderr.rpartition("ClusterError")[2]
+    assert (
+        'if __name__ == "__main__":\n        local_cluster()'
+        in done.stderr.rpartition("ClusterError")[2]
+    )

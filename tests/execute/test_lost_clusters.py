@@ -13,8 +13,8 @@ from distributed import Client
 
 from daskresearch import EC, Option, Research, ResearchResults
 from daskresearch.errors import ClusterError
-from tests.clusters import Servers, two_workers
-from tests.running import local_cluster, note, noted, saying, wait_for
+from tests.support.clusters import Servers, two_workers
+from tests.support.running import local_cluster, note, noted, saying, wait_for
 
 N = 40
 
@@ -80,7 +80,9 @@ def test_a_cluster_that_is_restarted_leaves_an_error_and_a_folder_to_go_on_from(
 def test_a_client_that_is_closed_is_refused_before_anything_is_written(tmp_path):
     with local_cluster(1) as cluster, Client(cluster, set_as_default=False) as client:
         pass
-    research = Research(domain=Option("x", [1])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+    research = Research(domain=Option("x", [1])).add_callable(
+        "pow", pow, args=[EC("x"), 2], save_to="y"
+    )
     with pytest.raises(ClusterError, match=saying("closed", "connect")):
         research.run(str(tmp_path / "results"), bar=False, scheduler=client)
     assert not (tmp_path / "results").exists()
@@ -102,18 +104,26 @@ def test_workers_without_the_library_are_named_and_stay(n_sound, tmp_path):
         for _ in range(n_sound):
             servers.add_worker()
         client.wait_for_workers(1 + n_sound, timeout=60)
-        research = Research(domain=Option("x", [1])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+        research = Research(domain=Option("x", [1])).add_callable(
+            "pow", pow, args=[EC("x"), 2], save_to="y"
+        )
         with pytest.raises(ClusterError) as caught:
             research.run(str(tmp_path / "results"), bar=False, scheduler=client)
-        assert str(caught.value).startswith(f"daskresearch cannot be imported on {lacking}; install")
+        assert str(caught.value).startswith(
+            f"daskresearch cannot be imported on {lacking}; install"
+        )
         assert len(client.nthreads()) == 1 + n_sound
     assert not (tmp_path / "results").exists()
 
 
 def test_an_asynchronous_client_is_refused(tmp_path):
     async def run() -> None:
-        async with Client(processes=False, dashboard_address=None, asynchronous=True, set_as_default=False) as client:
-            Research().add_callable("one", int).run(str(tmp_path / "results"), bar=False, scheduler=client)
+        async with Client(
+            processes=False, dashboard_address=None, asynchronous=True, set_as_default=False
+        ) as client:
+            Research().add_callable("one", int).run(
+                str(tmp_path / "results"), bar=False, scheduler=client
+            )
 
     with pytest.raises(ClusterError, match="asynchronous"):
         asyncio.run(run())

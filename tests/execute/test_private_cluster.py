@@ -15,7 +15,7 @@ import pytest
 
 import daskresearch
 from daskresearch import Option, Research
-from tests.running import hearing_interrupts, table, wait_for
+from tests.support.running import hearing_interrupts, table, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,9 @@ def workers() -> set[int]:
 
 @pytest.mark.slow
 def test_a_worker_that_the_cluster_has_given_up_is_started_again_and_no_other():
-    research = Research(domain=Option("x", [0, 1, 2, 3])).add_callable("pid", os.getpid, save_to="pid")
+    research = Research(domain=Option("x", [0, 1, 2, 3])).add_callable(
+        "pid", os.getpid, save_to="pid"
+    )
     others = workers()  # of clusters of other tests
     first = pids(research)
     # a cluster looks a quarter of a minute after a worker was lost whether it is there, be it away once more

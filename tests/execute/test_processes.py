@@ -18,7 +18,7 @@ import pytest
 import daskresearch
 from daskresearch import EC, EP, Domain, E, O, Option, Research
 from daskresearch.errors import PickleError
-from tests.running import wait_for
+from tests.support.running import wait_for
 
 OFFSET = 10
 
@@ -116,7 +116,10 @@ def test_closures_lambdas_partials_classes_and_helpers_travel():
         .add_callable("calc.add", args=[100], save_to="method")
     )
     table = run(research).results.df
-    assert table[["closure", "partial", "helped", "method"]].values.tolist() == [[3, 2, 12, 101], [6, 4, 14, 102]]
+    assert table[["closure", "partial", "helped", "method"]].values.tolist() == [
+        [3, 2, 12, 101],
+        [6, 4, 14, 102],
+    ]
 
 
 def test_values_of_a_domain_may_be_functions_classes_and_lambdas():
@@ -124,7 +127,9 @@ def test_values_of_a_domain_may_be_functions_classes_and_lambdas():
         return f(x)
 
     domain = Option("f", [helper, len, daskresearch.Alias(lambda text: text[0], "first")])
-    table = run(Research(domain=domain).apply(EC("f"), "3" * 2, save_to="y")).results.to_df(use_alias=True)
+    table = run(Research(domain=domain).apply(EC("f"), "3" * 2, save_to="y")).results.to_df(
+        use_alias=True
+    )
     assert table.f.tolist() == ["helper", "len", "first"]
     assert table.y.tolist() == ["3333", 2, "3"]
 
@@ -139,7 +144,9 @@ def test_an_edited_and_reloaded_module_is_followed_by_warm_workers(tmp_path, mon
     assert run(research.add_callable(module.step, x=EC("x"), save_to="y")).results.df.y.item() == 5
     source.write_text("def helper(x):\n    return -x * 10\n\ndef step(x):\n    return helper(x)\n")
     importlib.reload(module)
-    assert run(research.add_callable(module.step, x=EC("x"), save_to="y")).results.df.y.item() == -50
+    assert (
+        run(research.add_callable(module.step, x=EC("x"), save_to="y")).results.df.y.item() == -50
+    )
     del sys.modules["users_steps"]
 
 
@@ -148,16 +155,24 @@ def test_an_instance_of_a_users_class_comes_back_as_one_of_that_class():
         def __init__(self, x: int) -> None:
             self.x = x
 
-    results = run(Research(domain=Option("x", [4])).add_callable("make", Result, args=[EC("x")], save_to="r")).results
+    results = run(
+        Research(domain=Option("x", [4])).add_callable("make", Result, args=[EC("x")], save_to="r")
+    ).results
     assert type(results.df.r.item()) is Result
     assert results.df.r.item().x == 4
 
 
-def test_a_unit_that_cannot_travel_is_refused_with_the_argument_at_fault_before_anything_runs(tmp_path):
+def test_a_unit_that_cannot_travel_is_refused_with_the_argument_at_fault_before_anything_runs(
+    tmp_path,
+):
     lock = threading.Lock()
     path = str(tmp_path / "calls")
-    research = Research().append(path, "before").add_callable("guard", lambda a, lock: a, a=1, lock=lock)
-    with pytest.raises(PickleError, match=r"unit 'guard' cannot travel.*argument 'lock'.*workers=1"):
+    research = (
+        Research().append(path, "before").add_callable("guard", lambda a, lock: a, a=1, lock=lock)
+    )
+    with pytest.raises(
+        PickleError, match=r"unit 'guard' cannot travel.*argument 'lock'.*workers=1"
+    ):
         run(research)
     assert not os.path.exists(path)
 
@@ -198,7 +213,9 @@ def test_a_unit_that_kills_its_worker_costs_its_experiment_alone():
             os._exit(1)
         return x
 
-    results = run(Research(domain=Option("x", list(range(20)))).exit_at(EC("x"), save_to="y")).results
+    results = run(
+        Research(domain=Option("x", list(range(20)))).exit_at(EC("x"), save_to="y")
+    ).results
     assert results.df.y.tolist() == [x for x in range(20) if x != 7]
     assert results.failures.unit.tolist() == ["worker"]
     assert results.failures.id.tolist() == results.configs_to_df().id[[7]].tolist()
@@ -206,7 +223,9 @@ def test_a_unit_that_kills_its_worker_costs_its_experiment_alone():
 
 @pytest.mark.slow
 def test_a_run_comes_to_its_end_when_every_experiment_kills_its_worker():
-    results = run(Research(domain=Option("x", [1, 2, 3])).add_callable("leave", os._exit, args=[3])).results
+    results = run(
+        Research(domain=Option("x", [1, 2, 3])).add_callable("leave", os._exit, args=[3])
+    ).results
     assert results.failures.unit.tolist() == ["worker"] * 3
 
 
@@ -235,7 +254,11 @@ def test_a_steady_root_runs_once_for_all_workers(tmp_path):
         return f"{data}{x}"
 
     domain = Option("kind", ["a", "b"]) * Option("x", list(range(6)))
-    research = Research(domain=domain).load(path, EC("kind"), root=True).use(O("load"), EC("x"), save_to="y")
+    research = (
+        Research(domain=domain)
+        .load(path, EC("kind"), root=True)
+        .use(O("load"), EC("x"), save_to="y")
+    )
     table = run(research).results.df
     assert table.y.tolist() == [f"{kind}{x}" for kind in "AB" for x in range(6)]
     assert sorted(Path(path).read_text().split()) == ["a", "b"]
@@ -249,7 +272,9 @@ def test_a_root_whose_output_cannot_be_pickled_is_shared_within_each_worker():
         return f"{type(lock).__name__}{x}"
 
     research = (
-        Research(domain=Option("x", list(range(8)))).make_lock(root=True).use(O("make_lock"), EC("x"), save_to="y")
+        Research(domain=Option("x", list(range(8))))
+        .make_lock(root=True)
+        .use(O("make_lock"), EC("x"), save_to="y")
     )
     assert run(research).results.df.y.tolist() == [f"lock{x}" for x in range(8)]
 
@@ -271,7 +296,9 @@ def test_root_outputs_reach_experiments_on_workers_read_only():
         array[0] = 9
         return float(array.sum())
 
-    research = Research(domain=Option("x", [1, 2])).add_callable("ones", np.ones, args=[3], root=True)
+    research = Research(domain=Option("x", [1, 2])).add_callable(
+        "ones", np.ones, args=[3], root=True
+    )
     failures = run(research.spoil(O("ones"), save_to="s")).results.failures
     assert failures.unit.tolist() == ["spoil", "spoil"]
     assert "read-only" in str(failures.exception[0])
@@ -296,7 +323,9 @@ def test_long_experiments_are_spread_over_the_workers():
         time.sleep(0.4)
         return os.getpid()
 
-    pids = run(Research(domain=Option("x", list(range(4)))).sleep(EC("x"), save_to="pid")).results.df.pid
+    pids = run(
+        Research(domain=Option("x", list(range(4)))).sleep(EC("x"), save_to="pid")
+    ).results.df.pid
     assert sorted(pids.value_counts()) == [2, 2]
 
 
@@ -340,7 +369,9 @@ def main():
 
 def run_script(path: Path, text: str) -> subprocess.CompletedProcess[str]:
     path.write_text(text)
-    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 CHILD = """
@@ -373,7 +404,12 @@ def test_workers_end_with_a_process_that_was_killed(tmp_path):
     ))  # fmt: skip
     env = {**os.environ, "MARK_OF_TEST": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False, env=env
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=env,
     )
     assert (done.stdout, done.returncode) == ("[1, 4, 9]\n", -9)
     wait_for(lambda: not workers_with("MARK_OF_TEST", str(tmp_path)))
@@ -391,7 +427,9 @@ def workers_with(name: str, value: str) -> list[psutil.Process]:
 
 @pytest.mark.slow
 def test_functions_of_a_script_run_on_workers_and_nothing_is_left_at_exit(tmp_path):
-    done = run_script(tmp_path / "script.py", SCRIPT.format(call='if __name__ == "__main__":\n    main()'))
+    done = run_script(
+        tmp_path / "script.py", SCRIPT.format(call='if __name__ == "__main__":\n    main()')
+    )
     assert (done.stdout, done.returncode) == ("[1, 4, 9]\n", 0)
     assert "Traceback" not in done.stderr
 
@@ -408,14 +446,22 @@ def test_an_active_client_is_used_and_a_scheduler_argument_goes_before_it():
 
     research = Research(domain=Option("x", list(range(5)))).process_of(EC("x"), save_to="pid")
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster,
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+        ) as cluster,
         Client(cluster) as client,
     ):
         (pid,) = client.run(os.getpid).values()
         assert {*research.run(bar=False, dump_results=False).results.df.pid} == {pid}
-        assert {*research.run(bar=False, dump_results=False, scheduler="sync").results.df.pid} == {os.getpid()}
-        assert {*research.run(bar=False, dump_results=False, parallel=False).results.df.pid} == {os.getpid()}
-    assert {*research.run(bar=False, dump_results=False, scheduler="threads").results.df.pid} == {os.getpid()}
+        assert {*research.run(bar=False, dump_results=False, scheduler="sync").results.df.pid} == {
+            os.getpid()
+        }
+        assert {*research.run(bar=False, dump_results=False, parallel=False).results.df.pid} == {
+            os.getpid()
+        }
+    assert {*research.run(bar=False, dump_results=False, scheduler="threads").results.df.pid} == {
+        os.getpid()
+    }
 
 
 def test_seeds_give_the_same_values_on_processes_as_here():

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, E, NumpySampler, O, Option, Research
-from tests.plans import Counter, RunSpec, research_of, runs
-from tests.strategies import domains
+from tests.support.plans import Counter, RunSpec, research_of, runs
+from tests.support.strategies import domains
 
 
 def load(*args: Any) -> Any:
@@ -35,7 +35,9 @@ def calls_of(research: Research, **options: Any) -> dict[str, Any]:
 
 def n_nodes(research: Research) -> int:
     """Return how many nodes of a graph compute something."""
-    return len([key for key in dict(research.__dask_graph__()) if key_split(key) not in ("plan", "code")])
+    return len(
+        [key for key in dict(research.__dask_graph__()) if key_split(key) not in ("plan", "code")]
+    )
 
 
 @dataclass
@@ -67,7 +69,9 @@ class Counting:
 def counted(spec: RunSpec, compute: Callable[[Research], Any]) -> dict[str, int]:
     """Return how often each unit of a spec was called."""
     counts: collections.Counter[str] = collections.Counter()
-    compute(options_of(spec, research_of(spec, lambda name, function: Counting(counts, name, function))))
+    compute(
+        options_of(spec, research_of(spec, lambda name, function: Counting(counts, name, function)))
+    )
     return {unit.name: counts[unit.name] for unit in spec.units if unit.kind != "save"}
 
 
@@ -90,7 +94,10 @@ def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
     assert dict(zip(preview.unit, preview.calls_plain, strict=True)) == counted(
         plain, lambda one: one.run(bar=False, dump_results=False)
     )
-    assert preview.attrs == {"experiments": len(spec.domain) * spec.n_reps, "nodes": n_nodes(research)}
+    assert preview.attrs == {
+        "experiments": len(spec.domain) * spec.n_reps,
+        "nodes": n_nodes(research),
+    }
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,9 +105,13 @@ def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
     case=domains(), data=st.data(), n_reps=st.integers(1, 3), branches=st.sampled_from([None, 1, 2, 5]),
     n_configs=st.sampled_from([None, None, 1, 3, 7]), repeat_each=st.sampled_from([None, None, 1, 2]),
 )  # fmt: skip
-def test_calls_are_counted_from_any_domain(case, data, n_reps, branches, n_configs, repeat_each) -> None:
+def test_calls_are_counted_from_any_domain(
+    case, data, n_reps, branches, n_configs, repeat_each
+) -> None:
     domain, _ = case
-    names = data.draw(st.lists(st.sampled_from([*domain.names, "repetition"]), unique=True, max_size=3))
+    names = data.draw(
+        st.lists(st.sampled_from([*domain.names, "repetition"]), unique=True, max_size=3)
+    )
     research = Research(domain=domain, n_reps=n_reps, n_configs=n_configs, repeat_each=repeat_each)
     seen: list[Any] = []
 
@@ -163,7 +174,8 @@ def test_a_preview_shows_what_a_plain_loop_would_call_and_what_is_saved():
     [
         Domain(a=range(1000), b=range(1000)),
         Domain(a=range(100), c=range(100)) * Option("b", list(range(100))),
-        Option("a", range(10)) * Option("b", range(50_000)) + Option("a", range(5, 15)) * Option("c", range(50_000)),
+        Option("a", range(10)) * Option("b", range(50_000))
+        + Option("a", range(5, 15)) * Option("c", range(50_000)),
         Option("a", [np.zeros(1000), np.ones(1000)]) * Option("b", range(500_000)),
         Option("a", range(1_000_000)) @ Option("b", range(1_000_000)),
         Option("b", range(1_000_000)) * Option("a", scipy.stats.norm()),
@@ -184,19 +196,25 @@ def test_a_million_configs_are_previewed_at_once(domain):
 
 def test_samples_that_a_root_reads_are_drawn_for_the_preview():
     research = Research(domain=Option("a", NumpySampler("integers", low=0, high=3)), n_configs=50)
-    research = research.add_callable("load", load, args=[EC("a")], root=True, save_to="y").options(seed=1)
+    research = research.add_callable("load", load, args=[EC("a")], root=True, save_to="y").options(
+        seed=1
+    )
     assert calls_of(research) == {"load": 3}
     assert research.compute().y.nunique() == 3
 
 
 def test_texts_do_not_matter_where_values_are_read():
-    research = Research(domain=Option("a", [Alias([1], "one"), Alias([1], "two"), Alias([2], "one more")]))
+    research = Research(
+        domain=Option("a", [Alias([1], "one"), Alias([1], "two"), Alias([2], "one more")])
+    )
     assert calls_of(research.add_callable("load", load, args=[EC("a")], root=True)) == {"load": 2}
 
 
 def test_what_only_the_end_of_a_generator_tells_is_unknown():
     research = Research(domain=Option("a", [1, 2])).add_callable("load", load, root=True)
-    research = research.add_generator("walk", range, args=[3]).add_callable("first", load, when="#0")
+    research = research.add_generator("walk", range, args=[3]).add_callable(
+        "first", load, when="#0"
+    )
     preview = research.preview()
     assert preview.calls_plain.isna().tolist() == [True, True, False]
     assert preview.calls.isna().tolist() == [False, True, False]
@@ -206,7 +224,9 @@ def test_what_only_the_end_of_a_generator_tells_is_unknown():
 
 
 def test_stateful_roots_are_counted_by_group_and_iteration():
-    research = Research(domain=Domain(a=[1, 2], b=[1, 2, 3])).add_generator("walk", range, args=[9], root=True)
+    research = Research(domain=Domain(a=[1, 2], b=[1, 2, 3])).add_generator(
+        "walk", range, args=[9], root=True
+    )
     research = research.add_callable("use", load, args=[O("walk")])
     assert calls_of(research, n_iters=4, branches=2) == {"walk": 12, "use": 24}
     assert research.preview(n_iters=4, branches=2).attrs["nodes"] == 3
@@ -215,12 +235,18 @@ def test_stateful_roots_are_counted_by_group_and_iteration():
 
 def test_blocks_of_repetitions_are_groups_of_one_stream_but_passes_of_their_own():
     research = Research(domain=Option("x", [1, 2, 3, 4]), n_reps=2, repeat_each=2)
-    assert calls_of(research.add_callable("load", load, args=[E().iteration], root=True)) == {"load": 4}
-    assert calls_of(research.add_callable("load", load, args=[E().random], root=True)) == {"load": 2}
+    assert calls_of(research.add_callable("load", load, args=[E().iteration], root=True)) == {
+        "load": 4
+    }
+    assert calls_of(research.add_callable("load", load, args=[E().random], root=True)) == {
+        "load": 2
+    }
 
 
 def test_a_root_that_gets_a_copy_is_no_other_that_gets_none():
-    research = Research(domain=Option("a", [1, 2])).add_callable("copied", load, root=True, copy=True)
+    research = Research(domain=Option("a", [1, 2])).add_callable(
+        "copied", load, root=True, copy=True
+    )
     research = research.add_callable("shared", load, root=True)
     research = research.add_callable("one", load, args=[O("copied")], root=True)
     research = research.add_callable("again", load, args=[O("copied")], root=True)
@@ -230,19 +256,25 @@ def test_a_root_that_gets_a_copy_is_no_other_that_gets_none():
 
 
 def test_a_list_of_branches_counts_with_its_configs():
-    research = Research(domain=Option("a", [1, 2, 3, 4])).add_callable("load", load, args=[EC("lr")], root=True)
+    research = Research(domain=Option("a", [1, 2, 3, 4])).add_callable(
+        "load", load, args=[EC("lr")], root=True
+    )
     assert calls_of(research, branches=[{"lr": 1}, {"lr": 2}]) == {"load": 2}
 
 
 def test_a_dask_argument_is_among_the_nodes():
     number = dask.delayed(load)(1)
-    research = Research(domain=Option("a", [1, 2])).add_callable("use", load, args=[number, EC("a")])
+    research = Research(domain=Option("a", [1, 2])).add_callable(
+        "use", load, args=[number, EC("a")]
+    )
     assert research.preview().attrs["nodes"] == n_nodes(research) - 1 == 3
 
 
 def test_a_preview_runs_nothing_and_refuses_what_cannot_run():
     calls = []
-    research = Research(domain=Option("a", [1])).add_callable("load", lambda: calls.append(1), root=True)
+    research = Research(domain=Option("a", [1])).add_callable(
+        "load", lambda: calls.append(1), root=True
+    )
     research.preview()
     assert calls == []
     with pytest.raises(ValueError, match="n_iters"):

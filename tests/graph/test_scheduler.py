@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 from daskresearch import EC, Domain, E, O, Option, Research
-from tests.running import noted, wait_for
+from tests.support.running import noted, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -136,17 +136,23 @@ def test_no_part_of_a_cluster_needs_the_users_module(user, tmp_path, lone_client
     assert list(expected.loss) == [24, 24, 15, 15, 35, 35, 26, 26]
     (frame,) = dask.compute(research, scheduler=lone_client)
     assert frame.drop(columns=["model", "function"]).equals(expected)
-    assert research.compute(scheduler=lone_client).drop(columns=["model", "function"]).equals(expected)
+    assert (
+        research.compute(scheduler=lone_client).drop(columns=["model", "function"]).equals(expected)
+    )
     assert noted(path) == ["load"] * 3
 
 
 def test_groups_in_lock_step_travel_too(user, lone_client):
     research = Research(domain=Option("model", [user.Model(user.Kind.SMALL, i) for i in (1, 2, 3)]))
-    research = research.add_instance("walk", user.Walk, root=True, start=1).add_callable("walk.step", root=True)
+    research = research.add_instance("walk", user.Walk, root=True, start=1).add_callable(
+        "walk.step", root=True
+    )
     research = research.add_callable(
         "size", lambda model, at: model.size() + at, args=[EC("model"), O("walk.step")], save_to="y"
     )
-    research = research.add_callable("draw", lambda random: float(random.random()), args=[E().random], save_to="u")
+    research = research.add_callable(
+        "draw", lambda random: float(random.random()), args=[E().random], save_to="u"
+    )
     research = research.options(n_iters=3, branches=2, seed=3)
     (frame,) = dask.compute(research, scheduler=lone_client)
     expected = research.compute(scheduler="synchronous")

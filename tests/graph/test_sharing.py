@@ -19,7 +19,7 @@ import pytest
 
 from daskresearch import EC, Alias, Domain, E, O, Option, Research
 from daskresearch.worker import Outcome
-from tests.running import noted, saying, wait_for
+from tests.support.running import noted, saying, wait_for
 
 Compute = Callable[[Research], pd.DataFrame]
 
@@ -41,17 +41,22 @@ def compute(request: pytest.FixtureRequest) -> Compute:
     place = request.param
     if place == "graph in processes":
         pool = request.getfixturevalue("pool")
-        return lambda research: dask.compute(research.options(seed=7), scheduler="processes", pool=pool)[0]
+        return lambda research: dask.compute(
+            research.options(seed=7), scheduler="processes", pool=pool
+        )[0]
     if place.startswith("graph"):
         scheduler: Any = {"graph": "synchronous", "graph in threads": "threads"}.get(place)
         scheduler = scheduler or request.getfixturevalue("client")
         return lambda research: dask.compute(research.options(seed=7), scheduler=scheduler)[0]
-    options: dict[str, Any] = {"threads": {"scheduler": "threads", "workers": 3}, "two workers": {"workers": 2}}.get(
-        place, {}
-    )
+    options: dict[str, Any] = {
+        "threads": {"scheduler": "threads", "workers": 3},
+        "two workers": {"workers": 2},
+    }.get(place, {})
     if place == "client":
         options = {"scheduler": request.getfixturevalue("client")}
-    return lambda research: research.run(bar=False, dump_results=False, seed=7, **options).results.df
+    return lambda research: (
+        research.run(bar=False, dump_results=False, seed=7, **options).results.df
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +96,31 @@ def use(value: Any, *more: Any) -> str:
 
 def test_a_root_without_config_runs_once_for_the_whole_research(compute, calls):
     research = Research(domain=Domain(a=[1, 2, 3], b=[4, 5]), n_reps=2)
-    research = research.add_callable(load, args=[calls, "x"], root=True).use(O("load"), EC("a"), save_to="used")
-    assert list(compute(research).used) == [f"('x', {a})" for _ in range(2) for a in (1, 2, 3) for _ in range(2)]
+    research = research.add_callable(load, args=[calls, "x"], root=True).use(
+        O("load"), EC("a"), save_to="used"
+    )
+    assert list(compute(research).used) == [
+        f"('x', {a})" for _ in range(2) for a in (1, 2, 3) for _ in range(2)
+    ]
     assert noted(calls) == ["load-x"]
 
 
 def test_a_root_that_reads_config_runs_once_for_each_distinct_value(compute, calls):
     research = Research(domain=Domain(a=[1, 2], b=[4, 5, 6]), n_reps=2)
-    research = research.add_callable(load, args=[calls, EC("a")], root=True).use(O("load"), EC("b"), save_to="used")
-    assert list(compute(research).used) == [f"({a}, {b})" for _ in range(2) for a in (1, 2) for b in (4, 5, 6)]
+    research = research.add_callable(load, args=[calls, EC("a")], root=True).use(
+        O("load"), EC("b"), save_to="used"
+    )
+    assert list(compute(research).used) == [
+        f"({a}, {b})" for _ in range(2) for a in (1, 2) for b in (4, 5, 6)
+    ]
     assert noted(calls) == ["load-1", "load-2"]
 
 
 def test_values_that_are_equal_by_content_share_a_call(compute, calls):
     arrays = [np.arange(3), np.arange(3), np.arange(3)[::-1]]
-    research = Research(domain=Option("a", arrays)).add_callable(load, args=[calls, EC("a")], root=True)
+    research = Research(domain=Option("a", arrays)).add_callable(
+        load, args=[calls, EC("a")], root=True
+    )
     assert list(compute(research.use(O("load"), save_to="used")).used) == [
         "(array([0, 1, 2]),)", "(array([0, 1, 2]),)", "(array([2, 1, 0]),)"
     ]  # fmt: skip
@@ -136,15 +151,21 @@ def test_a_root_that_draws_runs_once_for_each_group(compute, calls):
 
 
 def test_without_branches_a_root_that_draws_runs_once_for_each_repetition(compute, calls):
-    research = Research(domain=Option("a", [1, 2, 3]), n_reps=2).add_callable(draw, args=[calls, E().random], root=True)
+    research = Research(domain=Option("a", [1, 2, 3]), n_reps=2).add_callable(
+        draw, args=[calls, E().random], root=True
+    )
     frame = compute(research.use(O("draw"), save_to="used"))
     assert noted(calls) == ["draw"] * 2
     assert frame.used.nunique() == 2
 
 
 def test_a_list_of_branches_shares_the_roots_of_its_group(compute, calls):
-    research = Research(domain=Option("a", [1, 2, 3, 4])).add_callable(load, args=[calls, EC("lr")], root=True)
-    research = research.options(branches=[{"lr": 0.1}, {"lr": 0.2}]).use(O("load"), EC("a"), save_to="used")
+    research = Research(domain=Option("a", [1, 2, 3, 4])).add_callable(
+        load, args=[calls, EC("lr")], root=True
+    )
+    research = research.options(branches=[{"lr": 0.1}, {"lr": 0.2}]).use(
+        O("load"), EC("a"), save_to="used"
+    )
     assert list(compute(research).used) == ["(0.1, 1)", "(0.2, 2)", "(0.1, 3)", "(0.2, 4)"]
     assert noted(calls) == ["load-0.1", "load-0.2"]
 
@@ -154,15 +175,21 @@ def test_a_stateful_root_makes_one_pass_for_each_group(compute, calls):
         append(calls, "walk")
         yield from range(3)
 
-    research = Research(domain=Option("a", [1, 2, 3, 4])).add_generator(walk, args=[calls], root=True)
+    research = Research(domain=Option("a", [1, 2, 3, 4])).add_generator(
+        walk, args=[calls], root=True
+    )
     frame = compute(research.options(branches=2, n_iters=2).use(O("walk"), EC("a"), save_to="used"))
     assert list(frame.used) == [f"({i}, {a})" for a in (1, 2, 3, 4) for i in (0, 1)]
     assert noted(calls) == ["walk"] * 2
 
 
 def test_a_pure_research_shares_every_callable_by_its_inputs(compute, calls):
-    research = Research(domain=Domain(a=[1, 2], b=[3, 4]), pure=True).add_callable(load, args=[calls, EC("a")])
-    research = research.add_callable("add", lambda x, b: x + b, args=[O("load"), EC("b")], save_to="sum")
+    research = Research(domain=Domain(a=[1, 2], b=[3, 4]), pure=True).add_callable(
+        load, args=[calls, EC("a")]
+    )
+    research = research.add_callable(
+        "add", lambda x, b: x + b, args=[O("load"), EC("b")], save_to="sum"
+    )
     assert list(compute(research)["sum"]) == [4, 5, 5, 6]
     assert noted(calls) == ["load-1", "load-2"]
 
@@ -175,7 +202,9 @@ def test_equal_roots_of_other_names_share_a_call(compute, calls):
 
 
 def test_a_root_that_no_iteration_reaches_is_not_called(compute, calls):
-    research = Research(domain=Option("a", [1, 2])).add_callable(load, args=[calls, "x"], root=True, when="#5")
+    research = Research(domain=Option("a", [1, 2])).add_callable(
+        load, args=[calls, "x"], root=True, when="#5"
+    )
     compute(research.options(n_iters=2).use(O("load"), save_to="used"))
     assert noted(calls) == []
 
@@ -193,7 +222,9 @@ def test_a_branch_cannot_spoil_the_input_of_its_siblings(compute):
         return float(inputs["x"].sum())
 
     research = Research(domain=Option("a", [1, 2, 3])).load_array(root=True)
-    research = research.spoil(O("load_array"), EC("a"), save_to="spoilt").total(O("load_array"), save_to="total")
+    research = research.spoil(O("load_array"), EC("a"), save_to="spoilt").total(
+        O("load_array"), save_to="total"
+    )
     frame = compute(research)
     assert frame.spoilt.isna().all()
     assert list(frame.total) == [0, 0, 0]
@@ -218,21 +249,29 @@ def test_a_failed_root_is_called_once_and_fails_what_uses_it(compute, calls):
         append(calls, "call")
         raise ValueError("broken")
 
-    research = Research(domain=Option("a", [1, 2])).break_down(calls, root=True).use(O("break_down"), save_to="used")
+    research = (
+        Research(domain=Option("a", [1, 2]))
+        .break_down(calls, root=True)
+        .use(O("break_down"), save_to="used")
+    )
     assert len(compute(research)) == 0
     assert noted(calls) == ["call"]
 
 
 def test_a_delayed_argument_is_computed_once_and_shared(compute, calls):
     number = dask.delayed(load)(calls, 5)
-    research = Research(domain=Option("a", [1, 2, 3])).use([number, {"x": number}], EC("a"), save_to="used")
+    research = Research(domain=Option("a", [1, 2, 3])).use(
+        [number, {"x": number}], EC("a"), save_to="used"
+    )
     assert list(compute(research).used) == [f"([5, {{'x': 5}}], {a})" for a in (1, 2, 3)]
     assert noted(calls) == ["load-5"]
 
 
 def test_a_delayed_argument_may_feed_roots_and_expressions(compute, calls):
     number = dask.delayed(load)(calls, 5)
-    research = Research(domain=Option("a", [1, 2])).add_callable("total", lambda x: x + 1, args=[number], root=True)
+    research = Research(domain=Option("a", [1, 2])).add_callable(
+        "total", lambda x: x + 1, args=[number], root=True
+    )
     research = research.use(EC("a") + number, O("total"), save_to="used")
     assert list(compute(research).used) == ["(6, 6)", "(7, 6)"]
     assert noted(calls) == ["load-5"]
@@ -255,7 +294,9 @@ def test_any_dask_collection_may_be_an_argument(compute):
 def test_roots_of_two_researches_run_once_when_computed_together(calls, client):
     base = Research(domain=Option("a", [1, 2]))
     shared = base.add_callable(load, args=[calls, "x"], root=True)
-    other = Research("other", domain=Option("c", [1, 2, 3])).add_callable(load, args=[calls, "x"], root=True)
+    other = Research("other", domain=Option("c", [1, 2, 3])).add_callable(
+        load, args=[calls, "x"], root=True
+    )
     for number, scheduler in enumerate(["synchronous", "threads", client], start=1):
         first = shared.use(O("load"), EC("a"), save_to="used")
         second = other.use(O("load"), EC("c"), save_to="used")
@@ -270,9 +311,13 @@ def test_researches_with_one_beginning_share_what_it_draws():
         return float(random.random())
 
     base = Research(domain=Option("a", [1, 2])).sample(E().random, root=True)
-    one, two = dask.compute(base.use(O("sample"), save_to="u"), base.use(O("sample"), EC("a"), save_to="u"))
+    one, two = dask.compute(
+        base.use(O("sample"), save_to="u"), base.use(O("sample"), EC("a"), save_to="u")
+    )
     assert one.u[0].strip("(,)") == two.u[0].strip("()").split(",")[0]
-    apart = dask.compute(Research(domain=Option("a", [1])).sample(E().random, root=True, save_to="x"))[0]
+    apart = dask.compute(
+        Research(domain=Option("a", [1])).sample(E().random, root=True, save_to="x")
+    )[0]
     assert str(apart.x[0]) not in one.u[0]
 
 
@@ -281,7 +326,9 @@ def test_a_large_argument_is_one_node_and_its_warning_names_it():
     research = Research(domain=Option("a", range(50))).add_callable(
         "total", np.sum, args=[np.zeros(300_000)], save_to="t"
     )
-    with pytest.warns(UserWarning, match=saying("argument '0'", "unit 'total'", "2 MB", "root unit")):
+    with pytest.warns(
+        UserWarning, match=saying("argument '0'", "unit 'total'", "2 MB", "root unit")
+    ):
         graph = research.__dask_graph__()
     sizes = {key: len(pickle.dumps(task)) for key, task in dict(graph).items()}
     assert [key.partition("-")[0] for key, size in sizes.items() if size > 10_000] == ["plan"]
@@ -291,9 +338,14 @@ def test_a_large_value_of_a_parameter_is_one_node():
     arrays = [np.full(20_000, i) for i in range(2)]
     research = Research(domain=Option("a", arrays) * Option("b", range(20)))
     research = research.add_callable("first", lambda a: int(a[0]), args=[EC("a")], root=True)
-    research = research.add_callable("total", add_up, args=[EC("a"), EC("b"), O("first")], save_to="t")
+    research = research.add_callable(
+        "total", add_up, args=[EC("a"), EC("b"), O("first")], save_to="t"
+    )
     sizes = {key: len(pickle.dumps(task)) for key, task in dict(research.__dask_graph__()).items()}
-    assert sorted([key.partition("-")[0] for key, size in sizes.items() if size > 10_000]) == ["value"] * 2
+    assert (
+        sorted([key.partition("-")[0] for key, size in sizes.items() if size > 10_000])
+        == ["value"] * 2
+    )
     expected = [20_000 * a + b + a for a in range(2) for b in range(20)]
     for scheduler in ("synchronous", "threads"):
         assert list(dask.compute(research, scheduler=scheduler)[0].t) == expected
@@ -303,16 +355,24 @@ def test_large_values_reach_a_cluster(client):
     arrays = [np.full(20_000, i) for i in range(2)]
     research = Research(domain=Option("a", arrays) * Option("b", [1, 2]))
     research = research.add_callable("first", lambda a: int(a[0]), args=[EC("a")], root=True)
-    research = research.add_callable("total", add_up, args=[EC("a"), EC("b"), O("first")], save_to="t")
+    research = research.add_callable(
+        "total", add_up, args=[EC("a"), EC("b"), O("first")], save_to="t"
+    )
     assert list(dask.compute(research, scheduler=client)[0].t) == [1, 2, 20_002, 20_003]
     assert list(research.compute(scheduler=client).t) == [1, 2, 20_002, 20_003]
 
 
 def test_researches_that_share_a_root_do_not_disturb_each_other_on_a_cluster(calls, client):
     base = Research(domain=Option("a", [1, 2])).add_callable(load, args=[calls, "x"], root=True)
-    again = Research(domain=Option("c", [1])).add_callable("get", load, args=[calls, "x"], root=True)
-    one = base.add_callable("use", load, args=[calls, O("load")], root=True).use(O("use"), EC("a"), save_to="used")
-    two = again.add_callable("use", load, args=[calls, O("get")], root=True).use(O("use"), EC("c"), save_to="used")
+    again = Research(domain=Option("c", [1])).add_callable(
+        "get", load, args=[calls, "x"], root=True
+    )
+    one = base.add_callable("use", load, args=[calls, O("load")], root=True).use(
+        O("use"), EC("a"), save_to="used"
+    )
+    two = again.add_callable("use", load, args=[calls, O("get")], root=True).use(
+        O("use"), EC("c"), save_to="used"
+    )
     futures = [client.compute(research) for research in (one, two)]
     frames = [future.result() for future in futures]
     assert list(frames[0].used) == ["('x', 1)", "('x', 2)"]
@@ -335,7 +395,9 @@ def test_experiments_take_only_the_root_outputs_that_their_units_use():
         assert [one for one in graph[key].dependencies if not one.startswith("plan-")] == [encode]
     saved = research.save(O("split"), "split")
     graph = dict(saved.__dask_graph__())
-    names = {one.partition("-")[0] for key in saved.__dask_keys__() for one in graph[key].dependencies}
+    names = {
+        one.partition("-")[0] for key in saved.__dask_keys__() for one in graph[key].dependencies
+    }
     assert names == {"plan", "split", "encode"}
 
 
@@ -362,15 +424,21 @@ def test_the_experiment_as_a_whole_has_the_outputs_of_all_roots(compute):
         return "+".join(experiment.outputs)
 
     research = Research(domain=Option("a", [1, 2])).add_callable("load", use, args=[1], root=True)
-    research = research.add_callable("split", use, args=[O("load")], root=True).see(E(), save_to="seen")
+    research = research.add_callable("split", use, args=[O("load")], root=True).see(
+        E(), save_to="seen"
+    )
     assert list(compute(research).seen) == ["load+split"] * 2
 
 
 def test_units_may_be_named_like_what_a_graph_holds(compute):
     names = ["plan", "value", "rows", "held", "code"]
-    research = Research(domain=Option("x", ["a" * 100_000, "b"])).add_callable("load", len, args=[EC("x")], root=True)
+    research = Research(domain=Option("x", ["a" * 100_000, "b"])).add_callable(
+        "load", len, args=[EC("x")], root=True
+    )
     for before, name in zip(["load", *names], names, strict=False):
-        research = research.add_callable(name, use, args=[O(before)], root=name != "code", save_to=f"v_{name}")
+        research = research.add_callable(
+            name, use, args=[O(before)], root=name != "code", save_to=f"v_{name}"
+        )
     frame = compute(research)
     assert frame.v_plan.tolist() == ["(100000,)", "(1,)"]
     assert [text.count("(") for text in frame.v_code] == [5, 5]
@@ -381,9 +449,13 @@ def test_a_root_gets_its_own_copy_of_a_root_that_is_copied(compute):
         values.append(x)
         return list(values)
 
-    research = Research(domain=Option("x", [1, 2, 3])).add_callable("start", lambda: [0], root=True, copy=True)
+    research = Research(domain=Option("x", [1, 2, 3])).add_callable(
+        "start", lambda: [0], root=True, copy=True
+    )
     research = research.add_callable("longer", extended, args=[O("start"), EC("x")], root=True)
-    research = research.add_callable("branch", extended, args=[O("start"), EC("x")]).save(O("branch"), "branch")
+    research = research.add_callable("branch", extended, args=[O("start"), EC("x")]).save(
+        O("branch"), "branch"
+    )
     frame = compute(research.use(O("longer"), save_to="used"))
     assert list(frame.used) == ["([0, 1],)", "([0, 2],)", "([0, 3],)"]
     assert list(frame.branch) == [[0, 1], [0, 2], [0, 3]]
@@ -409,13 +481,19 @@ def test_containers_of_a_config_belong_to_each_call(compute):
 
     research = Research(domain=Option("list", [Alias([0], "zero")]) * Option("y", [1, 2, 3, 4]))
     assert list(compute(research.appended(EC("list"), save_to="n")).n) == [2] * 4
-    whole = research.add_callable("n", lambda config: appended(config["list"]), args=[EC()], save_to="n")
+    whole = research.add_callable(
+        "n", lambda config: appended(config["list"]), args=[EC()], save_to="n"
+    )
     assert list(compute(whole).n) == [2] * 4
 
 
 def test_a_pure_research_may_copy_the_outputs_of_its_callables():
-    research = Research(domain=Option("x", [1, 2]), pure=True).add_callable("start", lambda: [0], copy=True)
-    research = research.add_callable("grow", lambda values, x: [*values, x], args=[O("start"), EC("x")], save_to="v")
+    research = Research(domain=Option("x", [1, 2]), pure=True).add_callable(
+        "start", lambda: [0], copy=True
+    )
+    research = research.add_callable(
+        "grow", lambda values, x: [*values, x], args=[O("start"), EC("x")], save_to="v"
+    )
     assert list(research.compute().v) == [[0, 1], [0, 2]]
 
 
@@ -434,7 +512,11 @@ def test_nothing_of_a_run_is_left_on_a_cluster(client):
     before = client.run(lambda: weigh(psutil.Process()))
     assert list(research.compute(scheduler=client).y) == [1.0] * 8
     wait_for(lambda: not client.futures)
-    wait_for(lambda: sum(client.run(lambda: weigh(psutil.Process())).values()) < sum(before.values()) + 150e6)
+    wait_for(
+        lambda: (
+            sum(client.run(lambda: weigh(psutil.Process())).values()) < sum(before.values()) + 150e6
+        )
+    )
 
 
 def test_a_finished_run_holds_no_outputs_of_roots():
@@ -448,9 +530,9 @@ def test_a_finished_run_holds_no_outputs_of_roots():
         return output
 
     research = Research(domain=Option("x", [1, 2])).add_callable(make, root=True, version="1")
-    research = research.add_callable("use", lambda large, x: x, args=[O("make"), EC("x")], save_to="y").run(
-        bar=False, dump_results=False
-    )
+    research = research.add_callable(
+        "use", lambda large, x: x, args=[O("make"), EC("x")], save_to="y"
+    ).run(bar=False, dump_results=False)
     assert list(research.results.df.y) == [1, 2]
     gc.collect()
     assert [one() for one in seen] == [None]

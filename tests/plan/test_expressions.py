@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, EP, Alias, Domain, E, O, Option, R, Research, S
-from tests.running import column, failures_of, rows, saying, table
-from tests.strategies import law
+from tests.support.running import column, failures_of, rows, saying, table
+from tests.support.strategies import law
 
 CONFIG = {"x": 3, "y": 7, "flag": True, "items": [5, 6, 7], "nested": {"k": [1, 2]}, "text": "abc"}
 
@@ -40,7 +40,9 @@ def seen(research, *args, n_iters=None, seed=None, **kwargs):
 
 def values_of(expression, research=None, **options):
     """Return what an expression stands for in each turn of a unit."""
-    return [args[0] for args, _ in seen(research or Research(domain=one(CONFIG)), expression, **options)]
+    return [
+        args[0] for args, _ in seen(research or Research(domain=one(CONFIG)), expression, **options)
+    ]
 
 
 def value_of(expression, research=None, **options):
@@ -62,7 +64,10 @@ def test_ec_of_a_name_is_the_value_of_the_parameter():
 
 def test_ec_gives_true_values_and_not_aliases():
     layout = [16, 32]
-    assert value_of(EC("layout"), Research(domain=Option("layout", [Alias(layout, "small")]))) == layout
+    assert (
+        value_of(EC("layout"), Research(domain=Option("layout", [Alias(layout, "small")])))
+        == layout
+    )
 
 
 def test_ec_takes_names_of_any_text():
@@ -75,7 +80,10 @@ def test_ec_of_nothing_is_the_config_without_repetition_and_updates():
 
 def test_ec_full_is_the_config_with_repetition_and_updates():
     found = values_of(EC(full=True), Research(domain=Option("x", [3]), n_reps=2))
-    assert found == [{"x": 3, "repetition": 0, "updates": 0}, {"x": 3, "repetition": 1, "updates": 0}]
+    assert found == [
+        {"x": 3, "repetition": 0, "updates": 0},
+        {"x": 3, "repetition": 1, "updates": 0},
+    ]
 
 
 def test_ec_reads_the_repetition_by_name():
@@ -91,7 +99,9 @@ def test_a_unit_that_changes_its_config_changes_no_other(config):
 
 
 def test_ec_of_a_parameter_that_only_other_configs_have_is_a_failure_that_names_it():
-    research = Research(domain=Option("a", [1]) + Option("b", [2])).add_callable(same, args=[EC("b")], save_to="seen")
+    research = Research(domain=Option("a", [1]) + Option("b", [2])).add_callable(
+        same, args=[EC("b")], save_to="seen"
+    )
     assert rows(table(research), "b", "seen") == [(2, 2)]
     (failure,) = research.results.failures.exception
     assert isinstance(failure, KeyError)
@@ -100,13 +110,17 @@ def test_ec_of_a_parameter_that_only_other_configs_have_is_a_failure_that_names_
 
 @pytest.mark.parametrize("spread", [EC(), {"x": EC("x"), "y": EC("y")}, {"x": 3, "y": 7}], ids=str)
 def test_kwargs_spreads_a_dict_into_keyword_arguments(spread):
-    research = Research(domain=one({"x": 3, "y": 7})).add_callable(lambda x, y: (x, y), kwargs=spread, save_to="seen")
+    research = Research(domain=one({"x": 3, "y": 7})).add_callable(
+        lambda x, y: (x, y), kwargs=spread, save_to="seen"
+    )
     assert column(research, "seen") == [(3, 7)]
 
 
 def test_spread_arguments_stand_beside_arguments_by_name():
     research = Research(domain=one({"x": 3, "y": 7}))
-    research = research.add_callable("f", lambda a, b, x, y: (a, b, x, y), args=[1], b=2, kwargs=EC(), save_to="seen")
+    research = research.add_callable(
+        "f", lambda a, b, x, y: (a, b, x, y), args=[1], b=2, kwargs=EC(), save_to="seen"
+    )
     assert column(research, "seen") == [(1, 2, 3, 7)]
 
 
@@ -114,7 +128,9 @@ def test_spreading_leaves_defaults_for_what_the_config_has_not():
     def power(a=2, b=3):
         return a**b
 
-    research = Research(domain=Option("a", [2, 3]) + Option("b", [3, 2])).power(kwargs=EC(), save_to="power")
+    research = Research(domain=Option("a", [2, 3]) + Option("b", [3, 2])).power(
+        kwargs=EC(), save_to="power"
+    )
     assert column(research, "power") == [8, 27, 8, 4]
 
 
@@ -143,7 +159,11 @@ def test_e_has_the_id_of_the_table():
 
 
 def test_e_config_has_repetition_and_updates():
-    assert dict(value_of(E().config, Research(domain=one({"x": 3})))) == {"x": 3, "repetition": 0, "updates": 0}
+    assert dict(value_of(E().config, Research(domain=one({"x": 3})))) == {
+        "x": 3,
+        "repetition": 0,
+        "updates": 0,
+    }
 
 
 def test_an_item_of_e_config_is_a_value():
@@ -162,7 +182,9 @@ def test_e_config_cannot_be_changed_by_a_unit():
 
 def test_e_config_can_be_saved_as_a_copy():
     research = Research(domain=one({"x": 3})).save(E().config, "seen", copy=True)
-    assert [dict(config) for config in column(research, "seen")] == [{"x": 3, "repetition": 0, "updates": 0}]
+    assert [dict(config) for config in column(research, "seen")] == [
+        {"x": 3, "repetition": 0, "updates": 0}
+    ]
 
 
 def test_e_iteration_counts_from_zero():
@@ -175,8 +197,14 @@ def test_e_last_is_true_in_the_last_iteration():
 
 def test_e_last_is_true_behind_an_exhausted_generator():
     research = Research().add_callable("before", same, args=[E().last], save_to="before")
-    research = research.add_generator(range, args=[2]).add_callable("after", same, args=[E().last], save_to="after")
-    assert rows(table(research), "before", "after") == [(False, False), (False, False), (False, True)]
+    research = research.add_generator(range, args=[2]).add_callable(
+        "after", same, args=[E().last], save_to="after"
+    )
+    assert rows(table(research), "before", "after") == [
+        (False, False),
+        (False, False),
+        (False, True),
+    ]
 
 
 def test_e_random_is_a_numpy_generator():
@@ -190,7 +218,9 @@ def test_e_random_composes():
 
 
 def test_e_is_the_experiment_as_an_argument():
-    research = Research(domain=one({"x": 3})).add_callable("f", lambda e: e.config["x"] + e.iteration, args=[E()])
+    research = Research(domain=one({"x": 3})).add_callable(
+        "f", lambda e: e.config["x"] + e.iteration, args=[E()]
+    )
     assert value_of(O("f"), research) == 3
 
 
@@ -207,7 +237,11 @@ def test_e_of_an_instance_is_the_instance():
         def predict(self, batch, scale=1):
             return [scale * self.width * item for item in batch]
 
-    research = Research(domain=one({"x": 3})).add_instance("net", Net).add_callable("batch", lambda: [1, 2])
+    research = (
+        Research(domain=one({"x": 3}))
+        .add_instance("net", Net)
+        .add_callable("batch", lambda: [1, 2])
+    )
     assert isinstance(value_of(E("net"), research), Net)
     assert value_of(E("net").width, research) == 8
     assert value_of(E("net").predict(O("batch")), research) == [8, 16]
@@ -233,7 +267,9 @@ def test_o_of_a_generator_is_its_last_item():
 
 def test_o_of_a_later_unit_is_its_output_of_the_iteration_before():
     research = Research().add_callable("before", same, args=[O("later")], save_to="before")
-    research = research.add_callable("later", lambda i: 10 * i, args=[E().iteration], save_to="later")
+    research = research.add_callable(
+        "later", lambda i: 10 * i, args=[E().iteration], save_to="later"
+    )
     assert rows(table(research, n_iters=3), "before", "later") == [(None, 0), (0, 10), (10, 20)]
 
 
@@ -255,7 +291,9 @@ def test_o_of_a_unit_itself_is_its_output_before():
 
 
 def test_outputs_of_one_experiment_are_not_seen_by_the_next():
-    research = Research(domain=Option("x", [1, 2])).add_callable("before", same, args=[O("later")], save_to="before")
+    research = Research(domain=Option("x", [1, 2])).add_callable(
+        "before", same, args=[O("later")], save_to="before"
+    )
     research = research.add_callable("later", same, args=[EC("x")], save_to="later")
     assert rows(table(research), "before", "later") == [(None, 1), (None, 2)]
 
@@ -264,7 +302,9 @@ def test_outputs_of_one_experiment_are_not_seen_by_the_next():
 
 
 def test_ep_is_a_folder_named_by_the_id_of_the_experiment():
-    research = Research(domain=Option("x", [1, 2])).add_callable("is_made", os.path.isdir, args=[EP()], save_to="made")
+    research = Research(domain=Option("x", [1, 2])).add_callable(
+        "is_made", os.path.isdir, args=[EP()], save_to="made"
+    )
     frame = table(research.save(EP(), "path"))
     assert list(frame.made) == [True, True]
     assert [os.path.basename(path) for path in frame.path] == list(frame.id)
@@ -275,7 +315,9 @@ def test_files_in_ep_outlive_the_run():
         with open(os.path.join(path, "x.txt"), "w") as file:
             file.write(str(x))
 
-    research = Research(domain=Option("x", [1, 2])).keep(EP(), EC("x")).save(EP() + "/x.txt", "path")
+    research = (
+        Research(domain=Option("x", [1, 2])).keep(EP(), EC("x")).save(EP() + "/x.txt", "path")
+    )
     found = []
     for path in column(research, "path"):
         with open(path) as file:
@@ -327,7 +369,9 @@ def test_variables_of_s_stand_behind_those_of_save_to():
 
 @pytest.mark.parametrize("name", ["x", "id", "iteration"])
 def test_a_variable_of_s_that_is_named_like_a_column_is_a_failure_that_names_it(name):
-    research = Research(domain=Option("x", [3])).add_callable("f", lambda s: s.update_variable(name, 1), args=[S()])
+    research = Research(domain=Option("x", [3])).add_callable(
+        "f", lambda s: s.update_variable(name, 1), args=[S()]
+    )
     research = research.save(EC("x"), "seen")
     assert rows(table(research), "x", "iteration", "seen") == [(3, 0, 3)]
     (failure,) = research.results.failures.exception
@@ -338,7 +382,9 @@ def test_a_variable_of_s_that_is_named_like_a_column_is_a_failure_that_names_it(
 def test_r_in_a_unit_is_the_results_so_far():
     research = Research(domain=Option("x", [1, 2, 3])).save(EC("x"), "seen")
     found = []
-    research = research.add_callable("look", lambda frame: found.append(list(frame.seen)), args=[R().df])
+    research = research.add_callable(
+        "look", lambda frame: found.append(list(frame.seen)), args=[R().df]
+    )
     research.run(bar=False, dump_results=False)
     assert found == [[], [1], [1, 2]]
 
@@ -350,7 +396,9 @@ def test_r_in_update_domain_is_the_results_so_far():
         found.append((list(results.df.seen), list(seen)))
 
     research = Research(domain=Option("x", [1, 2])).save(EC("x"), "seen")
-    research.update_domain(look, when=1, results=R(), seen=R().df["seen"]).run(bar=False, dump_results=False)
+    research.update_domain(look, when=1, results=R(), seen=R().df["seen"]).run(
+        bar=False, dump_results=False
+    )
     assert found == [([1], [1]), ([1, 2], [1, 2])]
 
 
@@ -379,7 +427,9 @@ def test_an_operator_between_expressions_is_applied(function):
     assert value_of(function(EC("y"), EC("x"))) == function(7, 3)
 
 
-@pytest.mark.parametrize("function", [operator.neg, operator.pos, operator.invert, abs], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function", [operator.neg, operator.pos, operator.invert, abs], ids=lambda f: f.__name__
+)
 def test_a_unary_operator_is_applied(function):
     assert value_of(function(EC("x") - 5)) == function(-2)
 
@@ -415,12 +465,22 @@ def test_operators_on_sequences_are_those_of_the_values():
     assert value_of("x-" + EC("text")) == "x-abc"
 
 
-ARRAYS = [np.array([1.0, 2.0]), np.array([[1, 2], [3, 4]]), np.array(2.5), np.float64(2.5), np.int64(2)]
-arrays = pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{type(array).__name__}-{np.ndim(array)}d")
+ARRAYS = [
+    np.array([1.0, 2.0]),
+    np.array([[1, 2], [3, 4]]),
+    np.array(2.5),
+    np.float64(2.5),
+    np.int64(2),
+]
+arrays = pytest.mark.parametrize(
+    "array", ARRAYS, ids=lambda array: f"{type(array).__name__}-{np.ndim(array)}d"
+)
 
 
 @arrays
-@pytest.mark.parametrize("function", [operator.add, operator.mul, operator.sub, operator.lt], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function", [operator.add, operator.mul, operator.sub, operator.lt], ids=lambda f: f.__name__
+)
 def test_a_numpy_array_may_stand_on_either_side_of_an_operator(array, function):
     for expression, expected in [
         (function(EC("x"), array), function(3, array)),
@@ -445,7 +505,9 @@ def test_items_attributes_and_calls_compose():
 
 def test_a_key_may_be_an_expression():
     assert value_of(EC("items")[EC("x") - 1]) == 7
-    assert value_of(EC()[EC("text")[0] + "bc"], Research(domain=one({"text": "abc", "abc": 1}))) == 1
+    assert (
+        value_of(EC()[EC("text")[0] + "bc"], Research(domain=one({"text": "abc", "abc": 1}))) == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -463,27 +525,39 @@ def test_the_ends_of_a_slice_may_be_expressions(expression, expected):
 
 
 def test_a_tuple_of_keys_may_hold_expressions_and_slices():
-    research = Research(domain=one({"x": 1})).add_callable("load", lambda: np.arange(6).reshape(2, 3))
+    research = Research(domain=one({"x": 1})).add_callable(
+        "load", lambda: np.arange(6).reshape(2, 3)
+    )
     assert value_of(O("load")[EC("x"), 2], research) == 5
     assert list(value_of(O("load")[:, EC("x")], research)) == [1, 4]
     assert list(value_of(O("load")[0, : EC("x")], research)) == [0]
 
 
 def test_expressions_are_evaluated_in_lists_tuples_and_dicts_at_any_depth():
-    deep = {"list": [EC("x"), (EC("y"), [EC("text")])], "dict": {"k": {"k": EC("x") + 1}}, EC("text"): 0}
+    deep = {
+        "list": [EC("x"), (EC("y"), [EC("text")])],
+        "dict": {"k": {"k": EC("x") + 1}},
+        EC("text"): 0,
+    }
     assert value_of(deep) == {"list": [3, (7, ["abc"])], "dict": {"k": {"k": 4}}, "abc": 0}
     assert type(value_of((EC("x"),))) is tuple
 
 
 def test_expressions_are_evaluated_in_keyword_arguments():
     research = Research(domain=one(CONFIG))
-    assert seen(research, kwargs={"a": [EC("x")], "b": EC("y") / 2}) == [((), {"kwargs": {"a": [3], "b": 3.5}})]
-    research = research.add_callable("f", lambda a, b: (a, b), a=[EC("x")], b=EC("y") / 2, save_to="seen")
+    assert seen(research, kwargs={"a": [EC("x")], "b": EC("y") / 2}) == [
+        ((), {"kwargs": {"a": [3], "b": 3.5}})
+    ]
+    research = research.add_callable(
+        "f", lambda a, b: (a, b), a=[EC("x")], b=EC("y") / 2, save_to="seen"
+    )
     assert column(research, "seen") == [([3], 3.5)]
 
 
 def test_all_positional_arguments_may_be_one_expression():
-    research = Research(domain=one(CONFIG)).add_callable("f", lambda *args: args, args=EC("items"), save_to="seen")
+    research = Research(domain=one(CONFIG)).add_callable(
+        "f", lambda *args: args, args=EC("items"), save_to="seen"
+    )
     assert column(research, "seen") == [(5, 6, 7)]
 
 
@@ -504,7 +578,9 @@ def test_what_a_container_without_expressions_holds_is_handed_over_as_it_is():
 
 def test_one_expression_serves_many_units():
     shared = EC("x") + 1
-    research = Research(domain=one({"x": 3})).add_callable("f", lambda v: 2 * v, args=[shared], save_to="f")
+    research = Research(domain=one({"x": 3})).add_callable(
+        "f", lambda v: 2 * v, args=[shared], save_to="f"
+    )
     assert rows(table(research.save(shared, "shared")), "f", "shared") == [(8, 4)]
 
 
@@ -522,7 +598,9 @@ leaves = st.one_of(
 
 def combined(parts):
     """Draw an operation on two parts, or a container of them, as (expression, value)."""
-    operations = st.sampled_from([operator.add, operator.sub, operator.mul, operator.lt, operator.eq])
+    operations = st.sampled_from(
+        [operator.add, operator.sub, operator.mul, operator.lt, operator.eq]
+    )
 
     def apply(function, left, right):
         return function(left[0], right[0]), function(left[1], right[1])
@@ -537,8 +615,12 @@ trees = st.recursive(leaves, combined, max_leaves=8)
 containers = st.recursive(
     trees,
     lambda parts: st.one_of(
-        st.lists(parts, max_size=3).map(lambda pairs: ([p[0] for p in pairs], [p[1] for p in pairs])),
-        st.lists(parts, max_size=3).map(lambda pairs: (tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))),
+        st.lists(parts, max_size=3).map(
+            lambda pairs: ([p[0] for p in pairs], [p[1] for p in pairs])
+        ),
+        st.lists(parts, max_size=3).map(
+            lambda pairs: (tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
+        ),
         st.dictionaries(st.sampled_from("abc"), parts, max_size=3).map(
             lambda pairs: ({k: p[0] for k, p in pairs.items()}, {k: p[1] for k, p in pairs.items()})
         ),
@@ -609,7 +691,9 @@ def test_an_expression_has_no_length_and_is_no_number(expression):
 
 
 @every_expression
-@pytest.mark.parametrize("name", ["_x", "__array__", "_repr_html_", "__dask_graph__", "_ipython_display_"])
+@pytest.mark.parametrize(
+    "name", ["_x", "__array__", "_repr_html_", "__dask_graph__", "_ipython_display_"]
+)
 def test_an_expression_records_no_names_with_a_leading_underscore(expression, name):
     with pytest.raises(AttributeError, match=name):
         getattr(expression, name)

@@ -9,7 +9,7 @@ import scipy.stats
 
 from daskresearch import EC, EP, Domain, E, Experiment, NumpySampler, O, Option, R, Research, S
 from daskresearch.errors import HashError
-from tests.running import column, note, noted, rows, saying, table
+from tests.support.running import column, note, noted, rows, saying, table
 
 X = Option("x", [1, 2])
 ENDLESS = Option("noise", NumpySampler("n"))
@@ -75,7 +75,12 @@ def test_an_unknown_unit_is_refused_with_its_user_and_what_is_close(research, ca
 
 
 def test_the_unit_that_uses_an_unknown_one_is_named(research, calls):
-    refused(lambda: research.add_callable("total", len, args=[O("laod")]), ValueError, "'total'", "O('laod')")
+    refused(
+        lambda: research.add_callable("total", len, args=[O("laod")]),
+        ValueError,
+        "'total'",
+        "O('laod')",
+    )
     assert calls == []
 
 
@@ -89,8 +94,12 @@ def test_a_unit_may_stand_later_so_that_only_the_run_refuses_it(research, calls)
 UNKNOWN_PARAMETERS = {
     "EC": lambda r: r.add_callable("total", len, args=[EC("learning_rat")]),
     "EC in a keyword": lambda r: r.add_callable("total", len, obj=[{"k": EC("learning_rat")}]),
-    "EC inside a composition": lambda r: r.add_callable("total", len, args=[-(EC("learning_rat") + 1)]),
-    "EC in a slice": lambda r: r.add_callable("total", len, args=[O("first")[EC("learning_rat") :]]),
+    "EC inside a composition": lambda r: r.add_callable(
+        "total", len, args=[-(EC("learning_rat") + 1)]
+    ),
+    "EC in a slice": lambda r: r.add_callable(
+        "total", len, args=[O("first")[EC("learning_rat") :]]
+    ),
     "EC that is spread": lambda r: r.add_callable("total", len, kwargs=EC("learning_rat")),
     "a root": lambda r: r.add_callable("total", len, args=[EC("learning_rat")], root=True),
     "an instance": lambda r: r.add_instance("total", list, args=[EC("learning_rat")]),
@@ -100,7 +109,9 @@ UNKNOWN_PARAMETERS = {
 
 @pytest.mark.parametrize("make", UNKNOWN_PARAMETERS.values(), ids=UNKNOWN_PARAMETERS.keys())
 def test_an_unknown_parameter_is_refused_with_its_user_and_what_is_close(calls, make):
-    research = Research(domain=Domain(learning_rate=[1], depth=[2])).add_callable("first", calls.append, args=[1])
+    research = Research(domain=Domain(learning_rate=[1], depth=[2])).add_callable(
+        "first", calls.append, args=[1]
+    )
     refused(
         lambda: make(research), ValueError, "unit '", "'learning_rat'", "did you mean 'learning_rate'?", "'depth'"
     )  # fmt: skip
@@ -108,7 +119,11 @@ def test_an_unknown_parameter_is_refused_with_its_user_and_what_is_close(calls, 
 
 
 def test_a_parameter_of_any_part_of_a_sum_is_known(research, calls):
-    summed = Research(domain=X + Option("y", [3])).save([EC().get("x"), EC().get("y")], "seen").save(EC("y"), "y_seen")
+    summed = (
+        Research(domain=X + Option("y", [3]))
+        .save([EC().get("x"), EC().get("y")], "seen")
+        .save(EC("y"), "y_seen")
+    )
     assert column(summed, "seen") == [[1, None], [2, None], [None, 3]]
     refused(lambda: summed.save(EC("z"), "z_seen"), ValueError, "EC('z')", "'x'", "'y'")
 
@@ -232,8 +247,16 @@ ROOTS = {
 
 
 @pytest.mark.parametrize("make", ROOTS.values(), ids=ROOTS.keys())
-def test_a_root_that_uses_what_belongs_to_one_experiment_is_refused_with_what_it_may_use(research, calls, make):
-    refused(lambda: make(research), ValueError, "root unit 'load'", "belongs to one experiment", "E().random")
+def test_a_root_that_uses_what_belongs_to_one_experiment_is_refused_with_what_it_may_use(
+    research, calls, make
+):
+    refused(
+        lambda: make(research),
+        ValueError,
+        "root unit 'load'",
+        "belongs to one experiment",
+        "E().random",
+    )
     assert calls == []
 
 
@@ -258,8 +281,12 @@ RUN = {
 }
 
 
-@pytest.mark.parametrize(("name", "wrong"), [(name, wrong) for name, values in RUN.items() for wrong in values])
-def test_a_count_that_is_no_positive_integer_is_refused_with_its_name_and_value(research, calls, name, wrong):
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(name, wrong) for name, values in RUN.items() for wrong in values]
+)
+def test_a_count_that_is_no_positive_integer_is_refused_with_its_name_and_value(
+    research, calls, name, wrong
+):
     with pytest.raises(ValueError, match=saying(name, "positive integer", repr(wrong))):
         research.run(**{name: wrong}, bar=False, dump_results=False)
     assert calls == []
@@ -267,7 +294,9 @@ def test_a_count_that_is_no_positive_integer_is_refused_with_its_name_and_value(
 
 @pytest.mark.parametrize("name", ["n_configs", "n_reps", "repeat_each"])
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", True])
-def test_a_count_of_configs_that_is_no_positive_integer_is_refused_with_its_name_and_value(name, wrong):
+def test_a_count_of_configs_that_is_no_positive_integer_is_refused_with_its_name_and_value(
+    name, wrong
+):
     with pytest.raises(ValueError, match=saying(name, "positive integer", repr(wrong))):
         Research(domain=X, **{name: wrong})
 
@@ -298,8 +327,19 @@ OPTIONS = {
     "seed no integer": ({"seed": 1.5}, "seed", "non-negative integer", "1.5"),
     "seed a text": ({"seed": "42"}, "seed", "non-negative integer", "'42'"),
     "seed a bool": ({"seed": True}, "seed", "non-negative integer", "True"),
-    "executor_target": ({"executor_target": "thread"}, "executor_target", "'thread'", "'threads'", "'for'"),
-    "scheduler unknown": ({"scheduler": "thread"}, "scheduler", "'thread'", "did you mean 'threads'?"),
+    "executor_target": (
+        {"executor_target": "thread"},
+        "executor_target",
+        "'thread'",
+        "'threads'",
+        "'for'",
+    ),
+    "scheduler unknown": (
+        {"scheduler": "thread"},
+        "scheduler",
+        "'thread'",
+        "did you mean 'threads'?",
+    ),
     "scheduler no client": ({"scheduler": 5}, "scheduler", "5", "Client"),
     "name no text": ({"name": 5}, "name", "5", "str"),
 }
@@ -328,7 +368,10 @@ def test_a_research_without_units_is_refused():
     [
         (lambda: Research(X), ("name", "str", "domain=")),
         (lambda: Research(experiment=Research()), ("experiment", "Experiment()")),
-        (lambda: Research(experiment=[len]), ("experiment", "Experiment()", "[<built-in function len>]")),
+        (
+            lambda: Research(experiment=[len]),
+            ("experiment", "Experiment()", "[<built-in function len>]"),
+        ),
         (lambda: Research(domain=[1, 2]), ("domain", "[1, 2]")),
         (lambda: Research(domain="x"), ("domain", "'x'")),
     ],
@@ -349,7 +392,9 @@ def test_an_endless_domain_is_refused_with_what_would_end_it(calls):
 
 
 @pytest.mark.parametrize(
-    "domain", [X + ENDLESS, 0.5 * X + 0.5 * ENDLESS, Option("s", scipy.stats.norm())], ids=["sum", "mixture", "scipy"]
+    "domain",
+    [X + ENDLESS, 0.5 * X + 0.5 * ENDLESS, Option("s", scipy.stats.norm())],
+    ids=["sum", "mixture", "scipy"],
 )
 def test_a_domain_that_never_ends_is_refused_however_it_is_made(calls, domain):
     research = Research(domain=domain).add_callable("first", calls.append, args=[1])
@@ -365,26 +410,36 @@ def test_an_endless_domain_with_n_configs_runs(calls):
 
 
 def test_an_endless_domain_with_n_items_of_its_own_runs(calls):
-    research = Research(domain=ENDLESS.set_iter_params(n_items=2)).add_callable("first", calls.append, args=[1])
+    research = Research(domain=ENDLESS.set_iter_params(n_items=2)).add_callable(
+        "first", calls.append, args=[1]
+    )
     research.run(bar=False, dump_results=False)
     assert calls == [1, 1]
 
 
 def test_pairs_of_unequal_lengths_are_refused_with_both(calls):
     with pytest.raises(ValueError, match=saying("2", "3", "@", "*")):
-        Research(domain=X @ Option("y", [1, 2, 3])).add_callable("first", calls.append, args=[1]).run(
-            bar=False, dump_results=False
-        )
+        Research(domain=X @ Option("y", [1, 2, 3])).add_callable(
+            "first", calls.append, args=[1]
+        ).run(bar=False, dump_results=False)
     assert calls == []
 
 
 @pytest.mark.parametrize(
-    "values", ["abc", 5, None, {1, 2}, {"k": 1}, len, np.zeros((2, 2))], ids=lambda v: type(v).__name__
+    "values",
+    ["abc", 5, None, {1, 2}, {"k": 1}, len, np.zeros((2, 2))],
+    ids=lambda v: type(v).__name__,
 )
 def test_values_that_are_no_list_or_sampler_are_refused_with_their_parameter(calls, values):
-    for make in (lambda: Option("rate", values), lambda: {"rate": values}, lambda: Domain(rate=values)):
+    for make in (
+        lambda: Option("rate", values),
+        lambda: {"rate": values},
+        lambda: Domain(rate=values),
+    ):
         with pytest.raises((ValueError, TypeError), match=saying("'rate'", "list")):
-            Research(domain=make()).add_callable("first", calls.append, args=[1]).run(bar=False, dump_results=False)
+            Research(domain=make()).add_callable("first", calls.append, args=[1]).run(
+                bar=False, dump_results=False
+            )
     assert calls == []
 
 
@@ -430,9 +485,13 @@ UNPICKLABLE = {
 
 @pytest.mark.parametrize("case", UNPICKLABLE.values(), ids=UNPICKLABLE.keys())
 @pytest.mark.parametrize("make", [threading.Lock, Unpicklable], ids=["lock", "own"])
-def test_a_unit_that_cannot_be_pickled_is_refused_for_processes_with_the_argument_at_fault(tmp_path, case, make):
+def test_a_unit_that_cannot_be_pickled_is_refused_for_processes_with_the_argument_at_fault(
+    tmp_path, case, make
+):
     add, *texts = case
-    research = add(Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")]), make())
+    research = add(
+        Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")]), make()
+    )
     with pytest.raises(TypeError, match=saying(*texts, "cannot be pickled", "workers=1")):
         research.run(workers=2, bar=False, dump_results=False)
     assert noted(tmp_path / "calls") == []
@@ -442,14 +501,19 @@ def test_a_unit_that_cannot_be_pickled_is_refused_for_processes_with_the_argumen
 def test_a_root_that_cannot_be_hashed_is_refused_with_the_argument_at_fault(tmp_path, options):
     research = Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", EC("x")])
     research = research.add_callable("net", load, conn=[{"k": threading.Lock()}], root=True)
-    with pytest.raises(HashError, match=saying("'net'", "'conn'", "[0]['k']", "lock", "cannot be hashed", "make it")):
+    with pytest.raises(
+        HashError,
+        match=saying("'net'", "'conn'", "[0]['k']", "lock", "cannot be hashed", "make it"),
+    ):
         research.run(bar=False, dump_results=False, **options)
     assert noted(tmp_path / "calls") == []
 
 
 def test_an_unpicklable_unit_simply_runs_in_one_process():
     lock = threading.Lock()
-    research = Research(domain=X).add_callable("is_locked", lambda lock: lock.locked(), lock=lock, save_to="locked")
+    research = Research(domain=X).add_callable(
+        "is_locked", lambda lock: lock.locked(), lock=lock, save_to="locked"
+    )
     assert column(research, "locked") == [False, False]
     assert column(research, "locked", scheduler="threads") == [False, False]
 
@@ -461,17 +525,29 @@ def test_a_socket_is_refused_for_processes():
             research.run(workers=2, bar=False, dump_results=False)
 
 
-@pytest.mark.parametrize("values", [[Unpicklable(), 1], [1, Unpicklable()]], ids=["first", "second"])
-def test_a_value_of_the_domain_that_cannot_be_pickled_is_refused_for_processes_with_its_parameter(tmp_path, values):
-    research = Research(domain=Option("conn", values)).add_callable("first", note, args=[tmp_path / "calls", 1])
+@pytest.mark.parametrize(
+    "values", [[Unpicklable(), 1], [1, Unpicklable()]], ids=["first", "second"]
+)
+def test_a_value_of_the_domain_that_cannot_be_pickled_is_refused_for_processes_with_its_parameter(
+    tmp_path, values
+):
+    research = Research(domain=Option("conn", values)).add_callable(
+        "first", note, args=[tmp_path / "calls", 1]
+    )
     with pytest.raises(TypeError, match=saying("'conn'", "cannot be pickled", "workers=1")):
         research.run(workers=2, bar=False, dump_results=False)
     assert noted(tmp_path / "calls") == []
 
 
 def test_r_in_a_unit_is_refused_for_processes_with_the_way_out(tmp_path):
-    research = Research(domain=X).add_callable("first", note, args=[tmp_path / "calls", 1]).save(R(), "results")
-    with pytest.raises(ValueError, match=saying("R()", "'save_results'", "workers=1", "update_domain")):
+    research = (
+        Research(domain=X)
+        .add_callable("first", note, args=[tmp_path / "calls", 1])
+        .save(R(), "results")
+    )
+    with pytest.raises(
+        ValueError, match=saying("R()", "'save_results'", "workers=1", "update_domain")
+    ):
         research.run(workers=2, bar=False, dump_results=False)
     assert noted(tmp_path / "calls") == []
 
@@ -485,7 +561,9 @@ def test_what_only_a_run_has_is_refused_before_the_run(ask):
         getattr(Research("sweep").load(), ask)
 
 
-@pytest.mark.parametrize("ask", [lambda r: r.wait(0), lambda r: r.terminate()], ids=["wait", "terminate"])
+@pytest.mark.parametrize(
+    "ask", [lambda r: r.wait(0), lambda r: r.terminate()], ids=["wait", "terminate"]
+)
 def test_what_only_a_run_can_do_is_refused_before_the_run(ask):
     with pytest.raises(Exception, match=saying("no results", "run()")):
         ask(Research("sweep").load())

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, E, O, Option, Research
-from tests.running import column, rows, saying, table
-from tests.strategies import law
+from tests.support.running import column, rows, saying, table
+from tests.support.strategies import law
 
 entries = st.one_of(
     st.integers(1, 7),
@@ -15,7 +15,9 @@ entries = st.one_of(
     st.integers(0, 9).map(lambda k: f"%{k}"),
     st.just("last"),
 )
-whens = st.one_of(entries, st.lists(entries, min_size=1, max_size=4), st.lists(entries, min_size=1).map(tuple))
+whens = st.one_of(
+    entries, st.lists(entries, min_size=1, max_size=4), st.lists(entries, min_size=1).map(tuple)
+)
 
 
 def expected(when, n_iters):
@@ -64,8 +66,12 @@ def test_a_unit_runs_at_the_iterations_that_when_names(when, named):
 @law
 @given(whens, st.integers(1, 10))
 def test_a_callable_runs_at_the_iterations_that_when_names(when, n_iters):
-    research = Research().add_callable("f", lambda i: i, args=[E().iteration], save_to="f", when=when)
-    assert rows(table(research, n_iters=n_iters), "iteration", "f") == [(i, i) for i in expected(when, n_iters)]
+    research = Research().add_callable(
+        "f", lambda i: i, args=[E().iteration], save_to="f", when=when
+    )
+    assert rows(table(research, n_iters=n_iters), "iteration", "f") == [
+        (i, i) for i in expected(when, n_iters)
+    ]
 
 
 @law
@@ -73,13 +79,19 @@ def test_a_callable_runs_at_the_iterations_that_when_names(when, n_iters):
 def test_a_generator_advances_at_the_iterations_that_when_names(when, n_iters):
     research = Research().add_generator(range, args=[100], save_to="item", when=when)
     named = expected(when, n_iters)
-    assert rows(table(research, n_iters=n_iters), "iteration", "item") == [(i, n) for n, i in enumerate(named)]
+    assert rows(table(research, n_iters=n_iters), "iteration", "item") == [
+        (i, n) for n, i in enumerate(named)
+    ]
 
 
 @law
 @given(whens, st.integers(1, 10))
 def test_save_and_methods_follow_when(when, n_iters):
-    research = Research().add_instance("text", str, args=["ab"]).add_callable("text.upper", when=when, save_to="upper")
+    research = (
+        Research()
+        .add_instance("text", str, args=["ab"])
+        .add_callable("text.upper", when=when, save_to="upper")
+    )
     research = research.save(E().iteration, "saved", when=when)
     named = expected(when, n_iters)
     found = rows(table(research, n_iters=n_iters), "iteration", "upper", "saved")
@@ -89,10 +101,15 @@ def test_save_and_methods_follow_when(when, n_iters):
 @law
 @given(whens, whens, st.integers(1, 8))
 def test_each_unit_follows_its_own_when(one, other, n_iters):
-    research = Research().save(E().iteration, "one", when=one).save(E().iteration, "other", when=other)
+    research = (
+        Research().save(E().iteration, "one", when=one).save(E().iteration, "other", when=other)
+    )
     first, second = expected(one, n_iters), expected(other, n_iters)
     found = rows(table(research, n_iters=n_iters), "iteration", "one", "other")
-    assert found == [(i, i if i in first else None, i if i in second else None) for i in sorted({*first, *second})]
+    assert found == [
+        (i, i if i in first else None, i if i in second else None)
+        for i in sorted({*first, *second})
+    ]
 
 
 @law
@@ -121,7 +138,9 @@ def test_before_a_generator_that_outlasts_the_iterations_last_has_its_turn(when,
 @law
 @given(whens, st.integers(1, 8))
 def test_steady_roots_follow_when(when, n_iters):
-    research = Research(domain=Option("x", [1, 2])).add_callable("f", lambda: 5, root=True, when=when, save_to="f")
+    research = Research(domain=Option("x", [1, 2])).add_callable(
+        "f", lambda: 5, root=True, when=when, save_to="f"
+    )
     named = [(i, 5) for i in expected(when, n_iters)]
     assert rows(table(research, n_iters=n_iters), "iteration", "f") == named * 2
 
@@ -130,7 +149,9 @@ def test_steady_roots_follow_when(when, n_iters):
 @given(whens, st.integers(1, 8))
 def test_roots_in_lock_step_follow_when(when, n_iters):
     research = Research(domain=Option("x", [1, 2]))
-    research = research.add_callable("f", lambda i: i, args=[E().iteration], root=True, when=when, save_to="f")
+    research = research.add_callable(
+        "f", lambda i: i, args=[E().iteration], root=True, when=when, save_to="f"
+    )
     named = [(i, i) for i in expected(when, n_iters)]
     assert rows(table(research, n_iters=n_iters), "iteration", "f") == named * 2
 
@@ -151,17 +172,30 @@ def test_an_instance_is_built_in_iteration_0_whatever_its_methods_do():
 
 
 def test_a_generator_is_called_in_its_first_turn():
-    research = Research().add_generator("g", lambda i: iter([i, i]), args=[E().iteration], when=2, save_to="called_at")
+    research = Research().add_generator(
+        "g", lambda i: iter([i, i]), args=[E().iteration], when=2, save_to="called_at"
+    )
     assert rows(table(research, n_iters=4), "iteration", "called_at") == [(1, 1), (3, 1)]
 
 
 def test_a_generator_that_rests_is_exhausted_in_its_own_turn():
-    research = Research().add_generator(range, args=[2], when=2, save_to="item").save(E().iteration, "i")
-    assert rows(table(research), "i", "item") == [(0, None), (1, 0), (2, None), (3, 1), (4, None), (5, 1)]
+    research = (
+        Research().add_generator(range, args=[2], when=2, save_to="item").save(E().iteration, "i")
+    )
+    assert rows(table(research), "i", "item") == [
+        (0, None),
+        (1, 0),
+        (2, None),
+        (3, 1),
+        (4, None),
+        (5, 1),
+    ]
 
 
 def test_a_unit_between_its_turns_keeps_its_output():
-    research = Research(domain=Option("x", [7])).add_callable("f", lambda x: x, args=[EC("x")], when="#1")
+    research = Research(domain=Option("x", [7])).add_callable(
+        "f", lambda x: x, args=[EC("x")], when="#1"
+    )
     assert column(research.save(O("f"), "seen"), "seen", n_iters=3)[1:] == [7, 7]
 
 
@@ -170,9 +204,30 @@ def test_a_numpy_integer_is_an_integer():
 
 
 @pytest.mark.parametrize(
-    "wrong", [0, -1, 1.5, True, None, "first", "", "#", "#-1", "#1.5", "# 1", "1", "3#", "LAST", {"a": 1}, 1j], ids=repr
+    "wrong",
+    [
+        0,
+        -1,
+        1.5,
+        True,
+        None,
+        "first",
+        "",
+        "#",
+        "#-1",
+        "#1.5",
+        "# 1",
+        "1",
+        "3#",
+        "LAST",
+        {"a": 1},
+        1j,
+    ],
+    ids=repr,
 )
-@pytest.mark.parametrize("inside", [lambda entry: entry, lambda entry: [1, entry]], ids=["alone", "in a list"])
+@pytest.mark.parametrize(
+    "inside", [lambda entry: entry, lambda entry: [1, entry]], ids=["alone", "in a list"]
+)
 def test_a_when_that_names_no_iterations_is_refused_with_the_forms_there_are(wrong, inside):
     pattern = saying(repr(wrong), "every n-th", "'#k'", "'last'")
     for add in (

@@ -15,7 +15,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 
 from daskresearch import EC, Domain, E, Experiment, O, Option, Research, S
-from tests.running import column, failures_of, rows, saying, table
+from tests.support.running import column, failures_of, rows, saying, table
 
 X = Option("x", [2, 3])
 
@@ -121,7 +121,9 @@ def test_results_belong_to_the_research_that_ran():
 
 
 def test_what_is_chained_behind_a_run_has_no_results_yet():
-    research = Research(domain=X).power(EC("x"), 2, save_to="square").run(bar=False, dump_results=False)
+    research = (
+        Research(domain=X).power(EC("x"), 2, save_to="square").run(bar=False, dump_results=False)
+    )
     with pytest.raises(Exception, match=saying("no results", "run()")):
         research.save(EC("x"), "seen").results.df  # noqa: B018
     assert list(research.results.df.square) == [4, 9]
@@ -215,7 +217,9 @@ def test_any_callable_can_be_a_unit():
     research = research.add_callable("bound", [3, 1, 2].index, args=[2], save_to="bound")
     research = research.add_callable("lambda", lambda: 5, save_to="lambda")
     research = research.add_callable("ufunc", np.add, args=[1, 2], save_to="ufunc")
-    assert rows(table(research), "adder", "class", "bound", "lambda", "ufunc") == [(3, 1 + 2j, 2, 5, 3)]
+    assert rows(table(research), "adder", "class", "bound", "lambda", "ufunc") == [
+        (3, 1 + 2j, 2, 5, 3)
+    ]
 
 
 def test_a_function_gets_arguments_named_like_options_by_kwargs():
@@ -227,7 +231,11 @@ def test_a_function_gets_arguments_named_like_options_by_kwargs():
 
 
 def test_an_unsaved_output_is_no_column():
-    assert list(table(Research().power(3).power(2, save_to="out")).columns) == ["id", "iteration", "out"]
+    assert list(table(Research().power(3).power(2, save_to="out")).columns) == [
+        "id",
+        "iteration",
+        "out",
+    ]
 
 
 def test_columns_stand_in_the_order_of_units():
@@ -245,7 +253,13 @@ def test_two_units_may_record_the_same_variable_at_different_iterations():
 
 
 def test_units_of_equal_names_get_numbers():
-    research = Research().power(2).power(3).add_callable(power, args=[4]).add_callable("power", len, args=["ab"])
+    research = (
+        Research()
+        .power(2)
+        .power(3)
+        .add_callable(power, args=[4])
+        .add_callable("power", len, args=["ab"])
+    )
     assert names(research) == ["power", "power_1", "power_2", "power_3"]
     for name, output in [("power", 8), ("power_1", 27), ("power_2", 64), ("power_3", 2)]:
         assert column(research.save(O(name), "seen"), "seen") == [output]
@@ -329,7 +343,15 @@ def test_a_name_that_is_no_function_is_not_found():
 
 def test_the_short_form_takes_a_generator_by_its_mode():
     research = Research(domain=X).counting(EC("x"), mode="generator", save_to="i")
-    assert rows(table(research), "x", "i") == [(2, 0), (2, 1), (2, 1), (3, 0), (3, 1), (3, 2), (3, 2)]
+    assert rows(table(research), "x", "i") == [
+        (2, 0),
+        (2, 1),
+        (2, 1),
+        (3, 0),
+        (3, 1),
+        (3, 2),
+        (3, 2),
+    ]
 
 
 def test_the_short_form_takes_all_options_of_a_unit():
@@ -340,12 +362,18 @@ def test_the_short_form_takes_all_options_of_a_unit():
         return [a, b]
 
     research = Research(domain=X).load(1, b=2, root=True, when="last", save_to=["a", "b"])
-    assert rows(table(research, n_iters=2), "x", "iteration", "a", "b") == [(2, 1, 1, 2), (3, 1, 1, 2)]
+    assert rows(table(research, n_iters=2), "x", "iteration", "a", "b") == [
+        (2, 1, 1, 2),
+        (3, 1, 1, 2),
+    ]
     assert calls == [(1, 2)]
 
 
 def test_an_unknown_name_is_refused_with_the_places_that_were_looked_at():
-    with pytest.raises(AttributeError, match=saying("'powr'", "caller's scope", "__main__", "builtins", "namespace")):
+    with pytest.raises(
+        AttributeError,
+        match=saying("'powr'", "caller's scope", "__main__", "builtins", "namespace"),
+    ):
         Research().powr(3)
 
 
@@ -408,7 +436,9 @@ def test_hasattr_says_whether_the_short_form_would_find_a_function():
     assert not hasattr(Research(), "sqrt")
 
 
-@pytest.mark.parametrize("made", [Research(domain=X).len("ab"), Experiment().len("ab")], ids=["research", "experiment"])
+@pytest.mark.parametrize(
+    "made", [Research(domain=X).len("ab"), Experiment().len("ab")], ids=["research", "experiment"]
+)
 def test_ipython_shows_its_text_and_nothing_else(made):
     shown, _ = DisplayFormatter().format(made)
     assert shown["text/plain"] == repr(made)
@@ -429,9 +459,15 @@ def test_an_experiment_is_no_dask_collection():
 def planned():
     """Return a research with units of every kind."""
     research = Research("sweep", domain=X, n_reps=2).add_namespace({"twice": twice})
-    research = research.add_instance("calc", Calc, b=EC("x")).add_callable("calc.power", args=[2], save_to="power")
-    research = research.add_generator(counting, args=[2], save_to="i").twice(O("counting"), save_to="twice")
-    return research.save(O("calc.power") + 1, "more", when="last").add_callable("draw", draw, [E().random], save_to="d")
+    research = research.add_instance("calc", Calc, b=EC("x")).add_callable(
+        "calc.power", args=[2], save_to="power"
+    )
+    research = research.add_generator(counting, args=[2], save_to="i").twice(
+        O("counting"), save_to="twice"
+    )
+    return research.save(O("calc.power") + 1, "more", when="last").add_callable(
+        "draw", draw, [E().random], save_to="d"
+    )
 
 
 def twice(value):
@@ -462,7 +498,9 @@ def test_a_research_that_has_not_run_is_the_same_after_a_copy_or_pickling(travel
     assert column(travelled.twice(4, save_to="again"), "again", n_iters=1) == [8, 8, 8, 8]
 
 
-@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda e: cloudpickle.loads(cloudpickle.dumps(e))])
+@pytest.mark.parametrize(
+    "travel", [copy.copy, copy.deepcopy, lambda e: cloudpickle.loads(cloudpickle.dumps(e))]
+)
 def test_an_experiment_is_the_same_after_a_copy_or_pickling(travel):
     experiment = Experiment().add_namespace({"twice": twice}).twice(EC("x"), save_to="twice")
     assert column(Research(domain=X, experiment=travel(experiment)), "twice") == [4, 6]
@@ -471,7 +509,9 @@ def test_an_experiment_is_the_same_after_a_copy_or_pickling(travel):
 
 def test_closures_and_lambdas_survive_cloudpickle():
     factor = 5
-    research = Research(domain=X).add_callable("f", lambda x: factor * x, args=[EC("x")], save_to="f")
+    research = Research(domain=X).add_callable(
+        "f", lambda x: factor * x, args=[EC("x")], save_to="f"
+    )
     assert column(cloudpickle.loads(cloudpickle.dumps(research)), "f") == [10, 15]
 
 
@@ -492,7 +532,9 @@ def test_an_experiment_is_a_plan_for_several_researches():
 
 def test_a_research_goes_on_where_its_experiment_ends():
     experiment = Experiment().power(EC("x"), 2, save_to="square")
-    research = Research(domain=X, experiment=experiment).add_callable(same, args=[O("power") + 1], save_to="next")
+    research = Research(domain=X, experiment=experiment).add_callable(
+        same, args=[O("power") + 1], save_to="next"
+    )
     assert rows(table(research), "square", "next") == [(4, 5), (9, 10)]
     assert names(experiment) == ["power"]
 
@@ -507,7 +549,11 @@ def test_namespaces_of_an_experiment_are_those_of_its_research():
 
 def test_save_records_an_output_an_expression_or_a_constant():
     research = Research(domain=X).power(EC("x"), 2)
-    research = research.save(O("power"), "output").save("power", "by_name").save(EC("x") * 10, "expression")
+    research = (
+        research.save(O("power"), "output")
+        .save("power", "by_name")
+        .save(EC("x") * 10, "expression")
+    )
     research = research.save(5, "constant").save([EC("x"), {"k": O("power")}], "nested")
     assert rows(table(research), "output", "by_name", "expression", "constant", "nested") == [
         (4, 4, 20, 5, [2, {"k": 4}]),
@@ -547,7 +593,11 @@ def test_save_with_a_copy_records_what_the_object_is_at_that_time():
 
 
 def test_a_copy_is_deep():
-    research = Research().add_callable("items", lambda: {"k": []}, when="#0").save(O("items"), "kept", copy=True)
+    research = (
+        Research()
+        .add_callable("items", lambda: {"k": []}, when="#0")
+        .save(O("items"), "kept", copy=True)
+    )
     frame = table(research.grow(O("items")["k"], E().iteration), n_iters=2)
     assert list(frame.kept) == [{"k": []}, {"k": [0]}]
 
@@ -576,7 +626,9 @@ def test_save_to_a_list_takes_each_item_of_a_generator_apart():
 
 
 @pytest.mark.parametrize(
-    ("output", "said"), [((1, 2, 3), "3"), ((1,), "1"), ((), "0"), (5, "int"), (None, "None"), ("ab", "str")], ids=str
+    ("output", "said"),
+    [((1, 2, 3), "3"), ((1,), "1"), ((), "0"), (5, "int"), (None, "None"), ("ab", "str")],
+    ids=str,
 )
 def test_an_output_of_another_length_is_a_failure_with_both_lengths(output, said):
     research = Research(domain=X).add_callable("f", lambda: output, save_to=["a", "b"])
@@ -590,7 +642,9 @@ def test_an_output_of_another_length_is_a_failure_with_both_lengths(output, said
 
 
 def test_save_output_dict_records_items_as_variables():
-    research = Research(domain=X).add_callable(lambda x: {"a": x, "b": -x}, args=[EC("x")], save_output_dict=True)
+    research = Research(domain=X).add_callable(
+        lambda x: {"a": x, "b": -x}, args=[EC("x")], save_output_dict=True
+    )
     assert rows(table(research), "x", "a", "b") == [(2, 2, -2), (3, 3, -3)]
 
 
@@ -609,7 +663,11 @@ def test_save_output_dict_records_the_items_of_a_generator():
 
 @pytest.mark.parametrize("output", [5, [1], None, "a"], ids=repr)
 def test_an_output_that_is_no_dict_is_a_failure_that_says_so(output):
-    research = Research().add_callable("f", lambda: output, save_output_dict=True).run(bar=False, dump_results=False)
+    research = (
+        Research()
+        .add_callable("f", lambda: output, save_output_dict=True)
+        .run(bar=False, dump_results=False)
+    )
     (failure,) = research.results.failures.exception
     assert isinstance(failure, TypeError)
     assert "dict" in str(failure)
@@ -617,7 +675,9 @@ def test_an_output_that_is_no_dict_is_a_failure_that_says_so(output):
 
 
 @pytest.mark.parametrize("key", ["x", "id", "iteration", "repetition", "updates", 5])
-def test_a_dict_output_with_a_key_that_is_no_column_of_its_own_is_a_failure_and_records_nothing(key):
+def test_a_dict_output_with_a_key_that_is_no_column_of_its_own_is_a_failure_and_records_nothing(
+    key,
+):
     research = (
         Research(domain=X)
         .add_callable("f", lambda: {"a": 1, key: 2}, save_output_dict=True)
@@ -646,7 +706,9 @@ def test_an_instance_is_built_once_in_iteration_0_with_the_config():
 
 def test_methods_are_units_and_keep_the_state_of_their_instance():
     research = Research(domain=X).add_instance("calc", Calc, b=EC("x"))
-    research = research.add_callable("calc.power", a=2, save_to="power").save(E("calc").n_calls, "n_calls")
+    research = research.add_callable("calc.power", a=2, save_to="power").save(
+        E("calc").n_calls, "n_calls"
+    )
     assert rows(table(research, n_iters=2), "x", "iteration", "power", "n_calls") == [
         (2, 0, 4, 1),
         (2, 1, 4, 2),
@@ -662,13 +724,17 @@ def test_a_generator_may_be_a_method():
 
 def test_methods_take_all_options_of_a_unit():
     research = Research().add_instance("text", str, args=["ab"])
-    research = research.add_callable("text.partition", args=["b"], save_to=["a", "b", "c"], when="last")
+    research = research.add_callable(
+        "text.partition", args=["b"], save_to=["a", "b", "c"], when="last"
+    )
     assert rows(table(research, n_iters=2), "iteration", "a", "b", "c") == [(1, "a", "b", "")]
 
 
 def test_attributes_and_methods_of_an_instance_are_arguments():
     research = Research(domain=X).add_instance("calc", Calc, b=EC("x"))
-    research = research.add_callable("sum", lambda b, p: b + p, args=[E("calc").b, E("calc").power(10)], save_to="sum")
+    research = research.add_callable(
+        "sum", lambda b, p: b + p, args=[E("calc").b, E("calc").power(10)], save_to="sum"
+    )
     assert column(research, "sum") == [102, 1003]
 
 
@@ -679,20 +745,29 @@ def test_the_creator_of_an_instance_may_be_a_function():
 
 
 def test_instances_may_use_each_other():
-    research = Research().add_instance("calc", Calc, b=3).add_instance("twin", Calc, b=E("calc").b * 2)
+    research = (
+        Research().add_instance("calc", Calc, b=3).add_instance("twin", Calc, b=E("calc").b * 2)
+    )
     assert column(research.save(E("twin").b, "b"), "b") == [6]
 
 
 def test_a_method_that_an_instance_has_not_is_a_failure_of_the_unit():
     research = (
-        Research().add_instance("calc", Calc).add_callable("calc.powr", args=[2]).run(bar=False, dump_results=False)
+        Research()
+        .add_instance("calc", Calc)
+        .add_callable("calc.powr", args=[2])
+        .run(bar=False, dump_results=False)
     )
     assert failures_of(research) == [("calc.powr", 0)]
     assert isinstance(research.results.failures.exception[0], AttributeError)
 
 
 def test_an_instance_that_cannot_be_built_fails_and_its_methods_are_skipped():
-    research = Research().add_instance("calc", Calc, wrong=1).add_callable("calc.power", args=[2], save_to="power")
+    research = (
+        Research()
+        .add_instance("calc", Calc, wrong=1)
+        .add_callable("calc.power", args=[2], save_to="power")
+    )
     research = research.save(E("calc").b, "b").save(1, "other").run(bar=False, dump_results=False)
     assert failures_of(research) == [("calc", 0)]
     assert rows(research.results.df, "power", "b", "other") == [(None, None, 1)]
@@ -726,7 +801,9 @@ def test_pure_makes_every_callable_a_root():
         return loaded + b
 
     domain = Option("a", [1, 2]) * Option("b", [3, 4]) * Option("c", [5, 6])
-    research = Research(domain=domain, pure=True).load(EC("a")).total(O("load"), EC("b"), save_to="total")
+    research = (
+        Research(domain=domain, pure=True).load(EC("a")).total(O("load"), EC("b"), save_to="total")
+    )
     assert column(research, "total") == [13, 13, 14, 14, 23, 23, 24, 24]
     assert calls == [
         ("load", 1), ("total", 10, 3), ("total", 10, 4), ("load", 2), ("total", 20, 3), ("total", 20, 4),
@@ -744,7 +821,9 @@ def test_pure_leaves_alone_what_cannot_be_shared():
     def measure(storage, x):
         storage.update_variable("seen", x)
 
-    research = Research(domain=X, pure=True).measure(S(), EC("x")).add_generator(counting, args=[EC("x")])
+    research = (
+        Research(domain=X, pure=True).measure(S(), EC("x")).add_generator(counting, args=[EC("x")])
+    )
     research = research.add_callable(same, args=[O("counting")], save_to="i")
     assert rows(table(research), "x", "seen", "i") == [
         (2, 2, 0), (2, 2, 1), (2, 2, 1), (3, 3, 0), (3, 3, 1), (3, 3, 2), (3, 3, 2),

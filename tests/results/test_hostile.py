@@ -15,8 +15,8 @@ import pytest
 
 from daskresearch import EC, EP, Alias, Domain, Option, Research, ResearchResults, S
 from daskresearch.errors import ResearchError, StorageError
-from tests.results.hostile import ATTACKS, NEVER_LOADED, PICKLES, Payload, Scene
-from tests.running import note, noted, rows, saying
+from tests.support.hostile import ATTACKS, NEVER_LOADED, PICKLES, Payload, Scene
+from tests.support.running import note, noted, rows, saying
 
 SECONDS = 20
 
@@ -54,9 +54,15 @@ def scene(good: Path, tmp_path: Path) -> Iterator[Scene]:
 LOOKS: Mapping[str, Callable[[str], object]] = {
     "table": lambda name: ResearchResults(name).to_df(remove_auxilary=False),
     "long table": lambda name: ResearchResults(name).to_df(pivot=False),
-    "texts": lambda name: ResearchResults(name).to_df(use_alias=True, concat_config=True, remove_auxilary=False),
-    "filters": lambda name: ResearchResults(name).to_df(iterations=0, x=1, alias={"x": "1"}, domain=Domain(x=[1])),
-    "lazy arrays": lambda name: [np.asarray(one) for one in ResearchResults(name).to_df(arrays="lazy").big],
+    "texts": lambda name: ResearchResults(name).to_df(
+        use_alias=True, concat_config=True, remove_auxilary=False
+    ),
+    "filters": lambda name: ResearchResults(name).to_df(
+        iterations=0, x=1, alias={"x": "1"}, domain=Domain(x=[1])
+    ),
+    "lazy arrays": lambda name: [
+        np.asarray(one) for one in ResearchResults(name).to_df(arrays="lazy").big
+    ],
     "dask": lambda name: ResearchResults(name).ddf.compute(scheduler="sync"),
     "xarray": lambda name: ResearchResults(name).to_xarray(),
     "configs": lambda name: ResearchResults(name).configs_to_df(),
@@ -222,7 +228,12 @@ def test_a_pickle_is_shown_and_loaded_only_if_one_asks(place, scene):
 def test_what_is_no_pickle_is_never_loaded_as_one(place, scene):
     NEVER_LOADED[place](scene)
     results = ResearchResults(str(scene.folder), allow_pickle=True)
-    for look in (lambda: results.df, lambda: results.failures, results.configs_to_df, results.to_xarray):
+    for look in (
+        lambda: results.df,
+        lambda: results.failures,
+        results.configs_to_df,
+        results.to_xarray,
+    ):
         with suppress(ResearchError):
             look()
     assert not scene.mark.exists()
@@ -265,11 +276,15 @@ def writing(folder: Path, calls: Path, **options) -> Research:
         note(calls, x)
         Path(path, "artifact.txt").write_text(f"of {x}")
 
-    described = Research(str(folder), Option("x", [1, 2])).add_callable("write", write, args=[EP(), EC("x")])
+    described = Research(str(folder), Option("x", [1, 2])).add_callable(
+        "write", write, args=[EP(), EC("x")]
+    )
     return described.run(seed=1, bar=False, **options)
 
 
-@pytest.mark.parametrize("mode", [{}, {"scheduler": "threads", "workers": 2}], ids=["in turn", "threads"])
+@pytest.mark.parametrize(
+    "mode", [{}, {"scheduler": "threads", "workers": 2}], ids=["in turn", "threads"]
+)
 def test_an_experiment_does_not_write_through_a_link_in_place_of_its_folder(mode, scene, tmp_path):
     folder = tmp_path / "writing"
     known = list(writing(folder, tmp_path / "calls").results.configs_to_df().id)
@@ -361,7 +376,9 @@ def test_names_of_variables_and_texts_of_values_lead_nowhere(place, tmp_path):
 def test_names_of_parameters_lead_nowhere(tmp_path):
     folder = tmp_path / "deep" / "results"
     described = Research(str(folder), Domain({name: [i] for i, name in enumerate(NAMES)}))
-    described.add_callable("all", lambda config: config, args=[EC()], save_to="seen").run(bar=False, seed=1)
+    described.add_callable("all", lambda config: config, args=[EC()], save_to="seen").run(
+        bar=False, seed=1
+    )
     results = ResearchResults(str(folder))
     assert rows(results.df, *NAMES) == [tuple(range(len(NAMES)))]
     assert results.df.seen[0] == {name: i for i, name in enumerate(NAMES)}
@@ -394,8 +411,14 @@ def test_names_that_no_file_holds_are_refused_before_anything_is_written(name, t
 
 @pytest.mark.parametrize("name", ["", "a\0b", "file://", "nope://x", "s3://a*b/c"], ids=ascii)
 def test_names_of_a_research_that_are_no_place_are_refused(name):
-    for look in (ResearchResults, Research.load, lambda one: Research(one).save(1, "v").run(bar=False)):
-        with pytest.raises(StorageError, match=r"no place for a results folder|nothing to open|wildcards"):
+    for look in (
+        ResearchResults,
+        Research.load,
+        lambda one: Research(one).save(1, "v").run(bar=False),
+    ):
+        with pytest.raises(
+            StorageError, match=r"no place for a results folder|nothing to open|wildcards"
+        ):
             look(name)
 
 

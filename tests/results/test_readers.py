@@ -20,8 +20,8 @@ import pytest
 import zarr
 
 from daskresearch import EC, Domain, E, Option, Research, ResearchResults, S
-from daskresearch.store import compact
-from daskresearch.store.cells import Pickled
+from daskresearch.store.columns.cells import Pickled
+from daskresearch.store.folder import compact
 
 Rows = dict[tuple[str, int], dict[str, Any]]
 
@@ -123,7 +123,10 @@ def plain(value: Any) -> Any:
 
 
 def rows_of(found: Iterable[dict[str, Any]]) -> Rows:
-    return {(row["id"], row["iteration"]): {name: plain(value) for name, value in row.items()} for row in found}
+    return {
+        (row["id"], row["iteration"]): {name: plain(value) for name, value in row.items()}
+        for row in found
+    }
 
 
 def shown(name: str, value: Any) -> Any:
@@ -145,7 +148,9 @@ def test_a_reader_sees_the_values_that_the_library_sees(read: Callable[[Path], A
     names = [name for name in next(iter(own.values())) if name != "array"]
     assert len(names) == 19
     for key, row in own.items():
-        assert {name: found[key][name] for name in names} == {name: shown(name, row[name]) for name in names}
+        assert {name: found[key][name] for name in names} == {
+            name: shown(name, row[name]) for name in names
+        }
 
 
 @reader
@@ -155,7 +160,8 @@ def test_a_reader_sees_the_configs_that_the_library_sees(read: Callable[[Path], 
     assert len(found) == len(configs) == 18
     for row in configs.to_dict("records"):
         columns = [
-            plain(found[row["id"]][name]) for name in ["config_status", "head/layout", "config__types", *NAMES[3:]]
+            plain(found[row["id"]][name])
+            for name in ["config_status", "head/layout", "config__types", *NAMES[3:]]
         ]
         assert columns == [plain(row[name]) for name in NAMES]
         assert found[row["id"]]["status"] == "ok"
@@ -163,7 +169,10 @@ def test_a_reader_sees_the_configs_that_the_library_sees(read: Callable[[Path], 
 
 
 def joined_by_pandas(folder: Path) -> Any:
-    results, experiments = pd.read_parquet(folder / "results"), pd.read_parquet(folder / "experiments")
+    results, experiments = (
+        pd.read_parquet(folder / "results"),
+        pd.read_parquet(folder / "experiments"),
+    )
     frame = results.merge(experiments, on="id")
     return frame[frame["head/layout"] == 2].groupby("config_status")["int"].sum().to_dict()
 
@@ -172,7 +181,9 @@ def joined_by_polars(folder: Path) -> Any:
     frame = pl.scan_parquet(folder / "results/*.parquet").join(
         pl.scan_parquet(folder / "experiments/*.parquet"), on="id"
     )
-    frame = frame.filter(pl.col("head/layout") == 2).group_by("config_status").agg(pl.col("int").sum())
+    frame = (
+        frame.filter(pl.col("head/layout") == 2).group_by("config_status").agg(pl.col("int").sum())
+    )
     return dict(frame.collect().iter_rows())
 
 
@@ -189,14 +200,23 @@ def joined_by_pyarrow(folder: Path) -> Any:
     experiments = ds.dataset(folder / "experiments").to_table(
         columns=["id", "config_status"], filter=ds.field("head/layout") == 2
     )
-    found = results.join(experiments, "id", join_type="inner").group_by("config_status").aggregate([("int", "sum")])
+    found = (
+        results.join(experiments, "id", join_type="inner")
+        .group_by("config_status")
+        .aggregate([("int", "sum")])
+    )
     return {row["config_status"]: row["int_sum"] for row in found.to_pylist()}
 
 
 def joined_by_dask(folder: Path) -> Any:
-    results, experiments = dd.read_parquet(folder / "results"), dd.read_parquet(folder / "experiments")
+    results, experiments = (
+        dd.read_parquet(folder / "results"),
+        dd.read_parquet(folder / "experiments"),
+    )
     frame = results.merge(experiments, on="id")
-    return frame[frame["head/layout"] == 2].groupby("config_status")["int"].sum().compute().to_dict()
+    return (
+        frame[frame["head/layout"] == 2].groupby("config_status")["int"].sum().compute().to_dict()
+    )
 
 
 @pytest.mark.parametrize(
@@ -216,7 +236,9 @@ def test_results_are_joined_with_their_experiments_by_id(join, folder):
 
 @pytest.mark.parametrize("table", ["results", "experiments"])
 def test_all_files_have_one_schema(table, folder):
-    schemas = [pq.read_schema(path).remove_metadata() for path in (folder / table).glob("*.parquet")]
+    schemas = [
+        pq.read_schema(path).remove_metadata() for path in (folder / table).glob("*.parquet")
+    ]
     assert len(schemas) == 2
     assert schemas[0].equals(schemas[1])
 

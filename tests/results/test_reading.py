@@ -23,15 +23,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, E, Option, Research, ResearchResults, S
-from daskresearch import recording as recordings
 from daskresearch.errors import OptionError, RecordedError, ResearchError, StorageError
-from daskresearch.store import compact, writer
-from daskresearch.store import rows as readers
+from daskresearch.run import recording as recordings
+from daskresearch.store.folder import compact, writer
+from daskresearch.store.folder import rows as readers
+from daskresearch.store.folder.tidier import Tidier
 from daskresearch.store.record import MISSING
-from daskresearch.store.tidier import Tidier
-from tests.running import DEADLINE_S, THREADS, TWO_WORKERS, rows, saying, wait_for
-from tests.store.processes import python, running
-from tests.store.recorded import columns, same_column
+from tests.support.processes import python, running
+from tests.support.recorded import columns, same_column
+from tests.support.running import DEADLINE_S, THREADS, TWO_WORKERS, rows, saying, wait_for
 
 law = settings(max_examples=60, deadline=None)
 
@@ -70,7 +70,10 @@ def recording_of(cells: Cells, xs: list[int], n_iters: int, folder: str) -> Rese
     research = Research(folder, Option("x", xs))
     if saved:
         research = research.add_callable(
-            "first", lambda x, i: cells[names[0]][x][i], args=[EC("x"), E().iteration], save_to=names[0]
+            "first",
+            lambda x, i: cells[names[0]][x][i],
+            args=[EC("x"), E().iteration],
+            save_to=names[0],
         )
     else:
         research = research.add_callable("first", first, args=[S(), EC("x"), E().iteration])
@@ -89,13 +92,16 @@ def tables(draw: st.DrawFn) -> tuple[Cells, int, int]:
     return cells, n_experiments, n_iters
 
 
-def same_frame(found: pd.DataFrame, expected: pd.DataFrame, canonical: Callable[[Any], Any] = lambda one: one) -> bool:
+def same_frame(
+    found: pd.DataFrame, expected: pd.DataFrame, canonical: Callable[[Any], Any] = lambda one: one
+) -> bool:
     """Return whether two tables have the same columns of the same types, and in each cell the same."""
     return (
         list(found.columns) == list(expected.columns)
         and found.dtypes.equals(expected.dtypes)
         and all(
-            same_column([*map(canonical, found[name])], [*map(canonical, expected[name])]) for name in found.columns
+            same_column([*map(canonical, found[name])], [*map(canonical, expected[name])])
+            for name in found.columns
         )
     )
 
@@ -113,7 +119,11 @@ def test_a_folder_gives_the_table_that_memory_gives(table, mode, n_first):
     xs = list(range(n_experiments))
     options = {"n_iters": n_iters, "seed": 1, "bar": False}
     expected = recording_of(cells, xs, n_iters, "").run(dump_results=False, **options).results
-    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory() as root,
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         if mode == "parts":
             patch.setattr(recordings, "compact", lambda *_, **__: None)
@@ -146,10 +156,22 @@ def in_memory(domain: Domain) -> ResearchResults:
 
 
 def test_variables_named_like_columns_of_the_library_come_back(folder):
-    names = ["_aliases", "status", "group", "position", "n_rows", "index", "__index_level_0__", "ID", "Iteration"]
+    names = [
+        "_aliases",
+        "status",
+        "group",
+        "position",
+        "n_rows",
+        "index",
+        "__index_level_0__",
+        "ID",
+        "Iteration",
+    ]
     research = Research(folder, Option("x", [1, 2]))
     for name in names:
-        research = research.add_callable(f"of {name}", lambda x: (x, "a"), args=[EC("x")], save_to=name)
+        research = research.add_callable(
+            f"of {name}", lambda x: (x, "a"), args=[EC("x")], save_to=name
+        )
     research.run(bar=False)
     for name in names:
         assert list(ResearchResults(folder).df[name]) == [(1, "a"), (2, "a")]
@@ -182,7 +204,9 @@ def in_parts(folder: str, xs: list[list[int]], n_iters: int = 1, **options: Any)
     names: list[str] = []
     for i in range(len(xs)):
         so_far = [x for some in xs[: i + 1] for x in some]
-        research = Research(folder, Option("x", so_far)).save(E().iteration, "i").save(EC("x"), "seen")
+        research = (
+            Research(folder, Option("x", so_far)).save(E().iteration, "i").save(EC("x"), "seen")
+        )
         research.run(**{"n_iters": n_iters, "bar": False, "seed": 1, "resume": i > 0} | options)
         names += [name for name in sorted(os.listdir(f"{folder}/results")) if name not in names]
     return [f"results/{name}" for name in names]
@@ -195,7 +219,9 @@ def test_a_filter_by_config_reads_the_files_of_its_experiments_alone(folder, par
     assert [path for path, *_ in reads.of(lambda: results.to_df(x=[1, 2]))] == [first]
     assert [path for path, *_ in reads.of(lambda: results.to_df(x=4))] == [second]
     assert [path for path, *_ in reads.of(lambda: results.to_df(experiment_id=ids[3]))] == [second]
-    assert [path for path, *_ in reads.of(lambda: results.to_df(domain=Option("x", [1])))] == [first]
+    assert [path for path, *_ in reads.of(lambda: results.to_df(domain=Option("x", [1])))] == [
+        first
+    ]
     assert [path for path, *_ in reads.of(lambda: results.to_df(alias={"x": "2"}))] == [first]
     assert {path for path, *_ in reads.of(lambda: results.to_df(x=[1, 3]))} == {first, second}
     assert reads.of(lambda: results.to_df(x=9)) == []
@@ -228,7 +254,9 @@ def test_a_filter_by_iteration_reads_the_row_groups_that_hold_it(folder, monkeyp
     in_parts(folder, [[1]], n_iters=25_000)
     results, reads = ResearchResults(folder), Reads(monkeypatch)
     assert [groups for _, groups, _ in reads.of(lambda: results.to_df(iterations=12_345))] == [[1]]
-    assert [groups for _, groups, _ in reads.of(lambda: results.to_df(iterations=[0, 24_999]))] == [[0, 2]]
+    assert [groups for _, groups, _ in reads.of(lambda: results.to_df(iterations=[0, 24_999]))] == [
+        [0, 2]
+    ]
     assert list(results.to_df(iterations=[24_999, 5]).i) == [5, 24_999]
     assert len(results.to_df(iterations=30_000)) == 0
 
@@ -347,7 +375,9 @@ class UnprintableError(Exception):
 
 
 @pytest.mark.parametrize(
-    "kind", [UnpicklableError, UnprintableError, KeyboardInterrupt, SystemExit], ids=lambda kind: kind.__name__
+    "kind",
+    [UnpicklableError, UnprintableError, KeyboardInterrupt, SystemExit],
+    ids=lambda kind: kind.__name__,
 )
 def test_strange_exceptions_are_told(kind, folder):
     def fail():
@@ -391,10 +421,14 @@ print(json.dumps([seen, wrong]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", [{}, THREADS, TWO_WORKERS], ids=["in turn", "threads", "two workers"])
+@pytest.mark.parametrize(
+    "place", [{}, THREADS, TWO_WORKERS], ids=["in turn", "threads", "two workers"]
+)
 def test_another_process_reads_whole_experiments_while_a_run_goes_on(place, folder, monkeypatch):
     monkeypatch.setattr(writer, "_MOST_EXPERIMENTS", 5)
-    monkeypatch.setattr(recordings, "Tidier", partial(Tidier, most=4))  # so that parts are merged again and again
+    monkeypatch.setattr(
+        recordings, "Tidier", partial(Tidier, most=4)
+    )  # so that parts are merged again and again
     total = 150
 
     def work(storage, x, i):
@@ -445,7 +479,12 @@ def test_lazy_arrays_read_what_is_asked_of_them(folder):
     Research(folder).save(big, "big").save(small, "small").save(["text"], "text").run(bar=False)
     row = ResearchResults(folder).to_df(arrays="lazy").iloc[0]
     assert repr(row.big) == "<LazyArray of shape (600, 1000), float64>"
-    assert (row.big.shape, row.big.dtype, row.big.ndim, row.big.nbytes) == ((600, 1000), big.dtype, 2, big.nbytes)
+    assert (row.big.shape, row.big.dtype, row.big.ndim, row.big.nbytes) == (
+        (600, 1000),
+        big.dtype,
+        2,
+        big.nbytes,
+    )
     assert np.array_equal(row.big[10:20, 5], big[10:20, 5])
     assert row.big[599, 999] == 599_999.0
     assert np.array_equal(np.asarray(row.big), big)
@@ -469,9 +508,34 @@ WIDE: list[dict[str, Any]] = [
         "array": np.zeros(2),
         "bytes": b"\xff",
     },
-    {"int": 2, "float": 1.5, "text": "b", "list": [2, 3], "mixed": "b", "bool": False, "late": 1, "dict": {"a": 1}},
-    {"int": 3, "float": None, "list": [], "mixed": (1,), "late": 2, "widened": 1, "when": pd.Timestamp("2020-01-01")},
-    {"int": 4, "float": 2, "text": "é", "list": [4], "mixed": None, "widened": 0.5, "big": np.zeros(500)},
+    {
+        "int": 2,
+        "float": 1.5,
+        "text": "b",
+        "list": [2, 3],
+        "mixed": "b",
+        "bool": False,
+        "late": 1,
+        "dict": {"a": 1},
+    },
+    {
+        "int": 3,
+        "float": None,
+        "list": [],
+        "mixed": (1,),
+        "late": 2,
+        "widened": 1,
+        "when": pd.Timestamp("2020-01-01"),
+    },
+    {
+        "int": 4,
+        "float": 2,
+        "text": "é",
+        "list": [4],
+        "mixed": None,
+        "widened": 0.5,
+        "big": np.zeros(500),
+    },
 ]
 
 
@@ -483,7 +547,9 @@ def record_all(storage: Any, values: dict[str, Any]) -> None:
 def test_the_dask_frame_is_the_table_whatever_its_partitions(folder, parts):
     for n in range(1, 5):
         research = Research(folder, Option("x", [Alias(i, f"row {i}") for i in range(n)]))
-        research = research.add_callable("record", lambda s, x: record_all(s, WIDE[x]), args=[S(), EC("x")])
+        research = research.add_callable(
+            "record", lambda s, x: record_all(s, WIDE[x]), args=[S(), EC("x")]
+        )
         research.run(bar=False, seed=1, resume=n > 1)
     results = ResearchResults(folder)
     ddf, frame = results.ddf, results.df
@@ -500,7 +566,9 @@ def test_the_dask_frame_is_the_table_whatever_its_partitions(folder, parts):
 
 def test_the_dask_frame_of_one_part_is_the_table(folder):
     research = Research(folder, Option("x", list(range(4))))
-    research = research.add_callable("record", lambda s, x: record_all(s, WIDE[x]), args=[S(), EC("x")])
+    research = research.add_callable(
+        "record", lambda s, x: record_all(s, WIDE[x]), args=[S(), EC("x")]
+    )
     research.run(bar=False)
     frame, computed = research.results.df, research.results.ddf.compute(scheduler="sync")
     assert dict(computed.dtypes) == dict(frame.dtypes)
@@ -520,13 +588,19 @@ def test_the_dask_frame_has_rows_in_domain_order(folder, monkeypatch):
     in_parts(folder, [[4, 5], [1, 2], [3, 0]])
     ddf = ResearchResults(folder).ddf
     assert ddf.npartitions == 3
-    assert list(ddf.compute(scheduler="sync").x) == list(ResearchResults(folder).df.x) == [4, 5, 1, 2, 3, 0]
+    assert (
+        list(ddf.compute(scheduler="sync").x)
+        == list(ResearchResults(folder).df.x)
+        == [4, 5, 1, 2, 3, 0]
+    )
 
 
 @pytest.mark.slow
 def test_the_dask_frame_is_computed_on_workers(folder, parts, client):
     in_parts(folder, [[1], [2], [3]])
-    research = Research(folder, Option("x", [1, 2, 3, 4])).save(E().iteration, "i").save(EC("x"), "seen")
+    research = (
+        Research(folder, Option("x", [1, 2, 3, 4])).save(E().iteration, "i").save(EC("x"), "seen")
+    )
     results = research.run(bar=False, resume=True).results
     assert list(client.compute(results.ddf, sync=True).seen) == [1, 2, 3, 4]
     memory = research.run(bar=False, dump_results=False).results
@@ -547,13 +621,19 @@ def test_a_dask_frame_whose_files_were_merged_says_so(folder, parts, monkeypatch
 
 @pytest.mark.parametrize("kept", [True, False], ids=["folder", "memory"])
 def test_a_grid_has_the_parameters_and_iterations_as_dimensions(kept, folder):
-    domain = Domain(x=[3, 1]) * Option("kind", [Alias(len, "length"), Alias(max, "most")]) + Domain(x=[2]) * Option(
-        "kind", [Alias(len, "length")]
-    )
+    domain = Domain(x=[3, 1]) * Option("kind", [Alias(len, "length"), Alias(max, "most")]) + Domain(
+        x=[2]
+    ) * Option("kind", [Alias(len, "length")])
     research = Research(folder, domain, n_reps=2)
-    research = research.add_callable("n", lambda x, i: 10 * x + i, args=[EC("x"), E().iteration], save_to="n")
-    research = research.add_callable("text", lambda x: f"t{x}", args=[EC("x")], save_to="text", when="#0")
-    research = research.add_callable("array", lambda x: np.full((2, 300), x), args=[EC("x")], save_to="array")
+    research = research.add_callable(
+        "n", lambda x, i: 10 * x + i, args=[EC("x"), E().iteration], save_to="n"
+    )
+    research = research.add_callable(
+        "text", lambda x: f"t{x}", args=[EC("x")], save_to="text", when="#0"
+    )
+    research = research.add_callable(
+        "array", lambda x: np.full((2, 300), x), args=[EC("x")], save_to="array"
+    )
     results = research.run(n_iters=2, bar=False, dump_results=kept).results
     grid = results.to_xarray()
     assert grid.n.dims == ("x", "kind", "repetition", "iteration")
@@ -568,7 +648,11 @@ def test_a_grid_has_the_parameters_and_iterations_as_dimensions(kept, folder):
     assert np.array_equal(array.values, np.full((2, 300), 1))
     assert np.isnan(grid.array.sel(x=2, kind="most", repetition=0, iteration=0).values).all()
     one = results.to_xarray(repetition=0, x=[3, 1], name="n")
-    assert (one.n.dims, one.n.dtype, set(one.data_vars)) == (("x", "kind", "iteration"), np.dtype("int64"), {"n"})
+    assert (one.n.dims, one.n.dtype, set(one.data_vars)) == (
+        ("x", "kind", "iteration"),
+        np.dtype("int64"),
+        {"n"},
+    )
     assert one.n.to_numpy().tolist() == [[[30, 31]] * 2, [[10, 11]] * 2]
 
 
@@ -589,10 +673,16 @@ def talking(x: int, i: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2, 3])
-@pytest.mark.parametrize("place", [*list(PLACES)[:2], pytest.param("two workers", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "place", [*list(PLACES)[:2], pytest.param("two workers", marks=pytest.mark.slow)]
+)
 def test_what_experiments_print_goes_where_it_is_to_go(mode, place, folder, capfd):
-    research = Research(folder, Option("x", [1, 2, 3])).add_callable("talk", talking, args=[EC("x"), E().iteration])
-    research.run(n_iters=2, bar=False, redirect_stdout=mode, redirect_stderr=3 - mode, **PLACES[place])
+    research = Research(folder, Option("x", [1, 2, 3])).add_callable(
+        "talk", talking, args=[EC("x"), E().iteration]
+    )
+    research.run(
+        n_iters=2, bar=False, redirect_stdout=mode, redirect_stderr=3 - mode, **PLACES[place]
+    )
     printed = capfd.readouterr()
     results = ResearchResults(folder)
     kept, files = results.output_to_df(), results.artifacts_to_df()
@@ -603,7 +693,9 @@ def test_what_experiments_print_goes_where_it_is_to_go(mode, place, folder, capf
         assert list(paths.x) == ([1, 2, 3] if asked & 2 else [])
         assert [Path(path).read_text() for path in paths.full_path] == (texts if asked & 2 else [])
         if place != "two workers":
-            assert sorted(getattr(printed, stream).splitlines()) == sorted("".join([] if asked else texts).splitlines())
+            assert sorted(getattr(printed, stream).splitlines()) == sorted(
+                "".join([] if asked else texts).splitlines()
+            )
 
 
 def logging_some(x: int) -> None:
@@ -617,20 +709,29 @@ def logging_some(x: int) -> None:
 
 @pytest.mark.parametrize("level", ["debug", "info", "error", "critical"])
 def test_logs_are_kept_from_their_level_on(level, folder):
-    research = Research(folder, Option("x", [1, 2])).add_callable("log", logging_some, args=[EC("x")])
+    research = Research(folder, Option("x", [1, 2])).add_callable(
+        "log", logging_some, args=[EC("x")]
+    )
     kept = list(research.run(bar=False, loglevel=level, **THREADS).results.output_to_df().log)
     levels = ["debug", "info", "warning", "error", "critical"]
     expected = levels[levels.index(level) : 4]
     for x, text in zip((1, 2), kept, strict=True):
         lines = [line.partition(" of.user: ") for line in text.splitlines()]
         assert [end for *_, end in lines] == [f"{one} of {x}" for one in expected]
-        assert [start.rpartition(" ")[2] for start, *_ in lines] == [one.upper() for one in expected]
+        assert [start.rpartition(" ")[2] for start, *_ in lines] == [
+            one.upper() for one in expected
+        ]
 
 
 def test_the_log_of_a_research_tells_of_its_runs(folder):
     in_parts(folder, [[1, 2], [3]])
     lines = Path(folder, "research.log").read_text().splitlines()
-    assert [line.partition(" ")[2].partition(" ")[0] for line in lines] == ["run", "the", "run", "the"]
+    assert [line.partition(" ")[2].partition(" ")[0] for line in lines] == [
+        "run",
+        "the",
+        "run",
+        "the",
+    ]
     assert "2 experiments ran, 0 of them failed, 0 were there already" in lines[1]
     assert "1 experiments ran, 0 of them failed, 2 were there already" in lines[3]
 
@@ -645,9 +746,16 @@ def test_a_loaded_research_tells_what_the_original_tells(users):
     assert loaded.preview().attrs == original.preview().attrs
     columns = ["id", "x", "iteration", "square"]
     pd.testing.assert_frame_equal(loaded.results.df[columns], original.results.df[columns])
-    assert (loaded.seed, loaded.name, loaded.is_finished, loaded.wait()) == (1, users.name, True, True)
+    assert (loaded.seed, loaded.name, loaded.is_finished, loaded.wait()) == (
+        1,
+        users.name,
+        True,
+        True,
+    )
     assert (loaded.monitor.n_finished, loaded.monitor.n_failed) == (3, 1)
-    assert repr(loaded).startswith(f"<Research {users.name!r}, loaded from its folder: work -> fail over")
+    assert repr(loaded).startswith(
+        f"<Research {users.name!r}, loaded from its folder: work -> fail over"
+    )
     assert "3 experiments" in loaded._repr_html_()
     for refused in (
         lambda: loaded.run(bar=False, resume=True),
@@ -684,7 +792,9 @@ def test_a_research_is_loaded_and_extended_where_the_users_code_is_not(place, us
     users.run(users.name)
     os.remove(Path(users.__file__))
     lines = python(
-        f"if __name__ == '__main__':{AGAIN}".replace("\n", "\n    "), users.name, repr(PLACES[place])
+        f"if __name__ == '__main__':{AGAIN}".replace("\n", "\n    "),
+        users.name,
+        repr(PLACES[place]),
     ).splitlines()
     assert [line for line in lines if not line.startswith("works on")] == [
         f"<Research {users.name!r}: 3 experiments of work -> fail> ['work', 'fail'] ['Pickled', 'Pickled', 'Pickled']",
@@ -702,7 +812,9 @@ def test_a_research_whose_plan_cannot_be_pickled_says_so(folder):
 
     Research(folder).add_callable("work", work, save_to="locked").run(bar=False)
     assert list(Research.load(folder).results.df.locked) == [False]
-    with pytest.raises(ResearchError, match=saying("no plan", "could not be pickled", "resume=True")):
+    with pytest.raises(
+        ResearchError, match=saying("no plan", "could not be pickled", "resume=True")
+    ):
         Research.load(folder, allow_pickle=True)
 
 
@@ -818,7 +930,11 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_state_of_a_repository_is_attached(outside):
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    own |= {f"GIT_{who}_{what}": "ann@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    own |= {
+        f"GIT_{who}_{what}": "ann@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
     (outside / "model.py").write_text("rate = 1\n")
     for command in (["init", "-q"], ["add", "model.py"], ["commit", "-qm", "Begin"]):
         subprocess.run(["git", *command], check=True, env=own)
@@ -829,7 +945,10 @@ def test_the_state_of_a_repository_is_attached(outside):
     assert "-rate = 1" in found["diff"]
     run = Research("again").save(1, "one").run(bar=False)
     assert run.attach_git_meta(str(outside)) is run
-    assert json.loads((outside / "again" / "env" / "git.json").read_text())["commit"] == found["commit"]
+    assert (
+        json.loads((outside / "again" / "env" / "git.json").read_text())["commit"]
+        == found["commit"]
+    )
 
 
 def test_a_run_that_is_to_tell_of_no_repository_is_refused_before_anything_is_written(outside):
@@ -852,7 +971,9 @@ def test_nothing_is_attached_to_a_run_in_memory():
 
 
 def test_a_folder_that_is_gone_is_no_empty_table(tmp_path):
-    research = Research(str(tmp_path / "gone"), domain=Option("x", [1])).save(EC("x"), "y").run(bar=False)
+    research = (
+        Research(str(tmp_path / "gone"), domain=Option("x", [1])).save(EC("x"), "y").run(bar=False)
+    )
     results = ResearchResults(str(tmp_path / "gone"))
     assert len(results.df) == 1
     shutil.rmtree(tmp_path / "gone")

@@ -1,4 +1,4 @@
-"""Every place in which results may be kept passes the same contract, see `tests.contracts`."""
+"""Every place in which results may be kept passes the same contract, see `tests.support.contracts`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import pytest
 
 from daskresearch import EC, Option, Research, shutdown
 from daskresearch.errors import StorageError
-from tests.contracts import CONTRACT, CONTRACT_OF_FOLDERS, Place
-from tests.running import note, saying
+from tests.support.contracts import CONTRACT, CONTRACT_OF_FOLDERS, Place
+from tests.support.running import note, saying
 
 contract = pytest.mark.parametrize("holds", CONTRACT, ids=lambda claim: claim.__name__)
-contract_of_folders = pytest.mark.parametrize("holds", CONTRACT_OF_FOLDERS, ids=lambda claim: claim.__name__)
+contract_of_folders = pytest.mark.parametrize(
+    "holds", CONTRACT_OF_FOLDERS, ids=lambda claim: claim.__name__
+)
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def test_memory_of_this_process(holds, place):
     holds(place)
 
 
-@pytest.mark.parametrize("kind", ["local", "file", "memory", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "kind", ["local", "file", "memory", pytest.param("s3", marks=pytest.mark.slow)]
+)
 @contract_of_folders
 def test_folder_of_this_process(holds, place):
     holds(place)
@@ -85,7 +89,9 @@ def test_a_folder_that_workers_cannot_see_is_refused_before_the_first_experiment
 
     url = f"memory://{uuid.uuid4().hex}/results"
     research = Research(domain=Option("x", [1, 2, 3])).work(EC("x"), save_to="seen")
-    with pytest.raises(StorageError, match=saying("does not see", url, "all workers share", "s3://")):
+    with pytest.raises(
+        StorageError, match=saying("does not see", url, "all workers share", "s3://")
+    ):
         research.run(url, workers=2, bar=False)
     assert not (tmp_path / "calls").exists()
     fs, root = fsspec.core.url_to_fs(url)

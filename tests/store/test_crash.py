@@ -17,12 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Worker
 
-import daskresearch.store.writer
+import daskresearch.store.folder.writer
 from daskresearch import EC, Option, Research, ResearchResults
 from daskresearch.errors import BusyError, StorageError
-from daskresearch.store.files import LocalFiles
-from tests.running import note, noted, wait_for
-from tests.store.crashing import (
+from daskresearch.store.files.local import LocalFiles
+from tests.support.crashing import (
     N_ITERS,
     SEED,
     Study,
@@ -38,6 +37,7 @@ from tests.store.crashing import (
     started,
     workers_of,
 )
+from tests.support.running import note, noted, wait_for
 
 RANDOM_SEED = 7
 N_MANY = 40
@@ -59,7 +59,7 @@ def many() -> pd.DataFrame:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let experiments be written three at a time."""
-    monkeypatch.setattr(daskresearch.store.writer, "_MOST_EXPERIMENTS", 3)
+    monkeypatch.setattr(daskresearch.store.folder.writer, "_MOST_EXPERIMENTS", 3)
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a file system of a few kilobytes, if this process may mount one."""
     place = tmp_path / "disk"
     place.mkdir()
-    if shutil.which("mount") is None or not mounted("-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)):
+    if shutil.which("mount") is None or not mounted(
+        "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)
+    ):
         pytest.skip("this process may not mount a file system")
     yield place
     subprocess.run(["umount", str(place)], check=True)
@@ -102,7 +104,9 @@ def test_a_second_run_of_this_process_into_a_folder_is_refused_while_the_first_g
     name = str(tmp_path / "results")
     first = research.run(name, bar=False, detach=True)
     wait_for(lambda: noted(tmp_path / "calls") == ["1"])
-    with pytest.raises(BusyError, match=rf"another run is writing to '.*' \(process {os.getpid()} on host"):
+    with pytest.raises(
+        BusyError, match=rf"another run is writing to '.*' \(process {os.getpid()} on host"
+    ):
         research.run(name, bar=False, resume=True)
     gate.touch()
     assert first.wait(20)
@@ -114,7 +118,12 @@ def test_a_second_run_of_this_process_into_a_folder_is_refused_while_the_first_g
 def test_a_folder_in_which_a_killed_run_had_just_begun_is_taken_by_the_next(tmp_path, expected):
     study = Study(tmp_path, expected)
     study.folder.mkdir()
-    for name in (".lock", "lock.json", f"lock.json.{'0' * 32}.part", f"research.json.{'1' * 32}.part"):
+    for name in (
+        ".lock",
+        "lock.json",
+        f"lock.json.{'0' * 32}.part",
+        f"research.json.{'1' * 32}.part",
+    ):
         (study.folder / name).write_bytes(b"{")
     run(study, resume=False)
     study.look()
@@ -161,7 +170,9 @@ def test_a_research_that_was_killed_while_it_wrote_can_be_removed(tmp_path, expe
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.usefixtures("small_parts")
-def test_a_full_disk_is_told_and_costs_what_was_not_written(tmp_path, expected, monkeypatch, number):
+def test_a_full_disk_is_told_and_costs_what_was_not_written(
+    tmp_path, expected, monkeypatch, number
+):
     study = Study(tmp_path, expected)
     replace = os.replace
 
@@ -172,7 +183,9 @@ def test_a_full_disk_is_told_and_costs_what_was_not_written(tmp_path, expected, 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", refuse)
-        with pytest.raises(StorageError, match=r"no space left to write '.*experiments.*run again with resume=True"):
+        with pytest.raises(
+            StorageError, match=r"no space left to write '.*experiments.*run again with resume=True"
+        ):
             run(study)
     assert asides(study.folder) == []
     study.look()
@@ -208,7 +221,9 @@ def test_a_read_only_folder_is_told_is_read_and_is_left_as_it_was(small_disk, ex
     before = contents(small_disk)
     assert mounted("-o", "remount,ro", str(small_disk))
     for name, resume in ((study.folder, True), (small_disk / "other", False)):
-        with pytest.raises(StorageError, match=r"cannot be written \(Read-only file system\); choose another name"):
+        with pytest.raises(
+            StorageError, match=r"cannot be written \(Read-only file system\); choose another name"
+        ):
             research_of(calls).run(str(name), bar=False, seed=SEED, n_iters=N_ITERS, resume=resume)
     study.look()
     assert contents(small_disk) == before
@@ -235,7 +250,9 @@ def test_a_folder_is_refused_to_another_process_until_its_owner_is_killed(tmp_pa
     study = Study(tmp_path, many, {"n": N_MANY, "pause_s": PAUSE_S})
     owner = study.start()
     wait_for(lambda: n_written(study) > 0)
-    with pytest.raises(BusyError, match=rf"another run is writing to '.*' \(process {owner.pid} on host .*\); wait"):
+    with pytest.raises(
+        BusyError, match=rf"another run is writing to '.*' \(process {owner.pid} on host .*\); wait"
+    ):
         run(study)
     owner.kill()
     assert study.ended(owner) == "killed"
@@ -261,7 +278,9 @@ def test_an_interrupt_leaves_finished_experiments_readable_and_goes_on(tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills_all", [False, True])
-def test_a_killed_client_of_two_workers_loses_nothing_that_they_had_written(tmp_path, many, kills_all):
+def test_a_killed_client_of_two_workers_loses_nothing_that_they_had_written(
+    tmp_path, many, kills_all
+):
     moments = random.Random(RANDOM_SEED)
     for n in range(2):
         study = Study(tmp_path / str(n), many, {"n": N_MANY, "pause_s": PAUSE_S})
@@ -286,7 +305,9 @@ def test_a_killed_client_of_two_workers_loses_nothing_that_they_had_written(tmp_
 
 @pytest.mark.slow
 def test_a_run_comes_to_its_end_though_workers_are_killed(tmp_path, many):
-    study = Study(tmp_path, many, {"n": N_MANY, "pause_s": 5 * PAUSE_S})  # it must outlast three kills
+    study = Study(
+        tmp_path, many, {"n": N_MANY, "pause_s": 5 * PAUSE_S}
+    )  # it must outlast three kills
     process = study.start(workers=2)
     n_wanted = 1
     for _ in range(3):
@@ -329,7 +350,9 @@ def test_what_a_worker_wrote_of_a_batch_is_not_run_again_when_it_is_killed_in_th
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_what_ends_on_a_cluster_after_its_run_is_not_added_to_the_folder_of_the_next(tmp_path, client, number):
+def test_what_ends_on_a_cluster_after_its_run_is_not_added_to_the_folder_of_the_next(
+    tmp_path, client, number
+):
     calls, gate, name = str(tmp_path / "calls"), str(tmp_path / "gate"), str(tmp_path / "results")
     process = started(hold_on, client.scheduler.address, name, calls, gate)
     wait_for(lambda: "0" in noted(calls))

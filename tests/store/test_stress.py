@@ -12,7 +12,7 @@ from typing import final
 import pandas as pd
 import pytest
 
-from tests.store.crashing import Study, expected_of, fill_disk
+from tests.support.crashing import Study, expected_of, fill_disk
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,11 @@ def test_kills_at_random_moments_lose_nothing(tmp_path, tally, rng):
     for n in range(30):
         study = Study(tmp_path / str(n), expected)
         for _ in range(6):
-            moment = {"after_s": rng.uniform(0, 0.25)} if rng.random() < 0.7 else {"at": rng.randint(1, 160)}
+            moment = (
+                {"after_s": rng.uniform(0, 0.25)}
+                if rng.random() < 0.7
+                else {"at": rng.randint(1, 160)}
+            )
             if study.run(part_size=rng.randint(1, 4), **moment) == "done":
                 break
         study.complete()

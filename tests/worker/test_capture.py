@@ -23,8 +23,9 @@ import pytest
 
 from daskresearch.errors import OptionError
 from daskresearch.worker import capture
-from daskresearch.worker.capture import Captured, Modes, StreamProxy, captured_by, installed
-from tests.running import wait_for
+from daskresearch.worker.capture import Captured, Modes
+from daskresearch.worker.proxies import StreamProxy, captured_by, installed
+from tests.support.running import wait_for
 
 KEPT = Modes(stdout=1, stderr=1, log=logging.INFO)
 
@@ -65,7 +66,9 @@ def test_each_of_many_threads_gets_exactly_its_own_lines(logger, capsys):
     for number, captured in enumerate(everyone):
         assert captured.stdout == "".join(f"{number} {line}\n" for line in range(200))
         assert captured.stderr == "".join(f"{number} {-line}\n" for line in range(200))
-        assert [one.rpartition(" ")[2] for one in captured.log.splitlines()] == [f"{number}:{n}" for n in range(200)]
+        assert [one.rpartition(" ")[2] for one in captured.log.splitlines()] == [
+            f"{number}:{n}" for n in range(200)
+        ]
     assert capsys.readouterr() == ("", "")
 
 
@@ -78,8 +81,12 @@ def test_threads_that_share_an_experiment_lose_no_text():
 
     with installed(captured.modes), captured_by(captured):
         contexts = [contextvars.copy_context() for _ in range(8)]
-        in_threads([lambda number=n, one=one: one.run(lines, number) for n, one in enumerate(contexts)])
-    assert sorted(captured.stdout.splitlines()) == sorted(f"{n} {line}" for n in range(8) for line in range(200))
+        in_threads(
+            [lambda number=n, one=one: one.run(lines, number) for n, one in enumerate(contexts)]
+        )
+    assert sorted(captured.stdout.splitlines()) == sorted(
+        f"{n} {line}" for n in range(8) for line in range(200)
+    )
 
 
 def test_each_task_of_asyncio_gets_its_own_lines():
@@ -98,7 +105,10 @@ def test_each_task_of_asyncio_gets_its_own_lines():
     with installed(Modes(stdout=1)):
         asyncio.run(all_of_them())
     for number, captured in enumerate(everyone):
-        assert captured.stdout == "".join(f"{number} {n}\n" for n in range(20)) + f"{number} in a thread\n"
+        assert (
+            captured.stdout
+            == "".join(f"{number} {n}\n" for n in range(20)) + f"{number} in a thread\n"
+        )
 
 
 def test_text_outside_of_experiments_goes_where_it_went_before(capsys, caplog, logger):
@@ -158,7 +168,11 @@ def test_an_exception_leaves_the_text_and_restores_all():
         print("printed")
         raise ZeroDivisionError("division by zero")
 
-    with pytest.raises(ZeroDivisionError, match="division"), installed(captured.modes), captured_by(captured):
+    with (
+        pytest.raises(ZeroDivisionError, match="division"),
+        installed(captured.modes),
+        captured_by(captured),
+    ):
         unit()
     assert captured.stdout == "printed\n"
     assert sys.stdout is before
@@ -238,7 +252,11 @@ def test_the_proxy_is_otherwise_the_stream_before_it(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     with installed(Modes(stdout=1)):
         assert isinstance(sys.stdout, StreamProxy)
-        assert (sys.stdout.encoding, sys.stdout.buffer, sys.stdout.isatty()) == ("latin-1", stream.buffer, False)
+        assert (sys.stdout.encoding, sys.stdout.buffer, sys.stdout.isatty()) == (
+            "latin-1",
+            stream.buffer,
+            False,
+        )
         with pytest.raises(io.UnsupportedOperation, match="fileno"):
             sys.stdout.fileno()
         with pytest.raises(AttributeError, match="nothing_of_the_kind"):
@@ -257,7 +275,11 @@ def test_a_proxy_that_was_kept_goes_on_after_its_installation(capsys):
 
 def test_only_text_can_be_written():
     captured = Captured(Modes(stdout=1))
-    with installed(captured.modes), captured_by(captured), pytest.raises(TypeError, match="must be str, not int"):
+    with (
+        installed(captured.modes),
+        captured_by(captured),
+        pytest.raises(TypeError, match="must be str, not int"),
+    ):
         sys.stdout.write(1)
 
 
@@ -329,7 +351,11 @@ def test_a_full_disk_fails_where_it_prints_and_not_when_it_ends(tmp_path, monkey
 
     monkeypatch.setattr(capture, "open", full, raising=False)
     captured = Captured(Modes(stdout=2), lambda: str(tmp_path))
-    with installed(captured.modes), captured_by(captured), pytest.raises(OSError, match="No space left"):
+    with (
+        installed(captured.modes),
+        captured_by(captured),
+        pytest.raises(OSError, match="No space left"),
+    ):
         print("a line")
 
 
@@ -354,7 +380,9 @@ def test_the_file_of_a_killed_experiment_holds_what_it_printed(tmp_path):
     finally:
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert (tmp_path / "stdout.txt").read_text() == "".join(f"line {number}\n" for number in range(100))
+    assert (tmp_path / "stdout.txt").read_text() == "".join(
+        f"line {number}\n" for number in range(100)
+    )
 
 
 FORKED = """
@@ -413,8 +441,14 @@ def test_the_middle_of_a_long_text_is_left_out(monkeypatch):
         captured = Captured(Modes(stdout=1))
         for line in lines[:n_lines]:
             captured.take("stdout", line)
-        left_out = [f"... {(n_lines - 200) * 10} characters left out ...\n"] if n_lines > 200 else []
-        expected = [*lines[: min(n_lines, 100)], *left_out, *lines[max(100, n_lines - 100) : n_lines]]
+        left_out = (
+            [f"... {(n_lines - 200) * 10} characters left out ...\n"] if n_lines > 200 else []
+        )
+        expected = [
+            *lines[: min(n_lines, 100)],
+            *left_out,
+            *lines[max(100, n_lines - 100) : n_lines],
+        ]
         assert captured.stdout == "".join(expected)
         assert captured.stdout == captured.stdout
 
@@ -433,8 +467,13 @@ def test_the_memory_of_an_endless_text_is_bounded():
     for _ in range(50):
         captured.take("stdout", "x" * 999_999 + "\n")
     text = captured._texts["stdout"]
-    assert sum(map(len, [*text._pending, *text._head, *text._tail])) <= 2 * capture._END_LENGTH + 1_000_000
-    assert len(captured.stdout) == 2 * capture._END_LENGTH + len("... 40000000 characters left out ...\n")
+    assert (
+        sum(map(len, [*text._pending, *text._head, *text._tail]))
+        <= 2 * capture._END_LENGTH + 1_000_000
+    )
+    assert len(captured.stdout) == 2 * capture._END_LENGTH + len(
+        "... 40000000 characters left out ...\n"
+    )
 
 
 def test_text_of_any_characters_is_kept_and_written(tmp_path):
@@ -446,12 +485,17 @@ def test_text_of_any_characters_is_kept_and_written(tmp_path):
 
 
 def test_records_of_the_level_and_above_are_kept(logger):
-    captured = {level: Captured(Modes(log=level)) for level in (logging.DEBUG, logging.INFO, logging.CRITICAL)}
+    captured = {
+        level: Captured(Modes(log=level))
+        for level in (logging.DEBUG, logging.INFO, logging.CRITICAL)
+    }
     for level, one in captured.items():
         with installed(Modes(log=level)), installed(Modes(log=logging.DEBUG)), captured_by(one):
             for name in ("debug", "info", "critical"):
                 getattr(logger, name)(name)
-    kept = {level: re.findall(r"([A-Z]+) tests\.capture", one.log) for level, one in captured.items()}
+    kept = {
+        level: re.findall(r"([A-Z]+) tests\.capture", one.log) for level, one in captured.items()
+    }
     assert kept == {10: ["DEBUG", "INFO", "CRITICAL"], 20: ["INFO", "CRITICAL"], 50: ["CRITICAL"]}
 
 
@@ -459,7 +503,9 @@ def test_a_record_is_a_line_with_time_level_and_name(logger):
     captured = Captured(KEPT)
     with installed(KEPT), captured_by(captured):
         logger.info("loss %.1f", 0.25)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO tests\.capture: loss 0\.2\n", captured.log)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO tests\.capture: loss 0\.2\n", captured.log
+    )
 
 
 def test_a_record_that_cannot_be_formatted_raises_nothing(logger, monkeypatch):

@@ -50,7 +50,11 @@ def test_functions_within_a_unit_have_rows_of_their_own():
     for _ in range(2):
         profile.call("unit", lambda: sum([fibonacci(5)]))
     found = {row.function: row for row in profile.rows() if row.function}
-    lines = {name.partition(":")[2]: row for name, row in found.items() if name.startswith("worker/test_profile.py:")}
+    lines = {
+        name.partition(":")[2]: row
+        for name, row in found.items()
+        if name.startswith("worker/test_profile.py:")
+    }
     line = fibonacci.__code__.co_firstlineno
     assert lines[f"{line}(fibonacci)"].n_calls == 30
     assert found["<built-in method builtins.sum>"].n_calls == 2

@@ -1,0 +1,1 @@
+"""When two values are one: the content of values and of code, as hashes."""

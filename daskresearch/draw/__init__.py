@@ -1,0 +1,1 @@
+"""How a plan looks: pictures of plans and tasks as SVG."""

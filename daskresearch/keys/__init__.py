@@ -1,0 +1,1 @@
+"""When two calls are one: the keys of units."""

@@ -1,0 +1,1 @@
+"""The user's face: `Research`, and what is asked of it when it has run."""

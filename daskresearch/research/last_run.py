@@ -1,0 +1,252 @@
+"""A research that has run: its results, how far it is, and its folder."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, Self
+
+from daskresearch.errors import OptionError, ResearchError
+from daskresearch.graph.count import as_frame
+from daskresearch.lazy.collection import Collection
+from daskresearch.research.loaded import Stored, remove
+from daskresearch.results import ResearchResults
+from daskresearch.run.options import UNSET
+from daskresearch.run.session import Session
+from daskresearch.store.environment import environment, git_state
+from daskresearch.watch.monitor import Monitor
+from daskresearch.worker.profile import ProfileRow
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+if TYPE_CHECKING:
+    of_class = classmethod
+else:
+
+    class of_class(classmethod):  # noqa: N801
+        """A method of the class alone: on an object its name is free for the short form of units."""
+
+        def __get__(self, instance, owner=None):
+            """Return the method of the class."""
+            if instance is not None:
+                raise AttributeError
+            return super().__get__(None, owner)
+
+
+class LastRun(Collection):
+    """What can be asked of a research while it runs and afterwards, also in another process."""
+
+    _name: str
+    _session: Session | Stored | None
+    _stored: Stored | None
+
+    @classmethod
+    @abstractmethod
+    def _without_plan(cls, name: str) -> Self:
+        """Return a research of a name and no more."""
+
+    def _ran(self) -> Session | Stored:
+        if self._session is None:
+            raise ResearchError(f"research {self._name!r} has no results yet; call run() first")
+        return self._session
+
+    @property
+    def results(self) -> ResearchResults:
+        """The results of the last run, also while it goes on."""
+        return self._ran().results
+
+    @property
+    def monitor(self) -> Monitor:
+        """What can be seen of the last run, also while it goes on."""
+        return Monitor(self._ran())
+
+    @property
+    def profiler(self) -> pd.DataFrame:
+        """What the units of the last run cost, if it had ``profile=``.
+
+        One row a unit, and with ``profile=2`` one for each function in it: ``unit``, ``function`` (empty for the unit
+        itself), ``n_calls``, ``total_s`` in the function itself and ``cumulative_s`` with all that it calls, in
+        seconds. Those that cost the most come first. Roots that a cluster calls apart from experiments are left out.
+
+        Examples
+        --------
+        >>> from daskresearch import Research
+        >>> research = Research().add_callable("total", sum, args=[[1, 2]])
+        >>> research.run(bar=False, dump_results=False, profile=True).profiler[["unit", "n_calls"]]
+            unit  n_calls
+        0  total        1
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self._ran().profile, columns=ProfileRow._fields)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the last run, also if it was drawn, so that the run can be repeated."""
+        return self._ran().seed
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last run has ended."""
+        return self._ran().is_finished
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of a detached run.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds. Default: no limit.
+
+        Returns
+        -------
+        bool
+            Whether it has ended. What made it fail is raised here.
+        """
+        return self._ran().wait(timeout)
+
+    def terminate(self) -> None:
+        """Begin no further experiment of the run; those that are running end as usual."""
+        self._ran().stop()
+
+    def cancel(self, experiment_id: str) -> None:
+        """End one experiment of the run that goes on; it counts as failed, of the kind ``'cancelled'``.
+
+        Its Python code is ended where it stands, and other code when it comes back to Python. One that has not begun
+        does not begin, and what has ended stays as it is.
+
+        Parameters
+        ----------
+        experiment_id : str
+
+        Raises
+        ------
+        OptionError
+            If it is no str.
+        """
+        if not isinstance(experiment_id, str):
+            raise OptionError(f"cancel needs the id of an experiment, a str, not {experiment_id!r}")
+        self._ran().cancel(experiment_id)
+
+    @of_class
+    def load(cls, name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:
+        """Return the research whose results a folder holds; called as ``Research.load``.
+
+        Its `results`, `preview` and description work without its plan. With the plan it can run again, and be extended.
+
+        Parameters
+        ----------
+        name : str or PathLike
+            A path or URL, the name that the run had.
+        allow_pickle : bool
+            Whether the plan, and values that no file format holds, are unpickled. That runs code of whoever wrote the
+            folder: allow it only for folders that you trust.
+
+        Raises
+        ------
+        StorageError
+            If the folder is none of a research.
+        ResearchError
+            If its plan cannot be unpickled.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from daskresearch import EC, Option, Research
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     name = f"{folder}/cubes"
+        ...     _ = Research(name, Option("x", [2])).pow(EC("x"), 3, save_to="cube").run(bar=False)
+        ...     Research.load(name).results.df.cube.item()
+        ...     Research.load(name, allow_pickle=True).compute().cube.item()
+        8
+        8
+        """
+        name = os.fspath(name)
+        stored = Stored.of(name, allow_pickle=allow_pickle)
+        if not allow_pickle:
+            research = cls._without_plan(name)
+            research._stored = stored
+        else:
+            research = stored.pickled()
+            if not isinstance(research, cls):
+                raise ResearchError(
+                    f"the plan of {name!r} is no Research but {type(research).__name__}"
+                )
+            research._name = name
+        research._session = stored
+        return research
+
+    @of_class
+    def remove(cls, name: str | os.PathLike[str], ask: bool = True) -> None:
+        """Remove the folder of a research, as ``Research.remove``; nothing that a research does not write is removed.
+
+        Parameters
+        ----------
+        name : str or PathLike
+            A path or URL, the name that the run had.
+        ask : bool
+            Whether to ask first, in the terminal.
+
+        Raises
+        ------
+        StorageError
+            If the folder is none of a research, is being written to, or holds other files, which stay.
+        OptionError
+            If there is no terminal to ask in.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from daskresearch import Research
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Research(f"{folder}/mistake").print("oh").run(bar=False)
+        ...     Research.remove(f"{folder}/mistake", ask=False)
+        ...     os.listdir(folder)
+        []
+        """
+        remove(os.fspath(name), ask=ask)
+
+    def preview(self, n_iters: int | None = UNSET, branches: Any = UNSET) -> pd.DataFrame:  # noqa: D102
+        if self._stored is not None:
+            return as_frame(self._stored.counts)
+        return super().preview(n_iters, branches)
+
+    preview.__doc__ = Collection.preview.__doc__
+
+    def attach_env_meta(self) -> Self:
+        """Write the state of the Python environment to the folder of the last run, as ``env/environment.json``.
+
+        It tells the versions of Python and all installed packages, the machine, and the environment variables that set
+        numbers of threads and visible GPUs; no other variables, as they may hold secrets.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from daskresearch import Research
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     research = Research(f"{folder}/env").add_callable(len, args=["abc"], save_to="n").run(bar=False)
+        ...     research.attach_env_meta()
+        <Research ...: 1 experiments of len>
+        """
+        self._ran().attach("environment.json", environment())
+        return self
+
+    def attach_git_meta(self, path: str = ".") -> Self:
+        """Write the state of a git repository to the folder of the last run, as ``env/git.json``.
+
+        It tells the commit, branch, status, the difference to the commit, and the last commits.
+
+        Parameters
+        ----------
+        path : str
+            A folder of the repository.
+
+        Raises
+        ------
+        OptionError
+            If there is no repository, or no git.
+        """
+        self._ran().attach("git.json", git_state(path))
+        return self

@@ -1,0 +1,250 @@
+"""From what a user describes to what can run: a job is checked, and its seed, program, keys and groups are made.
+
+Everything that can be refused is refused here. A run, a graph and a preview all begin with it, so that they mean the
+same experiments.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, final
+
+from daskresearch.domain import (
+    Alias,
+    Config,
+    Domain,
+    Entry,
+    IterParams,
+    branch_entries,
+    draw_seed,
+    entropy_of,
+    identify,
+    iterate,
+    values_of,
+)
+from daskresearch.errors import DomainError, OptionError, PlanError
+from daskresearch.graph import with_inputs
+from daskresearch.keys.experiment import Experiment
+from daskresearch.keys.plan_keys import PlanKeys
+from daskresearch.plan import EP, RESERVED_PARAMETERS, Plan, R, check_complete, expressions_in
+from daskresearch.run.grouping import Grouping
+from daskresearch.run.job import Job
+from daskresearch.run.options import RunOptions
+from daskresearch.store import Described, UnitKey
+from daskresearch.worker import Context, Group, Program
+
+_MOST_OCCURRENCES = 10_000
+
+
+@final
+class Preparation:
+    """A job that can run with some options.
+
+    Attributes
+    ----------
+    plan : Plan
+        With the Dask collections that units were given as units of their own.
+    program : Program
+    keys : PlanKeys
+    grouping : Grouping
+    seed : int
+        As asked, or drawn.
+    parameters : tuple of str
+    n_iters : int, optional
+    length : int, optional
+        Experiments in a group; None for all of a repetition.
+
+    Raises
+    ------
+    PlanError, OptionError, DomainError, HashError
+        If the job cannot run as it is.
+    """
+
+    def __init__(self, job: Job, options: RunOptions) -> None:
+        self.job = job
+        self.options = options
+        self.n_iters = job.plan.n_iters(options.n_iters)
+        self.appended: list[tuple[Entry, ...]] = []
+        length = options.branches
+        if length is not None and not isinstance(length, int):
+            self.appended = branch_entries(length, job.domain.names)
+            length = len(self.appended)
+        self.length: int | None = length
+        self.parameters = self.checked_parameters(job.domain)
+        seeds = (options.seed, job.domain.iter_params.seed)
+        self.seed = int(next((seed for seed in seeds if seed is not None), draw_seed()))
+        self.plan = with_inputs(job.plan)
+        self.program = Program.of(self.plan, self.n_iters)
+        self.keys = PlanKeys(self.plan, self.program.roots)
+        self._check_values(job.domain)
+        self.grouping = Grouping(
+            self.program, self.keys, entropy_of(self.seed), self.length, self.appended
+        )
+        self.check_end(job.domain)
+
+    @property
+    def uses_folder(self) -> bool:
+        """Whether a unit asks for the experiment's folder."""
+        return any(
+            isinstance(part, EP)
+            for part in expressions_in([unit.arguments for unit in self.plan.units])
+        )
+
+    def iter_params(self, domain: Domain) -> IterParams:
+        """Return how a domain is iterated."""
+        return self.job.iter_params(domain, create_id_prefix=self.options.create_id_prefix)
+
+    def groups(
+        self, domain: Domain, n_done: int = 0, updates: int = 0, *, remembers: bool = True
+    ) -> Iterator[Group]:
+        """Yield the experiments of a domain in their groups, those after `n_done` others; see `Grouping.groups`."""
+        configs = iterate(domain.node, self.iter_params(domain), self.seed, updates)
+        return self.grouping.groups(configs, n_done, updates, remembers=remembers)
+
+    def prefixed_ids(self) -> Iterator[str]:
+        """Yield the ids of the first domain's experiments, if they have prefixes and it has an end."""
+        params = self.iter_params(self.job.domain)
+        if params.create_id_prefix and params.size(self.job.domain.node) is not None:
+            grouping = Grouping(
+                self.program, self.keys, entropy_of(self.seed), self.length, self.appended
+            )
+            configs = iterate(self.job.domain.node, params, self.seed, 0)
+            for group in grouping.groups(configs, remembers=False):
+                yield from [member.id for member in group]
+
+    def context(self, folder: str) -> Context:
+        """Return what all experiments have in common while they run."""
+        return Context(
+            n_iters=self.n_iters,
+            finalize=self.options.finalize,
+            debug=self.options.debug,
+            in_threads=self.options.executor_target == "threads",
+            parameters=frozenset((*self.parameters, "repetition", "updates")),
+            folder=folder,
+            profile=int(self.options.profile),
+            timeout=self.options.timeout,
+            retries=self.options.retries_by_kind,
+        )
+
+    def explained(self, experiment_id: str, config: Described, group_key: bytes) -> list[UnitKey]:
+        """Return the key of each unit of an experiment, with what it is made of."""
+        key = self._key_of(experiment_id, config)
+        extra = config.auxiliary()
+        fields = (
+            0,
+            experiment_id,
+            key,
+            group_key,
+            config.values(),
+            extra["repetition"],
+            extra["updates"],
+        )
+        experiment = Experiment(*fields)
+        return list(self.keys.units(experiment))
+
+    def _key_of(self, experiment_id: str, config: Described) -> bytes:
+        """Return the key of an experiment, which follows from its config and the number of equal ones before."""
+        values, texts, extra = config.values(), config.texts(), config.auxiliary()
+        entries = tuple([Entry(name, value, texts[name]) for name, value in values.items()])
+        for occurrence in range(_MOST_OCCURRENCES):
+            one = Config(entries, extra["repetition"], extra["updates"], occurrence)
+            name, key = identify(one, entropy_of(self.seed))
+            if experiment_id.endswith(name):
+                return key
+        raise OptionError(
+            f"experiment {experiment_id!r} ran with another seed, so that it cannot be explained"
+        )
+
+    def checked_parameters(self, domain: Domain) -> tuple[str, ...]:
+        """Return the parameters of all configs, after a look at the plan with them."""
+        common = {entry.name for entries in self.appended for entry in entries} & set(domain.names)
+        if common:
+            raise DomainError(
+                f"branches set parameters {sorted(common)}, which the domain has too; rename them"
+            )
+        names = dict.fromkeys(
+            (*domain.names, *(entry.name for entries in self.appended for entry in entries))
+        )
+        for name in names:
+            if name in RESERVED_PARAMETERS:
+                raise DomainError(
+                    f"a parameter named {name!r} would be mixed up with that column; rename it"
+                )
+        check_complete(self.job.plan, tuple(names), are_all_parameters=self.job.update is None)
+        return tuple(names)
+
+    def texts_of_values(self, domain: Domain) -> dict[str, dict[str, list[Any]]]:
+        """Return by parameter and text the values that files may not hold, as far as they are known."""
+        known: dict[str, dict[str, list[Any]]] = {}
+        for name, values in self._known_values(domain):
+            if (
+                isinstance(values, range)
+                or getattr(getattr(values, "dtype", None), "kind", "O") != "O"
+            ):
+                continue
+            for value in values:
+                plain = value.value if isinstance(value, Alias) else value
+                if isinstance(plain, (bool, int, float, str)):
+                    continue
+                alike = known.setdefault(name, {}).setdefault(Alias(value).alias, [])
+                if not any([one is plain for one in alike]):
+                    alike.append(plain)
+        return known
+
+    def check_travel(self) -> None:
+        """Refuse what worker processes cannot do, and values of the domain that cannot be pickled, as far as known."""
+        from daskresearch.worker.pickling import check_values
+
+        refuse_live_results(self.job.plan)
+        for name, values in self._known_values(self.job.domain):
+            check_values(name, values)
+
+    def _check_values(self, domain: Domain) -> None:
+        """Refuse values of the domain that roots read and that cannot be hashed, as far as they are known."""
+        for name, values in self._known_values(domain):
+            self.keys.check_values(name, values)
+
+    def _known_values(self, domain: Domain) -> Iterator[tuple[str, Any]]:
+        for part in values_of(domain.node):
+            yield part.name, part.values
+        for entry in itertools.chain.from_iterable(self.appended):
+            yield entry.name, [entry.value]
+
+    @property
+    def definition(self) -> dict[str, str]:
+        """By unit and option, a hash of what could change results; empty where it has none."""
+        branches = (
+            self.options.branches
+            if self.length is None or not self.appended
+            else repr(self.appended)
+        )
+        facts = {"n_iters": self.n_iters, "finalize": self.options.finalize, "branches": branches}
+        return {
+            **self.keys.definition,
+            **{f"option {name}": str(value) for name, value in facts.items()},
+        }
+
+    def check_end(self, domain: Domain) -> None:
+        """Refuse a domain that would never come to an end, or to its first experiment."""
+        if self.job.iter_params(domain).size(domain.node) is not None:
+            return
+        schedule = self.job.update.schedule if self.job.update else None
+        if schedule is None or not (schedule.steps or schedule.iterations):
+            raise DomainError(
+                f"the domain {domain!r} is endless; give n_configs, or update_domain with a count to end it"
+            )
+        if self.program.is_lockstep and self.length is None:
+            raise DomainError(
+                f"the domain {domain!r} is endless, and its stateful roots would wait for all of it; give branches=n"
+            )
+
+
+def refuse_live_results(plan: Plan) -> None:
+    """Refuse units that ask for the results so far, where these are in another process."""
+    for unit in plan.units:
+        if any(isinstance(part, R) for part in expressions_in(unit.arguments)):
+            raise PlanError(
+                f"unit {unit.name!r} uses R(), the results so far, which worker processes cannot read; "
+                f"run with workers=1, or use R() in update_domain"
+            )

@@ -1,0 +1,414 @@
+"""The folder of a run while it goes on: what it holds already, what is added, and how it is left.
+
+A folder is one research: a description (``research.json``), what experiments left behind, and the runs that added to
+it. It may be created, gone on with (`resume`), or refused; whoever writes to it holds its lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, final
+
+from daskresearch.errors import ChangedUnitsWarning, OptionError
+from daskresearch.run.options import RunOptions
+from daskresearch.run.resuming import changed_parts, check_free, check_options, remove_empty
+from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, ENV, LOG, PLAN, PROFILE
+from daskresearch.store.environment import core_versions
+from daskresearch.store.files.base import Files
+from daskresearch.store.files.lock import FolderLock
+from daskresearch.store.files.opening import open_files
+from daskresearch.store.folder.compact import compact, sweep
+from daskresearch.store.folder.description import FORMAT, read_description
+from daskresearch.store.folder.finished import Finished, come_to
+from daskresearch.store.folder.parquet import parquet_bytes
+from daskresearch.store.folder.parts import Ended
+from daskresearch.store.folder.store import FolderStore
+from daskresearch.store.folder.tidier import Tidier
+from daskresearch.store.folder.writer import PartWriter, Target, check_current
+from daskresearch.worker.profile import ProfileRow
+
+logger = logging.getLogger(__name__)
+
+FINISHED, STOPPED = "finished", "stopped"
+
+
+class Facts(NamedTuple):
+    """What is written of a research beside its experiments.
+
+    Attributes
+    ----------
+    description : dict
+        Its domain, plan and preview, as JSON.
+    definition : dict of str to str
+        By unit or option, a hash of what could change results; empty where it has none.
+    plan : bytes, optional
+        The pickled research, if it can be pickled.
+    variables : tuple of str
+    env : dict of str to dict
+        By the name of a file, what is told of the environment.
+    """
+
+    description: dict[str, Any]
+    definition: dict[str, str]
+    plan: bytes | None
+    variables: tuple[str, ...]
+    env: dict[str, Any]
+
+
+@final
+@dataclass(slots=True)
+class Recording:
+    """A run's hold on a folder, from `open` to `close`.
+
+    Attributes
+    ----------
+    files : Files
+    before : dict, optional
+        The description that was there.
+    folder : str
+        Where experiments have their folders; empty if each process is to make its own.
+    true_values : dict of str to dict
+        By parameter and text, the values that files may not hold.
+    """
+
+    files: Files
+    before: dict[str, Any] | None
+    _lock: FolderLock
+    _options: RunOptions
+    _token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _description: dict[str, Any] = field(default_factory=dict)
+    _finished: Finished | None = None
+    _writer: PartWriter | None = None
+    _moved: dict[str, int] = field(default_factory=dict)
+    _definition: str = ""
+    _tidier: Tidier | None = None
+    folder: str = ""
+    true_values: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, name: str, options: RunOptions) -> Recording:
+        """Return the hold on the folder of a name; nothing is written but its lock.
+
+        Raises
+        ------
+        FolderExistsError
+            If it is there already, and the run is none that resumes.
+        OptionError
+            If it was made with another seed.
+        BusyError
+            If another run is writing to it.
+        """
+        files = open_files(name)
+        check_free(files, name, resumes=bool(options.resume))
+        was_there = bool(files.names(""))
+        lock = FolderLock(files)
+        lock.acquire()
+        try:
+            check_free(files, name, resumes=bool(options.resume))
+            before = read_description(files)
+            if before is not None:
+                check_options(before, options)
+        except BaseException:
+            lock.release()
+            if not was_there:
+                remove_empty(files)
+            raise
+        return cls(files, before, lock, options, folder=files.local_path(ARTIFACTS) or "")
+
+    @property
+    def seed(self) -> int | None:
+        """The seed with which the folder was made."""
+        return None if self.before is None else int(self.before["seed"])
+
+    @property
+    def url(self) -> str:
+        """Where the folder is."""
+        return self.files.url
+
+    def check_prefixed(self, ids: Iterable[str]) -> None:
+        """Refuse experiments of the folder that have other prefixes now, as they would run again and count twice.
+
+        Raises
+        ------
+        OptionError
+            Names the first of them.
+        """
+        known: dict[bytes, bytes] | None = None
+        for one in ids if self.before is not None else ():
+            if known is None:
+                known = {
+                    one.rpartition(b"_")[2]: one for one in Finished.of(self.files).ids.tolist()
+                }
+            former = known.get(one.rpartition("_")[2].encode(), b"").decode()
+            if former not in ("", one):
+                raise OptionError(
+                    f"experiment {former} of the folder is {one} in this domain, where create_id_prefix numbers its "
+                    f"values otherwise, so that it would run again; add no values but behind the others and within as "
+                    f"many digits, or run under another name"
+                )
+
+    def begin(self, name: str, seed: int, facts: Facts) -> None:
+        """Write what the research is, and learn what is there.
+
+        Parameters
+        ----------
+        name : str
+        seed : int
+        facts : Facts
+        """
+        self._definition = _digest(facts.definition)
+        before = self.before or {}
+        definitions = {**before.get("definitions", {}), self._definition: facts.definition}
+        runs = before.get("runs", [])
+        now = _now()
+        for known in runs:
+            if isinstance(known, dict) and known.get("state") == "running":
+                known["state"] = "killed"  # its lock is ours now
+        versions = core_versions()
+        run = {"number": len(runs), "started": now, "versions": versions, "state": "running"}
+        self._description = {
+            "format": FORMAT,
+            "name": name,
+            "seed": seed,
+            "created": before.get("created", now),
+            "versions": versions,
+            **facts.description,
+            "variables": list(dict.fromkeys([*before.get("variables", []), *facts.variables])),
+            "plan_pickled": facts.plan is not None,
+            "token": self._token,
+            "definitions": definitions,
+            "definition": self._definition,
+            "runs": [*runs, run],
+        }
+        self._describe()  # first: a folder without it is no research, and workers of a killed run add no more to it
+        if self.before is None:
+            self.files.sweep()
+        else:
+            sweep(self.files)
+            self._learn(facts.definition)
+        if facts.plan is not None:
+            self.files.write(PLAN, facts.plan)
+        for name_of_file, content in facts.env.items():
+            self.attach(name_of_file, content)
+        self._log(f"run {run['number']} of {name!r} begins with seed {seed}")
+
+    def _learn(self, definition: dict[str, str]) -> None:
+        """Find out which experiments are finished, and warn of those that ran by another plan."""
+        finished = Finished.of(self.files)
+        others = self._description["definitions"]
+        is_known = "" not in definition.values()  # else nobody can tell that it is the same
+        stale = {
+            one: n
+            for one, n in finished.definitions().items()
+            if one != self._definition or not is_known
+        }
+        changed = changed_parts([others.get(one, {}) for one in stale], definition)
+        n_stale = sum(stale.values())
+        if self._options.resume == "changed":
+            finished = finished.only(self._definition if is_known else "")
+        elif n_stale and changed:
+            text = (
+                f"{n_stale} finished experiments are kept that ran before these changed: {', '.join(changed)}; "
+                f"resume='changed' runs them again"
+            )
+            self._log(text)
+            warnings.warn(text, ChangedUnitsWarning, stacklevel=6)
+        self._finished = finished
+
+    def target(self) -> Target:
+        """Return where experiments are written to."""
+        number = len((self.before or {}).get("runs", []))
+        return Target(self.files.url, self._token, number, self._definition)
+
+    def define(self, definition: Mapping[str, str]) -> None:
+        """Take note of the plan, before anything is written."""
+        self._definition = _digest(definition)
+
+    def is_finished(self, experiment_id: str, content: str, position: int, group: bytes) -> bool:
+        """Return whether an experiment need not run, as the folder has it; it may have another position now.
+
+        In another group than it had it runs again, if it depends on it, so that it shares what this group shares.
+        """
+        if self._finished is None:
+            return False
+        known = self._finished.place(experiment_id)
+        if known is None:
+            return False
+        self._finished.seen[known] = True
+        if not self._finished.has(known, content, group):
+            return False
+        if self._finished.positions[known] != position:
+            self._moved[experiment_id] = position
+        return True
+
+    def end(self, n_made: int) -> None:
+        """Put what the domain has no more behind its last experiment."""
+        if self._finished is not None:
+            unseen = (~self._finished.seen).nonzero()[0]
+            ids, positions = (
+                self._finished.ids[unseen].tolist(),
+                self._finished.positions[unseen].tolist(),
+            )
+            self._moved |= {
+                one.decode(): n_made + place for one, place in zip(ids, positions, strict=True)
+            }
+
+    def append(self, ended: Ended) -> None:
+        """Write an experiment that ended in this process, within a second or so."""
+        if self._writer is None:
+            self._writer = self.target().writer(folder=self.folder)
+        self._writer.append(ended)
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    @property
+    def n_unwritable(self) -> int:
+        """How many experiments failed since their values could not be written."""
+        return 0 if self._writer is None else self._writer.n_unwritable
+
+    def store(self, variables: tuple[str, ...]) -> FolderStore:
+        """Return what reads the folder during the run, and after it."""
+        return FolderStore(
+            self.files,
+            variables,
+            allow_pickle=self.before is None,  # what others may have put there is not unpickled
+            true_values=self.true_values,
+            flush=self.flush,
+        )
+
+    def so_far(self, store: FolderStore, n_done: int) -> FolderStore:
+        """Return of the folder what this run has come to, be it that it ran or was finished before."""
+        run = self.target().run
+        return store.reopened(
+            chooses=lambda known: come_to(known, run, self._finished, self._moved, n_done)
+        )
+
+    def tidy(self, batch: str = "") -> None:
+        """Merge small parts while the run goes on, if there are many.
+
+        Parameters
+        ----------
+        batch : str
+            The name of one that has ended, of which workers have written the parts.
+        """
+        if self._tidier is None:
+            self._tidier = Tidier(self.files, self._check_ours)
+        if batch:
+            self._tidier.ended(batch)
+        self._tidier.look(0 if self._writer is None else self._writer.n_parts)
+
+    def _check_ours(self) -> None:
+        """Refuse to change a folder that another run has taken, as it may when this machine slept."""
+        self._lock.check()
+        check_current(self.target())
+
+    def close(
+        self,
+        state: str,
+        profile: Sequence[ProfileRow],
+        *,
+        n_experiments: int,
+        n_failed: int,
+        n_skipped: int,
+    ) -> None:
+        """Write the last experiments, tidy up and let go of the folder.
+
+        Parameters
+        ----------
+        state : str
+            How the run has ended; only one that did as it was asked tidies up.
+        profile : sequence of ProfileRow
+            What units cost, if that was measured.
+        n_experiments, n_failed, n_skipped : int
+            How many experiments ran, failed, and were there already.
+
+        Raises
+        ------
+        StorageError
+            If the folder cannot be written.
+        """
+        try:
+            self._check_ours()
+            self._close_writer()
+            if self._tidier is not None:
+                self._tidier.close()
+            if profile:
+                self._attach_profile(profile)
+            if state in (FINISHED, STOPPED):
+                known = compact(self.files, self._moved)
+                if state == FINISHED:  # else workers may be writing what is ended by force
+                    sweep(self.files, known)
+            counts = {"n_experiments": n_experiments, "n_failed": n_failed, "n_skipped": n_skipped}
+            self._description["runs"][-1] |= {"ended": _now(), "state": state, **counts}
+            self._describe()
+            self._log(
+                f"the run has {state}: {n_experiments} experiments ran, {n_failed} of them failed, {n_skipped} were "
+                f"there already"
+            )
+        finally:
+            with contextlib.suppress(Exception):  # nothing is merged behind the lock
+                if self._tidier is not None:
+                    self._tidier.close()
+            self._lock.release()
+
+    def abandon(self) -> None:
+        """Let go of the folder before anything was written."""
+        self._lock.release()
+        if self.before is None:
+            remove_empty(self.files)
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _attach_profile(self, rows: Sequence[ProfileRow]) -> None:
+        """Write what units cost."""
+        import pyarrow as pa
+
+        self.files.write(
+            PROFILE, parquet_bytes(pa.Table.from_pylist([row._asdict() for row in rows]))
+        )
+
+    def attach(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Write facts on the environment."""
+        self.files.write(f"{ENV}/{name}", json.dumps(facts, indent=1).encode())
+
+    def withdraw(self) -> None:
+        """Remove what was written of a research that cannot run; what was there before stays."""
+        if self.before is None:
+            self.files.remove_tree(ENV)
+            for name in (PLAN, LOG, DESCRIPTION):
+                self.files.remove(name)
+
+    def _describe(self) -> None:
+        # a line for each fact: with indent= it would be Python that writes, ten times slower
+        facts = [
+            f"{json.dumps(name)}: {json.dumps(fact, default=str)}"
+            for name, fact in self._description.items()
+        ]
+        self.files.write(DESCRIPTION, ("{\n" + ",\n".join(facts) + "\n}\n").encode())
+
+    def _log(self, text: str) -> None:
+        logger.info(text)
+        self.files.append(LOG, f"{_now()} {text}\n".encode())
+
+
+def _digest(definition: Mapping[str, str]) -> str:
+    return hashlib.blake2b(
+        json.dumps(definition, sort_keys=True).encode(), digest_size=8
+    ).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

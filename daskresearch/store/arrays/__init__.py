@@ -1,0 +1,1 @@
+"""Large arrays of results, in one Zarr group."""

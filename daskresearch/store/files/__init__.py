@@ -1,0 +1,1 @@
+"""The files of a folder, on this machine or behind a URL."""

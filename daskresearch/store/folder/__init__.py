@@ -1,0 +1,1 @@
+"""The tables of a folder: parts that are written, merged and read."""

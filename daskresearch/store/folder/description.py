@@ -1,0 +1,66 @@
+"""What a folder says of itself: ``research.json``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from daskresearch.errors import StorageError
+from daskresearch.store.contents import DESCRIPTION
+from daskresearch.store.files.base import Files
+
+FORMAT: Final = 1
+
+_NEEDED: Final[dict[str, type]] = {
+    "name": str, "seed": int, "parameters": list, "variables": list, "definitions": dict, "runs": list,
+}  # fmt: skip
+
+
+def read_description(files: Files) -> dict[str, Any] | None:
+    """Return the description of a research, None if the folder has none.
+
+    Raises
+    ------
+    StorageError
+        If it is not one that this version reads.
+    """
+    try:
+        content = files.read(DESCRIPTION)
+    except FileNotFoundError:
+        return None
+    path = f"{files.url}/{DESCRIPTION}"
+    try:
+        description = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise StorageError(
+            f"{path} is no JSON ({error}); restore it, or remove the folder"
+        ) from None
+    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
+        raise StorageError(f"{path} does not describe a research of this library")
+    if description["format"] > FORMAT:
+        raise StorageError(
+            f"{path} has format {description['format']}, this release reads up to {FORMAT}; upgrade it"
+        )
+    for name, kind in _NEEDED.items():
+        if not isinstance(description.get(name), kind):
+            raise StorageError(f"{path} has no good {name!r}: {description.get(name)!r}")
+    for name in ("parameters", "variables"):
+        if not all(isinstance(one, str) for one in description[name]):
+            raise StorageError(f"{path} has no good {name!r}: {description[name]!r}")
+    return description
+
+
+def described(files: Files) -> dict[str, Any]:
+    """Return the description of a research.
+
+    Raises
+    ------
+    StorageError
+        If the folder has none.
+    """
+    description = read_description(files)
+    if description is None:
+        raise StorageError(
+            f"{files.url!r} is no folder of a research: it has no {DESCRIPTION}; give the name that run() had"
+        )
+    return description

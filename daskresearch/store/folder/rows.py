@@ -1,0 +1,181 @@
+"""The rows of chosen experiments, read from the row groups of the parts that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from daskresearch.errors import StorageError
+from daskresearch.store.columns.values import TYPES, decode, split
+from daskresearch.store.columns.widen import concatenated
+from daskresearch.store.contents import RESULTS
+from daskresearch.store.files.base import Files
+from daskresearch.store.folder.parquet import opened, read
+from daskresearch.store.record import MISSING
+from daskresearch.store.snapshot import Rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Request(NamedTuple):
+    """The experiments of a part whose rows are asked for.
+
+    Attributes
+    ----------
+    part : str
+    n_rows : ndarray
+        How many rows each experiment of the part has.
+    chosen : ndarray
+        The ascending places of the chosen ones in the part.
+    owners : ndarray
+        Their places in the snapshot.
+    """
+
+    part: str
+    n_rows: NDArray[np.int64]
+    chosen: NDArray[np.int64]
+    owners: NDArray[np.int64]
+
+
+class _Reference(str):
+    """The reference to a large array, where a value would be."""
+
+    __slots__ = ()
+
+
+def read_rows(
+    files: Files,
+    requests: Sequence[Request],
+    names: Sequence[str],
+    iterations: Sequence[int] | None,
+    load: Callable[[list[str]], Sequence[Any]],
+    *,
+    allow_pickle: bool,
+) -> Rows:
+    """Return the rows that are asked for.
+
+    Parameters
+    ----------
+    files : Files
+    requests : sequence of Request
+    names : sequence of str
+        The variables.
+    iterations : sequence of int, optional
+        Row groups that hold none of these are left out.
+    load : callable
+        Gives the arrays of references.
+    allow_pickle : bool
+        Whether values are unpickled.
+    """
+    import numpy as np
+
+    tables, owners = [], []
+    for request in requests:
+        if len(request.chosen) and request.n_rows.sum():
+            table, owner = read_request(files, request, names, iterations)
+            tables.append(table)
+            owners.append(owner)
+    if not tables:
+        nothing = np.zeros(0, np.int64)
+        return Rows(nothing, nothing, {name: [] for name in names})
+    table = concatenated(tables)
+    types = split(table.column(TYPES)) if TYPES in table.column_names else {}
+    columns: dict[str, list[Any] | NDArray[Any]] = {}
+    for name in names:
+        if name not in table.column_names:
+            columns[name] = [MISSING] * table.num_rows
+            continue
+        values = decode(
+            table.column(name), types.get(name), open_array=_Reference, allow_pickle=allow_pickle
+        )
+        columns[name] = _with_arrays(values, load) if name in types else values
+    if table.column("iteration").null_count:
+        raise StorageError(
+            f"column 'iteration' of the results in {files.url} has empty cells; its file is damaged"
+        )
+    numbers = np.asarray(table.column("iteration").to_numpy(), dtype=np.int64)
+    return Rows(np.concatenate(owners), numbers, columns)
+
+
+def _with_arrays(
+    values: list[Any] | NDArray[Any], load: Callable[[list[str]], Sequence[Any]]
+) -> Any:
+    places = [place for place, value in enumerate(values) if type(value) is _Reference]
+    if places:
+        for place, array in zip(
+            places, load([str(values[place]) for place in places]), strict=True
+        ):
+            values[place] = array
+    return values
+
+
+def read_request(
+    files: Files, request: Request, names: Sequence[str], iterations: Sequence[int] | None
+) -> tuple[Any, NDArray[np.int64]]:
+    """Return the rows of a part that are asked for, and for each the index of its experiment."""
+    import numpy as np
+    import pyarrow as pa
+
+    path = f"{RESULTS}/{request.part}.parquet"
+    file = opened(files, path)
+    total = int(request.n_rows.sum())
+    if file.metadata.num_rows != total or bool((request.n_rows < 0).any()):
+        raise StorageError(
+            f"{files.url}/{path} has {file.metadata.num_rows} rows, but its experiments recorded {total}; one of the "
+            f"two files is not the one that was written"
+        )
+    columns = [
+        name for name in file.schema_arrow.names if name in names or name in ("iteration", TYPES)
+    ]
+    if "iteration" not in columns or not pa.types.is_integer(
+        file.schema_arrow.field("iteration").type
+    ):
+        raise StorageError(
+            f"{files.url}/{path} is no table of results: it has no column 'iteration' of integers"
+        )
+    counts = request.n_rows[request.chosen]
+    owner = np.repeat(request.owners, counts)
+    if len(request.chosen) == len(request.n_rows) and iterations is None:
+        return read(file, files, path, columns=columns), owner
+    starts = np.cumsum(request.n_rows) - request.n_rows
+    ends = np.cumsum(counts)
+    # the place of each wanted row in the file
+    wanted = np.arange(len(owner)) + np.repeat(starts[request.chosen] - (ends - counts), counts)
+    groups, kept, places = _groups_of(file, wanted, iterations)
+    table = read(file, files, path, groups=groups, columns=columns)
+    return table.take(places), owner[kept]
+
+
+def _groups_of(
+    file: Any, wanted: NDArray[np.int64], iterations: Sequence[int] | None
+) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the row groups that hold wanted rows, which of these are in them, and where among all rows of these."""
+    import numpy as np
+
+    metadata = file.metadata
+    sizes = np.array(
+        [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)], dtype=np.int64
+    )
+    ends = np.cumsum(sizes)
+    group = np.searchsorted(ends, wanted, side="right")
+    chosen = np.unique(group)
+    if iterations is not None:
+        column = file.schema_arrow.names.index("iteration")
+        chosen = np.array(
+            [i for i in chosen.tolist() if _may_hold(metadata, i, column, iterations)],
+            dtype=np.int64,
+        )
+    kept = np.flatnonzero(np.isin(group, chosen))
+    before = np.zeros(len(sizes), np.int64)
+    before[chosen] = np.cumsum(sizes[chosen]) - sizes[chosen]
+    places = wanted[kept] - (ends - sizes)[group[kept]] + before[group[kept]]
+    return chosen.tolist(), kept, places
+
+
+def _may_hold(metadata: Any, group: int, column: int, iterations: Sequence[int]) -> bool:
+    statistics = metadata.row_group(group).column(column).statistics
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return any(statistics.min <= one <= statistics.max for one in iterations)

@@ -1,0 +1,298 @@
+"""Writing: experiments that have ended wait a moment, then become a part of the folder.
+
+A part's large arrays are written first, then its rows, and its experiments last: with them it exists. Whatever kills
+a process before has cost the experiments of the last moment and left files that nobody reads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from daskresearch.errors import BusyError, MissingFileError, PickleError, StorageError
+from daskresearch.store.arrays.writer import ArrayWriter
+from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, EXPERIMENTS, RESULTS
+from daskresearch.store.files.base import Files
+from daskresearch.store.files.opening import open_files
+from daskresearch.store.folder.parquet import opened, parquet_bytes, read
+from daskresearch.store.folder.parts import (
+    Ended,
+    Stamp,
+    experiments_table,
+    results_table,
+    size_of,
+    with_metadata,
+    without_unwritable,
+)
+from daskresearch.store.record import this_worker
+
+WAIT_S = 1.0
+"""How many seconds an experiment that has ended waits at most for others, to be written with them."""
+_MOST_EXPERIMENTS = 10_000
+_MOST_ROWS = 100_000
+_MOST_BYTES = 100_000_000
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the experiments of a run are written to; travels to the workers.
+
+    Attributes
+    ----------
+    url : str
+        Of the folder.
+    token : str
+        What its description holds, by which a worker knows that it sees the same folder.
+    run : int
+        The number of the run within the folder.
+    definition : str
+        A hash of the plan.
+    """
+
+    url: str
+    token: str
+    run: int
+    definition: str
+
+    def writer(self, prefix: str = "", folder: str = "", wait_s: float = WAIT_S) -> PartWriter:
+        """Return what writes parts.
+
+        Parameters
+        ----------
+        prefix : str
+            What their names begin with.
+        folder : str
+            Where experiments have their folders, which are put into that of the run if it is elsewhere.
+        wait_s : float
+            How long an experiment that has ended waits for others at most.
+        """
+        stamp = Stamp(self.run, self.definition, this_worker())
+        return PartWriter(
+            open_files(self.url), stamp, prefix, folder, wait_s, check=lambda: check_current(self)
+        )
+
+
+def check_visible(target: Target) -> None:
+    """Refuse to work where the folder of a run cannot be seen.
+
+    Raises
+    ------
+    StorageError
+        If the folder is not there, or is another one.
+    """
+    try:
+        check_current(target)
+    except StorageError:
+        raise StorageError(
+            f"worker {this_worker()} does not see the folder {target.url!r} of the research; give "
+            f"a name on a file system that all workers share, or a URL such as s3://bucket/name"
+        ) from None
+
+
+def check_current(target: Target) -> None:
+    """Refuse to write what ends after its run was killed, and another has gone on with the folder.
+
+    Raises
+    ------
+    BusyError
+        If the folder is that of another run now.
+    """
+    try:
+        is_current = target.token in open_files(target.url).read(DESCRIPTION).decode(
+            errors="replace"
+        )
+    except FileNotFoundError:
+        raise StorageError(
+            f"the folder {target.url!r} was removed while its run went on; run it again"
+        ) from None
+    if not is_current:
+        raise BusyError(
+            f"another run has gone on with {target.url!r}, so that nothing of this one is written any more"
+        )
+
+
+@final
+class PartWriter:
+    """Writes experiments as they end, some at a time; whoever appends may do so from several threads.
+
+    Parameters
+    ----------
+    files : Files
+    stamp : Stamp
+    prefix : str
+        What the names of its parts begin with.
+    folder : str
+        Where experiments have their folders.
+    wait_s : float
+        The most seconds that an experiment waits for others.
+    check : callable
+        Called before a part comes to be, raises if it must not.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        stamp: Stamp,
+        prefix: str = "",
+        folder: str = "",
+        wait_s: float = WAIT_S,
+        check: Callable[[], object] = bool,
+    ) -> None:
+        self._files = files
+        self._folder = folder
+        self._stamp = stamp
+        self._prefix = prefix
+        self._wait_s = wait_s
+        self._check = check
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._waiting: list[Ended] = []
+        self._n_rows = self._n_bytes = 0
+        self._timer: threading.Timer | None = None
+        self._error: BaseException | None = None
+        self.n_parts = 0
+        self.n_unwritable = 0
+
+    def append(self, ended: Ended) -> None:
+        """Keep an experiment; it is written within a second or so.
+
+        Raises
+        ------
+        StorageError
+            If it, or one before it, cannot be written.
+        """
+        with self._lock:
+            self._waiting.append(ended)
+            self._n_rows += len(ended.record.iterations)
+            self._n_bytes += size_of(ended.record)
+            is_full = (
+                len(self._waiting) >= _MOST_EXPERIMENTS
+                or self._n_rows > _MOST_ROWS
+                or self._n_bytes > _MOST_BYTES
+            )
+            if not is_full and self._timer is None:
+                self._timer = threading.Timer(self._wait_s, self._on_time)
+                self._timer.daemon = True
+                self._timer.start()
+        self._raise()
+        if is_full:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written; it goes on waiting.
+        """
+        with self._writing:
+            with self._lock:
+                waiting = self._waiting
+                self._waiting, self._n_rows, self._n_bytes = [], 0, 0
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+            if waiting:
+                try:
+                    self._write(waiting)
+                except BaseException:
+                    with self._lock:
+                        self._waiting = waiting + self._waiting
+                    raise
+        self._raise()
+
+    def close(self) -> None:
+        """Write what waits; what cannot be written waits no more."""
+        try:
+            self.flush()
+        finally:
+            with self._lock:
+                self._waiting = []
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _on_time(self) -> None:
+        try:
+            self.flush()
+        except BaseException as error:
+            self._error = error  # whoever appends next is told
+
+    def _write(self, waiting: list[Ended]) -> None:
+        part = f"{self._prefix}{uuid.uuid4().hex[:12]}"
+        self._upload_folders(waiting)
+        arrays = ArrayWriter(self._files, part)
+        try:
+            results = results_table(waiting, arrays.keep)
+        except PickleError:
+            n_failed = sum(bool(one.record.failures) for one in waiting)
+            waiting = [without_unwritable(one) for one in waiting]
+            self.n_unwritable += sum(bool(one.record.failures) for one in waiting) - n_failed
+            results = results_table(waiting, arrays.keep)
+        experiments = experiments_table(waiting, self._stamp)
+        self._check()
+        write_part(self._files, part, experiments, results, arrays.groups)
+        try:
+            self._check()  # another run may have begun meanwhile, and taken what had no part yet for waste
+        except BaseException:
+            self._files.remove(f"{EXPERIMENTS}/{part}.parquet")
+            raise
+        self.n_parts += 1
+
+    def _upload_folders(self, waiting: list[Ended]) -> None:
+        """Put the folders of experiments where that of the run is, if that is not on this machine."""
+        if self._folder and not self._files.is_local:
+            for one in waiting:
+                path = os.path.join(self._folder, one.id)
+                if os.path.isdir(path):
+                    self._files.upload(path, f"{ARTIFACTS}/{one.id}")
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def committed(target: Target, name: str) -> dict[str, tuple[bool, int]]:
+    """Return what was written of a batch before its worker died: by id, whether it failed and its iterations."""
+    files = open_files(target.url)
+    known: dict[str, tuple[bool, int]] = {}
+    for file in files.names(EXPERIMENTS):
+        if file.startswith(f"{name}-"):
+            path = f"{EXPERIMENTS}/{file}"
+            try:
+                table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
+            except (
+                MissingFileError
+            ):  # a clean-up has merged it meanwhile: what runs twice is the same
+                continue
+            for one in table.to_pylist():
+                known[one["id"]] = one["status"] == "failed", one["n_iters"]
+    return known
+
+
+def write_part(files: Files, part: str, experiments: Any, results: Any, arrays: list[str]) -> None:
+    """Write the tables of a part, that of the experiments last.
+
+    Parameters
+    ----------
+    files : Files
+    part : str
+    experiments, results : pyarrow.Table
+    arrays : list of str
+        The parts under whose names its large arrays are kept.
+    """
+    if results.num_rows:
+        files.write(f"{RESULTS}/{part}.parquet", parquet_bytes(results))
+    experiments = with_metadata(experiments, variables=variables_of(results.schema), arrays=arrays)
+    files.write(f"{EXPERIMENTS}/{part}.parquet", parquet_bytes(experiments))
+
+
+def variables_of(results: Any) -> list[str]:
+    """Return the variables that a table of results of a pyarrow schema has."""
+    return [name for name in results.names if name not in ("id", "iteration", "_types")]

@@ -1,0 +1,23 @@
+"""What keys are made of: the parts of a unit's code and inputs, as plain data that can be stored and compared."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from daskresearch.content.parts import KeyPart
+
+
+class UnitKey(NamedTuple):
+    """The key of one unit in one experiment, and what it is made of.
+
+    Attributes
+    ----------
+    unit : str
+    key : str
+        ``unit-<hash>``, or why there is none.
+    parts : tuple of KeyPart
+    """
+
+    unit: str
+    key: str
+    parts: tuple[KeyPart, ...]
