@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError, OptionError
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
-_GUARD = """worker processes could not be started.
+NO_GUARD = """worker processes could not be started.
 
-A script that starts worker processes is imported again by each of them, so its own work must stand under a guard:
+A script that starts worker processes is imported again by each of them, so its own work must \
+stand under a guard:
 
     if __name__ == "__main__":
         {call}
@@ -76,39 +77,74 @@ def local_cluster(
     n_workers = _n_workers(workers, devices)
     if not _is_count(threads):
         raise OptionError(f"threads={threads!r} must be a positive integer")
+    options = {"nthreads": threads, "memory_limit": memory_of_each(memory_limit, n_workers)}
+    shares = [_of_device(device) for device in devices or ()] or [{}] * n_workers
+    return start_cluster(
+        [options | share for share in shares],
+        guard=NO_GUARD.format(call="local_cluster()", else_=""),
+        can_scale=devices is None,
+    )
+
+
+def start_cluster(
+    workers: Sequence[Mapping[str, Any]],
+    *,
+    guard: str,
+    can_scale: bool = True,
+    silence_logs: int = logging.ERROR,
+    scheduler: Mapping[str, Any] | None = None,
+) -> SpecCluster:
+    """Return a started cluster of this machine, which listens on the loopback interface alone.
+
+    Parameters
+    ----------
+    workers : sequence of Mapping
+        The options of each worker, beside those that all have.
+    guard : str
+        The text of the error of a script that has no guard.
+    can_scale : bool
+        Whether workers may be added, which get the options of the first.
+    silence_logs : int
+        The level below which servers log nothing.
+    scheduler : Mapping, optional
+        More options of the scheduler.
+
+    Raises
+    ------
+    ClusterError
+        If the processes cannot be started, as in a script without a ``__main__`` guard.
+    """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(guard_text("local_cluster()"))
+        raise ClusterError(guard)
+    import dask
     from distributed import Nanny, Scheduler, Security, SpecCluster
 
-    let_workers_start_processes()
+    # a daemon may start no processes, as torch's loaders do
+    # it is read again whenever a worker is replaced, so it stays set
+    dask.config.set({"distributed.worker.daemon": False})
     security = Security()
-    options: dict[str, Any] = {
-        "host": _HOST, "nthreads": threads, "memory_limit": _memory_limit(memory_limit, n_workers),
-        "dashboard_address": f"{_HOST}:0", "silence_logs": logging.ERROR, "security": security,
+    common = {
+        "host": _HOST,
+        "protocol": "tls://" if security.require_encryption else "tcp://",
+        "dashboard_address": f"{_HOST}:0",
+        "security": security,
+    }
+    every_worker = {
+        **common,
+        "silence_logs": silence_logs,
         "preload": ["daskresearch.execute.keyboard"],
-    }  # fmt: skip
-    worker = {"cls": Nanny, "options": options}
-    own = [{} if devices is None else _of_device(device) for device in devices or [""] * n_workers]
+    }
+    specs = [{"cls": Nanny, "options": {**every_worker, **options}} for options in workers]
     try:
         return SpecCluster(
-            workers={
-                number: {"cls": Nanny, "options": options | more} for number, more in enumerate(own)
-            },
-            scheduler={
-                "cls": Scheduler,
-                "options": {
-                    "host": _HOST,
-                    "port": 0,
-                    "dashboard_address": f"{_HOST}:0",
-                    "security": security,
-                },
-            },
-            worker=worker if devices is None else None,
+            workers=dict(enumerate(specs)),
+            scheduler={"cls": Scheduler, "options": {**common, "port": 0, **(scheduler or {})}},
+            worker=specs[0] if can_scale else None,
             security=security,
-            silence_logs=logging.ERROR,
+            silence_logs=silence_logs,
         )
     except RuntimeError as error:
-        raise ClusterError(guard_text("local_cluster()")) from error
+        raise ClusterError(guard) from error
 
 
 def _devices(gpus: Sequence[int | str]) -> list[str]:
@@ -153,7 +189,7 @@ def _of_device(device: str) -> dict[str, Any]:
     return {"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
 
 
-def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
+def memory_of_each(limit: str | float | None, n_workers: int) -> int | None:
     """Return the bytes of one worker; Dask's own default would go by cores, of which a worker here may use few."""
     from distributed.system import MEMORY_LIMIT
     from distributed.worker_memory import parse_memory_limit
@@ -167,23 +203,3 @@ def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
             f"memory_limit={limit!r} is no size; give one as '4 GiB', or None for no limit"
         ) from error
     return n_bytes
-
-
-def guard_text(call: str, else_: str = "") -> str:
-    """Return the text of the error of a script that has no guard around a call.
-
-    Parameters
-    ----------
-    call : str
-    else_ : str
-        The other way out.
-    """
-    return _GUARD.format(call=call, else_=else_)
-
-
-def let_workers_start_processes() -> None:
-    """Make workers that this process starts no daemons, which could not start processes, as torch's loaders do."""
-    import dask
-
-    # it is read again whenever a worker is replaced, so it stays set
-    dask.config.set({"distributed.worker.daemon": False})

@@ -5,27 +5,26 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import multiprocessing
 import multiprocessing.util
 import os
 import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError
 from daskresearch.execute.client import end_workers
-from daskresearch.execute.local_cluster import guard_text, let_workers_start_processes
+from daskresearch.execute.local_cluster import NO_GUARD, memory_of_each, start_cluster
 
 if TYPE_CHECKING:
     from distributed import Client
 
 logger = logging.getLogger(__name__)
 
-_GUARD = guard_text("research.run(workers=2)", ", or use workers=1")
+_GUARD = NO_GUARD.format(call="research.run(workers=2)", else_=", or use workers=1")
 
 # nobody looks at what these servers note of themselves, which takes time from units on machines with few cores
 _QUIET = {
@@ -34,6 +33,7 @@ _QUIET = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.low-level-log-length": 10,  # of messages, which hold whole batches
 }
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the latter, which it obeys
 _CLOSE_S = 10
 _N_LOOKS = 10
 _lock = threading.Lock()
@@ -48,8 +48,6 @@ def private_client(workers: int) -> Client:
     ClusterError
         If the processes cannot be started, as in a script without a ``__main__`` guard.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(_GUARD)
     # in a thread, as Ctrl-C in this one would leave processes behind that nobody knows
     pool = ThreadPoolExecutor(1, "daskresearch-start")
     started = pool.submit(_scaled, workers)
@@ -78,27 +76,18 @@ def _scaled(workers: int) -> Client:
 
 def _start(workers: int) -> Client:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    let_workers_start_processes()
-    try:
-        with dask.config.set(_QUIET):
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                # a batch whose worker dies is tried again by us, group by group
-                scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
-                worker_dashboard_address="127.0.0.1:0",
-                preload=["daskresearch.execute.keyboard"],
-                silence_logs=logging.CRITICAL,
-                config=_QUIET,
-            )
-            client = Client(cluster, set_as_default=False)
-    except RuntimeError as error:
-        raise ClusterError(_GUARD) from error
+    options = {"nthreads": 1, "memory_limit": memory_of_each("auto", workers), "config": _QUIET}
+    with dask.config.set(_QUIET):
+        cluster = start_cluster(
+            [options] * workers,
+            guard=_GUARD,
+            silence_logs=logging.CRITICAL,
+            # a batch whose worker dies is tried again by us, group by group
+            scheduler={"dashboard": False, "allowed_failures": 1},
+        )
+        client = Client(cluster, set_as_default=False)
     _close_at_exit(os.getpid())
     _warm.update(client=client, cluster=cluster, pid=os.getpid(), workers=workers, missing=0)
     return client
@@ -170,10 +159,8 @@ def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
     if not at_once:
         end_workers(client, busy)
         return
-    for nanny in list(client.cluster.workers.values()):
-        if nanny.worker_address in busy and nanny.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
+    nannies = list(client.cluster.workers.values())
+    _kill([nanny.pid for nanny in nannies if nanny.worker_address in busy])
 
 
 def shutdown() -> None:
@@ -189,12 +176,18 @@ def shutdown() -> None:
         is_ours = _warm.get("pid") == os.getpid()
         _warm.clear()
         if client is not None and cluster is not None and is_ours:
-            pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
+            pids = [nanny.pid for nanny in cluster.workers.values()]
             # distributed may trip over workers that were scaled away, and wait for those that died as they started
             with contextlib.suppress(KeyError, TimeoutError):
                 client.close(timeout=_CLOSE_S)
             with contextlib.suppress(KeyError, TimeoutError):
                 cluster.close(timeout=_CLOSE_S)
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill(pids)
+
+
+def _kill(pids: Iterable[int | None]) -> None:
+    """End processes at once; the pid of a nanny that has no worker is None."""
+    for pid in pids:
+        if pid:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                os.kill(pid, _KILL)
