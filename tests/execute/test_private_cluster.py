@@ -105,7 +105,7 @@ def spin(x):
 def main():
     research = Research(domain=Option("x", [0, 1, 2])).spin(EC("x"), save_to="y")
     for options in ({}, {"scheduler": "threads"}, {"workers": 2}):
-        research.run(bar=False, dump_results=False, timeout=0.3, **options)
+        research.run(bar=False, dump_results=False, timeout=1, **options)
         print(research.results.df.y.tolist(), research.results.failures.kind.tolist())
     shutdown()
 
