@@ -21,7 +21,7 @@ from daskresearch.execute.batches import Batches
 from daskresearch.execute.client import ANSWER_S
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
-from daskresearch.execute.executor import Came, lost
+from daskresearch.execute.executor import Returned, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
 from daskresearch.keys.experiment import Experiment
@@ -131,7 +131,7 @@ class DistributedExecutor:
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
+    ) -> Generator[Returned, None, None]:
         """Yield what came of experiments batch by batch, of suspects at the end.
 
         Raises
@@ -160,14 +160,14 @@ class DistributedExecutor:
 
     def _run_batches(
         self, window: Window, stop: threading.Event
-    ) -> Generator[Came, None, list[tuple[str, Group]]]:
+    ) -> Generator[Returned, None, list[tuple[str, Group]]]:
         """Yield what came of experiments batch by batch; return the suspects, each with the name of its batch."""
         suspects: list[tuple[str, Group]] = []
         receipts: list[Receipt] = []
         while True:
             suspects += self._send(window, stop)
             for known in receipts:  # workers are busy again before their records are looked at
-                yield from _came(known)
+                yield from _returned(known)
             if receipts:
                 receipts = []
                 continue
@@ -271,7 +271,7 @@ class DistributedExecutor:
 
     def _run_suspect(
         self, name: str, group: Group, stop: threading.Event, deaths: int = 0
-    ) -> Iterator[Came]:
+    ) -> Iterator[Returned]:
         """Yield what came of a group that runs with nothing beside it, and of its members if it kills its worker."""
 
         def is_stopped() -> bool:
@@ -288,7 +288,7 @@ class DistributedExecutor:
         ((_, receipt),) = ended
         if receipt is not None:
             self._note(receipt)
-            yield from _came(receipt)
+            yield from _returned(receipt)
             if receipt.stuck is not None:
                 again, gone = self._after_stuck(receipt.stuck, receipt.unfinished, group)
                 yield from gone
@@ -311,7 +311,7 @@ class DistributedExecutor:
 
     def _after_stuck(
         self, stuck: Stuck, unfinished: tuple[int, ...], group: Group
-    ) -> tuple[list[Group], list[Came]]:
+    ) -> tuple[list[Group], list[Returned]]:
         """Return what of a group is to run again, and what is lost, as one experiment ended with its process."""
         left = tuple([one for one in group if one.position in unfinished])
         guilty = [
@@ -355,7 +355,7 @@ def _failure_of(experiment: Experiment, stuck: Stuck) -> Failure:
     return replace(stuck.failure, exception=ExperimentTimeoutError(text))
 
 
-def _came(receipt: Receipt) -> Iterator[Came]:
+def _returned(receipt: Receipt) -> Iterator[Returned]:
     """Yield what a batch sent back."""
     if receipt.records:
         yield from load_records(receipt.records)

@@ -29,7 +29,7 @@ def lost(experiment: Experiment, failure: Failure) -> Lost:
 LOOK_EACH_S = 0.5
 
 
-Came = Record | Written | Lost
+Returned = Record | Written | Lost
 """What comes of experiments: a record of one, how many a worker has written itself, or one that was lost."""
 
 
@@ -48,7 +48,7 @@ class Executor(Protocol):
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
+    ) -> Generator[Returned, None, None]:
         """Yield what came of experiments when they have ended, in any order.
 
         Parameters

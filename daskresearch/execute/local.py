@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, final
 
-from daskresearch.execute.executor import LOOK_EACH_S, Came
+from daskresearch.execute.executor import LOOK_EACH_S, Returned
 from daskresearch.store.folder.writer import Target
 from daskresearch.store.record import Record
 from daskresearch.worker import Context, Group, Program, RootOutputs, run_groups
@@ -32,7 +32,7 @@ class SerialExecutor:
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
+    ) -> Generator[Returned, None, None]:
         """Yield the records in order."""
         with watching(self._context.token, self._context.timeout), heeding():
             for group in groups:
@@ -103,7 +103,7 @@ class ThreadsExecutor:
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
+    ) -> Generator[Returned, None, None]:
         """Yield the records as experiments end; after an error or an interrupt all experiments end."""
         ended: queue.SimpleQueue[Record | _Done] = queue.SimpleQueue()
         todo: queue.SimpleQueue[Group | None] = queue.SimpleQueue()

@@ -32,7 +32,7 @@ from daskresearch.worker.wanted import (
 )
 
 if TYPE_CHECKING:
-    from daskresearch.worker.running import Running
+    from daskresearch.worker.running import RunningExperiment
 
 T = TypeVar("T")
 
@@ -84,10 +84,10 @@ class Stuck(NamedTuple):
 
 
 _lock = threading.Lock()
-_running: dict[int, Running] = {}
+_running: dict[int, RunningExperiment] = {}
 
 
-def enter(run: Running) -> None:
+def enter(run: RunningExperiment) -> None:
     """List this thread as one that runs units of an experiment, unless that has been cancelled."""
     ident = threading.get_ident()
     run.outer = _running.get(ident)  # a unit may run a research of its own
@@ -102,7 +102,7 @@ def enter(run: Running) -> None:
         raise run.interrupt
 
 
-def leave(run: Running) -> None:
+def leave(run: RunningExperiment) -> None:
     """Take this thread from the list; from here on nothing is raised in it."""
     ident = threading.get_ident()
     with _lock:
@@ -117,12 +117,12 @@ def leave(run: Running) -> None:
 
 
 @contextlib.contextmanager
-def paused() -> Iterator[Running | None]:
+def paused() -> Iterator[RunningExperiment | None]:
     """Return a context whose time is not that of the experiment that this thread runs, as it belongs to others too.
 
     Yields
     ------
-    Running or None
+    RunningExperiment or None
         That experiment, if there is one.
     """
     run = _running.get(threading.get_ident())
@@ -155,7 +155,7 @@ def was_abandoned(record: Record) -> bool:
     return any(failure.kind == Abandoned.kind for failure in record.failures)
 
 
-def _interrupt_all(is_meant: Callable[[Running], bool], kind: type[Interrupted]) -> None:
+def _interrupt_all(is_meant: Callable[[RunningExperiment], bool], kind: type[Interrupted]) -> None:
     """Interrupt from a thread, as Ctrl-C in this one must not come before `_take_back`."""
 
     def interrupt() -> None:
@@ -181,7 +181,7 @@ def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), value)
 
 
-def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
+def _interrupt(runs: Mapping[int, RunningExperiment], kind: type[Interrupted]) -> None:
     """Raise in the threads of experiments; not in those that do not come back to Python for the moment."""
     with _lock:
         for ident, run in runs.items():
@@ -255,7 +255,7 @@ def _look(token: str, timeout: float) -> tuple[float, list[Stuck]]:
         The seconds until the next one may have, and those that did not end though they were interrupted.
     """
     soonest, stuck = min(timeout, _LOOK_EACH_S), []
-    overdue: dict[int, Running] = {}
+    overdue: dict[int, RunningExperiment] = {}
     now = time.perf_counter()
     for ident, run in list(_running.items()):
         if run.context.token != token:
@@ -348,7 +348,7 @@ def run_limited(
     return None
 
 
-def failure_of_interrupt(run: Running, error: Interrupted) -> Failure:
+def failure_of_interrupt(run: RunningExperiment, error: Interrupted) -> Failure:
     """Return the failure of an experiment that was interrupted."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     text, unit = "".join(traceback.format_exception(error)), _unit_in(frames)
@@ -356,7 +356,7 @@ def failure_of_interrupt(run: Running, error: Interrupted) -> Failure:
     return _failure(run, type(error), unit, text)
 
 
-def _failure_of_thread(run: Running, ident: int) -> Failure:
+def _failure_of_thread(run: RunningExperiment, ident: int) -> Failure:
     outermost = sys._current_frames().get(ident)
     frames = [] if outermost is None else [frame for frame, _ in traceback.walk_stack(outermost)]
     text = "" if outermost is None else "".join(traceback.format_stack(outermost))
@@ -374,7 +374,7 @@ def _unit_in(frames: Sequence[FrameType]) -> str:
     return ""
 
 
-def _failure(run: Running, kind: type[Interrupted], unit: str, text: str) -> Failure:
+def _failure(run: RunningExperiment, kind: type[Interrupted], unit: str, text: str) -> Failure:
     if issubclass(kind, Cancelled | Abandoned):
         exception: Exception = cancelled(run.experiment.id)
     else:
