@@ -1,4 +1,4 @@
-"""Where experiments run: in this process, in threads, or on the workers of a Dask cluster."""
+"""Where experiments run: in this process, in threads, or on a Dask cluster."""
 
 from daskresearch.execute.choose import (
     DISTRIBUTED,

@@ -1,4 +1,4 @@
-"""Clusters of this machine for a user's own Client, whose workers may start processes and may hold a GPU each."""
+"""Clusters of worker processes of this machine, which may own a GPU each."""
 
 from __future__ import annotations
 
@@ -33,21 +33,22 @@ def local_cluster(
     memory_limit: str | float | None = "auto",
     threads: int = 1,
 ) -> SpecCluster:
-    """Return a started cluster of worker processes on this machine, for a `distributed.Client`.
+    """Return a started cluster of processes of this machine, for a Client.
 
-    It listens on the loopback interface alone. Units may start processes of their own in its workers, as torch's
-    data loaders do. Without `gpus` it can be scaled and made adaptive, as every Dask cluster.
+    It listens on the loopback interface alone. Units may start processes of their own in its
+    workers, as torch's data loaders do. Without `gpus` it can be scaled and made adaptive, as every
+    Dask cluster.
 
     Parameters
     ----------
     workers : int, optional
         How many processes. Default: one for each of `gpus`, else 2.
     gpus : sequence of int or str, optional
-        The ids of devices. There is a worker for each, which sees it alone (``CUDA_VISIBLE_DEVICES``) and has the
-        Dask resource ``GPU``: 1.
+        The ids of devices. There is a worker for each, which sees it alone
+        (``CUDA_VISIBLE_DEVICES``) and has the Dask resource ``GPU``: 1.
     memory_limit : str, float or None
-        For each worker, as ``"4 GiB"`` or a number of bytes; one that exceeds it is restarted. Default: an equal part
-        of what the machine has. None: no limit.
+        The memory of each worker, as ``"4 GiB"`` or a number of bytes; a worker that exceeds it is
+        restarted. Default: an equal part of the memory of the machine. None: no limit.
     threads : int
         How many experiments each worker runs at once.
 
@@ -66,7 +67,8 @@ def local_cluster(
     --------
     >>> from distributed import Client
     >>> from daskresearch import EC, Option, Research, local_cluster
-    >>> research = Research(domain=Option("x", [1, 2])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+    >>> research = Research(domain=Option("x", [1, 2]))
+    >>> research = research.add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
     >>> with local_cluster(1) as cluster, Client(cluster):
     ...     research.run(bar=False, dump_results=False).results.df[["x", "y"]]
        x  y
@@ -94,7 +96,7 @@ def start_cluster(
     silence_logs: int = logging.ERROR,
     scheduler: Mapping[str, Any] | None = None,
 ) -> SpecCluster:
-    """Return a started cluster of this machine, which listens on the loopback interface alone.
+    """Return a started cluster of this machine, which listens on loopback alone.
 
     Parameters
     ----------
@@ -148,14 +150,16 @@ def start_cluster(
 
 
 def _devices(gpus: Sequence[int | str]) -> list[str]:
-    """Return the ids of devices as texts, which differ."""
+    """Return the ids of devices as texts, all different."""
     if isinstance(gpus, str):
         raise OptionError(f"gpus={gpus!r} must be a list of ids, as [{gpus!r}]")
     devices = [str(device) for device in gpus]
     wrong = [
-        one
-        for one in gpus
-        if isinstance(one, bool) or not isinstance(one, int | str) or str(one) in ("", "-1")
+        device
+        for device in gpus
+        if isinstance(device, bool)
+        or not isinstance(device, int | str)
+        or str(device) in ("", "-1")
     ]
     if wrong:
         raise OptionError(
@@ -175,7 +179,8 @@ def _n_workers(workers: int | None, devices: list[str] | None) -> int:
         raise OptionError(f"workers={workers!r} must be a positive integer")
     if devices is not None and workers != len(devices):
         raise OptionError(
-            f"workers={workers} is not the number of gpus, {len(devices)}: each worker owns one; leave workers out"
+            f"workers={workers} is not the number of gpus, {len(devices)}: each worker owns one; "
+            f"leave workers out"
         )
     return workers
 
@@ -190,7 +195,7 @@ def _of_device(device: str) -> dict[str, Any]:
 
 
 def memory_of_each(limit: str | float | None, n_workers: int) -> int | None:
-    """Return the bytes of one worker; Dask's own default would go by cores, of which a worker here may use few."""
+    """Return the bytes of each worker; Dask's own default would go by cores."""
     from distributed.system import MEMORY_LIMIT
     from distributed.worker_memory import parse_memory_limit
 

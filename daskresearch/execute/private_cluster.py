@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 _GUARD = NO_GUARD.format(call="research.run(workers=2)", else_=", or use workers=1")
 
-# nobody looks at what these servers note of themselves, which takes time from units on machines with few cores
+# nobody reads the statistics of these servers, which take time from units where cores are few
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.low-level-log-length": 10,  # of messages, which hold whole batches
 }
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the latter, which it obeys
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows SIGTERM ends a process at once
 _CLOSE_S = 10
 _N_LOOKS = 10
 _lock = threading.Lock()
@@ -41,14 +41,16 @@ _warm: dict[str, Any] = {}
 
 
 def private_client(workers: int) -> Client:
-    """Return a client of the private cluster, started or scaled to a number of single-thread processes.
+    """Return a client of the private cluster of as many single-thread processes.
+
+    The cluster is started or scaled for it.
 
     Raises
     ------
     ClusterError
         If the processes cannot be started, as in a script without a ``__main__`` guard.
     """
-    # in a thread, as Ctrl-C in this one would leave processes behind that nobody knows
+    # in a thread, as Ctrl-C in this one would leave processes behind that nobody ends
     pool = ThreadPoolExecutor(1, "daskresearch-start")
     started = pool.submit(_scaled, workers)
     pool.shutdown(wait=False)
@@ -64,11 +66,11 @@ def _scaled(workers: int) -> Client:
             client = _start(workers)
             _await_workers(client, workers)
         elif _warm["workers"] != workers or len(client.nthreads()) > workers:
-            # a nanny may have replaced a worker at last that we had replaced too
+            # a nanny may have replaced a worker late, after `replace_dead_workers` did
             client.cluster.scale(workers)
             _await_workers(client, workers)
             _await_leaving(client, workers)
-        elif len(client.nthreads()) < workers:  # some died in the last run and are on their way
+        elif len(client.nthreads()) < workers:  # some died in the last run and are starting
             _await_workers(client, workers)
         _warm.update(workers=workers, missing=0)
         return client
@@ -96,14 +98,14 @@ def _start(workers: int) -> Client:
 @cache
 def _close_at_exit(pid: int) -> None:
     atexit.register(shutdown)
-    # a child process of multiprocessing joins its own children before, and instead of, what atexit holds
+    # a child process of multiprocessing joins its children and runs nothing that atexit holds
     multiprocessing.util.Finalize(None, shutdown, exitpriority=100)
 
 
 def _await_workers(client: Client, workers: int) -> None:
     cluster: Any = client.cluster
     for _ in range(_N_LOOKS):
-        # a cluster closes a nanny whose worker is away a quarter of a minute after it was away before
+        # a cluster gives up a worker that is missed twice within a quarter of a minute
         cluster.scale(len(cluster.worker_spec))
         with contextlib.suppress(TimeoutError):
             client.wait_for_workers(workers, timeout=1)
@@ -118,20 +120,23 @@ def _await_workers(client: Client, workers: int) -> None:
 
 
 def _await_leaving(client: Client, workers: int) -> None:
-    """Wait a moment for workers that are too many to leave; nothing but the number of processes depends on it."""
+    """Wait a moment for surplus workers to leave, which run nothing any more."""
     deadline = time.monotonic() + _CLOSE_S
     while len(client.nthreads()) > workers and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def replace_dead_workers() -> None:
-    """Start a worker for each that is missing: a nanny does not replace one that died while it started."""
+    """Start a worker for each that is missing.
+
+    A nanny replaces its worker itself, but not one that died while it started.
+    """
     with _lock:
         client = _warm.get("client")
         if client is None:
             return
         missing = _warm["workers"] - len(client.nthreads())
-        # a nanny gets the time between two calls for replacing a worker itself
+        # a nanny has the time between two calls to replace its worker
         if missing > 0 and _warm.get("missing", 0) > 0:
             logger.warning("%d worker processes are missing and are started anew", missing)
             client.cluster.scale(len(client.cluster.worker_spec) + missing)
@@ -140,13 +145,13 @@ def replace_dead_workers() -> None:
 
 
 def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
-    """Restart the workers that run tasks of these keys; nothing else ends code that does not return to Python.
+    """Restart the workers that run these tasks, as nothing else ends code in C.
 
     Parameters
     ----------
     keys : collection of str
     at_once : bool
-        Whether to kill them, and leave it to their nannies to start others.
+        Whether to kill them and not to wait until their nannies have started others.
     """
     client = _warm.get("client")
     if client is None or not keys:
@@ -164,7 +169,7 @@ def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
 
 
 def shutdown() -> None:
-    """Close the private cluster, if there is one; the next run with workers starts another.
+    """Close the private cluster, if any; the next run with workers starts another.
 
     Examples
     --------
@@ -177,7 +182,7 @@ def shutdown() -> None:
         _warm.clear()
         if client is not None and cluster is not None and is_ours:
             pids = [nanny.pid for nanny in cluster.workers.values()]
-            # distributed may trip over workers that were scaled away, and wait for those that died as they started
+            # KeyError: a worker was scaled away; TimeoutError: a worker died while it started
             with contextlib.suppress(KeyError, TimeoutError):
                 client.close(timeout=_CLOSE_S)
             with contextlib.suppress(KeyError, TimeoutError):
