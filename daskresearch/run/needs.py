@@ -59,11 +59,11 @@ def needs_of(program: Program, units: Iterable[Unit], options: RunOptions, token
     for name, one in holders.items():
         if one is not None:
             taken[name] = {**taken[name], GPU: one.need * one.share}
-    n_places = max(
+    n_slices = max(
         [int(1 / one.share + 1e-9) for one in holders.values() if one is not None], default=1
     )
     divided = {
-        name: one._replace(n_places=n_places) for name, one in holders.items() if one is not None
+        name: one._replace(n_slices=n_slices) for name, one in holders.items() if one is not None
     }
     devices = divided.pop("", None)
     return Needs(devices, divided, taken)

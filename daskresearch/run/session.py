@@ -12,10 +12,10 @@ from typing import Any, final
 
 from daskresearch.errors import DomainError, ResearchError, StorageError
 from daskresearch.execute import (
-    Came,
     Executor,
     Lost,
     Place,
+    Returned,
     choose_place,
     distributed_executor,
     local_executor,
@@ -300,7 +300,7 @@ class Session:
         """How many experiments have ended so far, those that a folder had before too."""
         return self._n_ended + self._prepared.grouping.n_skipped
 
-    def _keep(self, came: Came) -> None:
+    def _keep(self, came: Returned) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
         if isinstance(came, Written):
             self._count(came.n_experiments, came.n_failed, came.n_iters, came.ids)

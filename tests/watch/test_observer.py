@@ -350,9 +350,9 @@ def test_ids_come_back_only_to_observers(client, tmp_path, monkeypatch, observer
     from daskresearch.execute import distributed
 
     receipts: list[Any] = []
-    came = distributed._came
+    came = distributed._returned
     monkeypatch.setattr(
-        distributed, "_came", lambda receipt: receipts.append(receipt) or came(receipt)
+        distributed, "_returned", lambda receipt: receipts.append(receipt) or came(receipt)
     )
     study(tmp_path / "study", range(0, 4000, 4)).run(
         bar=False, observers=observers, scheduler=client
