@@ -20,7 +20,7 @@ import pytest
 import zarr
 
 from daskresearch import EC, Domain, E, Option, Research, ResearchResults, S
-from daskresearch.store.columns.cells import Pickled
+from daskresearch.store.columns.values import Pickled
 from daskresearch.store.folder import compact
 
 Rows = dict[tuple[str, int], dict[str, Any]]
