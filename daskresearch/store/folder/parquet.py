@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from daskresearch.errors import MissingFileError, StorageError
 from daskresearch.store.files.base import Files
 
-
-def parquet_bytes(table: Any) -> bytes:
-    """Return a pyarrow table as the bytes of a Parquet file."""
-    return streamed_bytes(table.schema, [table])
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10_000) -> bytes:
-    """Return pyarrow tables of one schema as the bytes of one Parquet file; only the bytes are held of all of them.
+ROWS_A_GROUP: Final = 10_000
 
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-    tables : iterable of pyarrow.Table
-    rows_a_group : int
-        Rows of each row group, but for the last.
+
+def parquet_bytes(schema: pa.Schema, tables: Iterable[pa.Table]) -> bytes:
+    """Return tables of one schema as the bytes of one Parquet file.
+
+    Of all tables only these bytes are held. Row groups have `ROWS_A_GROUP` rows, but for the last.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -32,9 +28,9 @@ def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10
         rest = schema.empty_table()
         for table in tables:
             rest = pa.concat_tables([rest, table])
-            n_full = len(rest) - len(rest) % rows_a_group
+            n_full = len(rest) - len(rest) % ROWS_A_GROUP
             if n_full:
-                writer.write_table(rest.slice(0, n_full), rows_a_group)
+                writer.write_table(rest.slice(0, n_full), ROWS_A_GROUP)
                 rest = rest.slice(n_full)
                 pa.default_memory_pool().release_unused()  # else each thread keeps what it has freed
         if len(rest):

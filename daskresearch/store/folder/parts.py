@@ -279,13 +279,13 @@ def results_table(ended: Sequence[Ended], keep: Keep | None = None) -> pa.Table:
     return pa.table(columns)
 
 
-def with_metadata(table: pa.Table, **facts: Any) -> pa.Table:
-    """Return a table that carries facts in the metadata of its schema."""
-    return table.replace_schema_metadata({METADATA: json.dumps(facts)})
+def with_metadata(schema: pa.Schema, **facts: Any) -> pa.Schema:
+    """Return a schema that carries facts in its metadata."""
+    return schema.with_metadata({METADATA: json.dumps(facts)})
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """Return the facts that a table carries; none if it carries no good ones."""
+    """Return the facts that a schema carries; none if it carries no good ones."""
     try:
         facts = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
     except (ValueError, RecursionError):
