@@ -15,7 +15,7 @@ from daskresearch.store.columns.widen import common_schema, fitted
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
 from daskresearch.store.folder.listing import RECORDS, Part, read_part, read_parts
-from daskresearch.store.folder.parquet import opened
+from daskresearch.store.folder.parquet import read_schema
 from daskresearch.store.folder.rows import Request, read_request
 from daskresearch.store.folder.snapshot import FolderSnapshot
 from daskresearch.store.folder.writer import write_part
@@ -102,10 +102,8 @@ def _n_bytes(files: Files, part: Part) -> int:
 
 def _schemas(files: Files, parts: Sequence[Part]) -> tuple[pa.Schema, pa.Schema]:
     """Return the common schema of the experiments of parts, and that of their results."""
-    experiments = [
-        opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow for part in parts
-    ]
-    results = [opened(files, _results(part)).schema_arrow for part in parts if _has_rows(part)]
+    experiments = [read_schema(files, f"{EXPERIMENTS}/{part.name}.parquet") for part in parts]
+    results = [read_schema(files, _results(part)) for part in parts if _has_rows(part)]
     plain = [
         common_schema([schema.remove_metadata() for schema in schemas])
         for schemas in (experiments, results)
@@ -117,13 +115,13 @@ def _results(part: Part) -> str:
     return f"{RESULTS}/{part.name}.parquet"
 
 
-def _has_rows(part: Part) -> bool:
-    return _n_rows(part) > 0
+def _has_rows(part: Part, kept: NDArray[np.int64] | slice = slice(None)) -> bool:
+    """Return whether some experiments of a part, or all, have any rows."""
+    return bool(part.experiments.column("n_rows").to_numpy()[kept].any())
 
 
-def _n_rows(part: Part, kept: NDArray[np.int64] | slice = slice(None)) -> int:
-    """Return how many rows some experiments of a part have, or all of them."""
-    return int(part.experiments.column("n_rows").to_numpy()[kept].sum())
+def _n_rows(part: Part) -> int:
+    return int(part.experiments.column("n_rows").to_numpy().sum())
 
 
 def _is_stale(part: Part, kept: NDArray[np.int64], positions: Mapping[str, int]) -> bool:
@@ -167,7 +165,7 @@ def _merge(
         _moved(_experiments_of(files, part, kept[part.name], schemas[0]), positions)
         for part in batch
     )
-    with_rows = [part for part in batch if _n_rows(part, kept[part.name])]
+    with_rows = [part for part in batch if _has_rows(part, kept[part.name])]
     results: Iterable[pa.Table] = (
         _results_of(files, part, kept[part.name], schemas[1]) for part in with_rows
     )

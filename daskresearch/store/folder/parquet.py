@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
-from daskresearch.errors import MissingFileError, StorageError
-from daskresearch.store.files.base import Files
+from daskresearch.store.files.base import Files, translated
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
+    import pyarrow.parquet as pq
 
 ROWS_A_GROUP: Final = 10_000
 
@@ -41,55 +41,40 @@ def parquet_bytes(schema: pa.Schema, tables: Iterable[pa.Table]) -> bytes:
     return content
 
 
-def opened(files: Files, path: str) -> Any:
-    """Return a Parquet file of a folder, for reading.
+@contextmanager
+def reading(files: Files, path: str) -> Iterator[pq.ParquetFile]:
+    """Give an opened Parquet file of a folder.
 
     Raises
     ------
     StorageError
-        If it is none.
+        For whatever is raised inside, as it may be any file that others have put there.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(files.opened(path))
-        names = file.schema_arrow.names
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{files.url}/{path} is not there") from error
-    except StorageError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        text = f"{files.url}/{path} cannot be read as Parquet ({error}); remove it, or restore it"
-        raise StorageError(text) from error
-    if len(set(names)) < len(names):
-        raise StorageError(
-            f"{files.url}/{path} has two columns of one name; remove it, or restore it"
-        )
-    return file
+    with (
+        translated(f"{files.url}/{path}", "read", "remove it, or restore it"),
+        pq.ParquetFile(files.opened(path)) as file,
+    ):
+        yield file
 
 
-def read(
-    file: Any, files: Files, path: str, *, groups: list[int] | None = None, columns: list[str]
-) -> Any:
-    """Return some columns of a Parquet file as a table, of all row groups or some.
+def read_schema(files: Files, path: str) -> pa.Schema:
+    """Return the schema of a Parquet file of a folder."""
+    with reading(files, path) as file:
+        return file.schema_arrow
 
-    Raises
-    ------
-    StorageError
-        If its content is broken.
-    """
-    import pyarrow as pa
 
-    try:
-        return (
-            file.read(columns=columns)
-            if groups is None
-            else file.read_row_groups(groups, columns=columns)
-        )
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{files.url}/{path} is not there") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise StorageError(
-            f"{files.url}/{path} is broken ({error}); remove it, or restore it"
-        ) from error
+def read_table(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
+    """Return some columns of a Parquet file of a folder."""
+    with reading(files, path) as file:
+        return selected(file, columns)
+
+
+def selected(
+    file: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Return some columns, each of which must be there once, of all row groups or some."""
+    if groups is None:
+        return file.read(columns=columns).select(columns)
+    return file.read_row_groups(groups, columns=columns).select(columns)

@@ -20,7 +20,7 @@ from daskresearch.store.columns.values import TYPES
 from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
 from daskresearch.store.files.opening import open_files
-from daskresearch.store.folder.parquet import opened, parquet_bytes, read
+from daskresearch.store.folder.parquet import parquet_bytes, read_table
 from daskresearch.store.folder.parts import (
     Ended,
     Stamp,
@@ -272,7 +272,7 @@ def committed(target: Target, name: str) -> dict[str, tuple[bool, int]]:
         if file.startswith(f"{name}-"):
             path = f"{EXPERIMENTS}/{file}"
             try:
-                table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
+                table = read_table(files, path, ["id", "status", "n_iters"])
             except (
                 MissingFileError
             ):  # a clean-up has merged it meanwhile: what runs twice is the same
