@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.store.record import MISSING, Described, Failure, Record
 from daskresearch.store.snapshot import Rows, taken
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_AUXILIARY = ("repetition", "updates")
 
 
 @final
@@ -139,7 +138,7 @@ class MemorySnapshot:
 
     def values(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any] | NDArray[Any]:
         """Return the values of a parameter, `repetition` or `updates`."""
-        if name in _AUXILIARY:
+        if name in AUXILIARY:
             column: list[Any] = [config.auxiliary()[name] for config in self._configs]
         else:
             column = [known.get(name, MISSING) for known in self._known]
@@ -148,7 +147,7 @@ class MemorySnapshot:
     def texts(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any]:
         """Return the same as texts."""
         configs = self._configs if index is None else [self._configs[i] for i in index.tolist()]
-        if name in _AUXILIARY:
+        if name in AUXILIARY:
             return [str(config.auxiliary()[name]) for config in configs]
         return [config.texts().get(name, MISSING) for config in configs]
 
