@@ -23,6 +23,7 @@ from daskresearch.domain import (
     iterate,
     values_of,
 )
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import DomainError, OptionError, PlanError
 from daskresearch.graph import with_inputs
@@ -120,7 +121,7 @@ class Preparation:
             finalize=self.options.finalize,
             debug=self.options.debug,
             in_threads=self.options.executor_target == "threads",
-            parameters=frozenset((*self.parameters, "repetition", "updates")),
+            parameters=frozenset((*self.parameters, *AUXILIARY)),
             folder=folder,
             profile=int(self.options.profile),
             timeout=self.options.timeout,

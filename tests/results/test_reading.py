@@ -185,13 +185,19 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[str, list[int] | None, list[str]]] = []
-        read = readers.read
+        reading, selected = readers.reading, readers.selected
+        paths: list[str] = []
 
-        def noted(file, files, path, *, groups=None, columns):
-            self.made.append((path, groups, columns))
-            return read(file, files, path, groups=groups, columns=columns)
+        def noted_path(files, path):
+            paths.append(path)
+            return reading(files, path)
 
-        monkeypatch.setattr(readers, "read", noted)
+        def noted(file, columns, groups=None):
+            self.made.append((paths[-1], groups, columns))
+            return selected(file, columns, groups)
+
+        monkeypatch.setattr(readers, "reading", noted_path)
+        monkeypatch.setattr(readers, "selected", noted)
 
     def of(self, look: Callable[[], object]) -> list[tuple[str, list[int] | None, list[str]]]:
         self.made.clear()
