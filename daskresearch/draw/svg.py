@@ -15,7 +15,6 @@ SCOPE = "daskresearch-picture"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _CORNER = 7.0
-_LEAST_WIDTH = 760.0
 
 # class: the properties that are colours, and those that are not
 _LOOKS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
@@ -235,7 +234,7 @@ def picture(width: float, height: float, title: str, shapes: Sequence[str]) -> s
         "viewBox": f"0 0 {_pixels(size['width'])} {_pixels(size['height'])}",
         "role": "img",
         "font-family": _FONT,
-        "style": f"max-width: 100%; min-width: {min(size['width'], _LEAST_WIDTH):g}px; height: auto;",
+        "style": "max-width: none;",  # where there is no room it scrolls, as smaller it is not read
     }
     style = f"<style>\n{theme(f'.{SCOPE}')}{chr(10).join(rules)}\n</style>"
     sheet = tag("rect", {"width": "100%", "height": "100%"}, look="paper")
