@@ -35,7 +35,7 @@ from daskresearch.graph.count import Counts
 from daskresearch.markup import counted, cut
 from daskresearch.plan import Plan, Unit, roots_of
 
-_MOST_LAYERS, _LAYERS_OF_BAND = 6, 5
+_MOST_LAYERS, _LAYERS_OF_BAND = 4, 3  # about as wide as a notebook
 _MOST_VARIABLES = 8
 _GAP, _FAN_GAP = 40.0, 78.0
 _ABOVE, _BELOW = 26.0, 14.0
