@@ -274,9 +274,7 @@ def _look(flow: _Flow, line: Line) -> str:
 
 def _panels(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
     """Return the grounds on which units stand, with what they have in common above them."""
-    is_lockstep = bool(counts.n_groups) or any(
-        card.root and not card.is_steady for card in flow.cards.values()
-    )
+    is_lockstep = any(card.root is not None and not card.is_steady for card in flow.cards.values())
     shapes = []
     for band, place in zip(flow.bands, layout.bands, strict=True):
         apart: list[Box] = []
@@ -289,12 +287,7 @@ def _panels(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
         y = place.y - 9
         if inside:
             ground = _around(inside, place)
-            text = (
-                f"{short_number(counts.n_groups)} groups in lock-step"
-                if is_lockstep
-                else "each experiment"
-            )
-            text = "1 group in lock-step" if is_lockstep and counts.n_groups == 1 else text
+            text = _lockstep_text(counts.n_groups) if is_lockstep else "each experiment"
             shapes.append(
                 rectangle(
                     ground.x,
@@ -330,8 +323,6 @@ def _panels(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
 
 
 def _lockstep_text(n_groups: int | None) -> str:
-    if n_groups == 0:
-        return "in lock-step"
     return f"{short_number(n_groups)} group{'' if n_groups == 1 else 's'} in lock-step"
 
 

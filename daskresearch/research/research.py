@@ -191,7 +191,7 @@ class Research(Vocabulary, Runnable):
         try:
             counts = counts_of(self._prepared(), most=_SHOWN)
         except ResearchError:  # it is shown as far as it is described
-            counts = Counts(self._job.size, 0, None, None, {}, {})
+            counts = Counts(self._job.size, None, None, None, {}, {})
         return research_html(self._name, self._job.domain, self._plan, counts)
 
     def __repr__(self) -> str:
