@@ -142,17 +142,23 @@ class UnitCard:
         return "the whole config" if WHOLE_CONFIG in names else ", ".join(names)
 
     @property
+    def _experiments(self) -> str:
+        return short_count(self.counts.n_experiments)
+
+    @property
     def _calls_of_root(self) -> tuple[str, str]:
         """What a root's calls come to, and what a plain loop's would."""
         counts, name = self.counts, self.unit.name
         calls, plain = counts.calls.get(name), counts.calls_plain.get(name)
         if calls is None and plain is None and not self.is_steady:
-            return _few(
-                self.n_outputs, "pass", "passes"
-            ), f"instead of {short_number(counts.n_experiments)}"
-        if plain is None and counts.n_experiments is not None and self.unit.schedule.is_always:
-            return _few(calls, "call", "calls"), f"instead of {short_number(counts.n_experiments)}+"
-        return _few(calls, "call", "calls"), f"instead of {short_number(plain)}"
+            return _few(self.n_outputs, "pass", "passes"), f"instead of {self._experiments}"
+        if counts.n_experiments is None:
+            instead = self._experiments
+        elif plain is None and self.unit.schedule.is_always:
+            instead = f"{self._experiments}+"
+        else:
+            instead = short_number(plain)
+        return _few(calls, "call", "calls"), f"instead of {instead}"
 
     @property
     def n_outputs(self) -> int | None:
@@ -171,11 +177,9 @@ class UnitCard:
     def _calls_of_branch(self) -> str:
         calls, n_experiments = self.counts.calls.get(self.unit.name), self.counts.n_experiments
         if calls is None:
-            return (
-                f"{TIMES} {short_number(n_experiments)} {TIMES} ?"
-                if n_experiments is not None
-                else f"{TIMES} ?"
-            )
+            n_turns = self.unit.schedule.n_turns(self.counts.n_iters)
+            is_once = n_experiments is None and n_turns == 1
+            return f"{TIMES} {self._experiments}" + ("" if is_once else f" {TIMES} ?")
         return (
             f"{TIMES} {short_number(calls)}"
             if calls == n_experiments
@@ -199,6 +203,22 @@ class UnitCard:
         return "\n".join(lines)
 
 
+def short_count(n_experiments: int | None) -> str:
+    """Return how many experiments there are in a word."""
+    return "endless" if n_experiments is None else short_number(n_experiments)
+
+
+def experiments_text(n_experiments: int | None) -> str:
+    """Return how many experiments there are, with the noun.
+
+    Examples
+    --------
+    >>> experiments_text(1), experiments_text(None)
+    ('1 experiment', 'endless experiments')
+    """
+    return "endless experiments" if n_experiments is None else counted(n_experiments, "experiment")
+
+
 def _few(n: int | None, singular: str, plural: str) -> str:
     return f"{short_number(n)} {singular if n == 1 else plural}"
 
@@ -216,7 +236,7 @@ def draw_domain(box: Box, n_experiments: int | None, parameters: Mapping[str, st
     words = [
         rectangle(box.x, box.y, box.width, box.height, "domain"),
         label(x, box.y + 18, "domain", 9.5, room, look="muted"),
-        label(x, box.y + 35, short_number(n_experiments), 12.5, room, is_bold=True),
+        label(x, box.y + 35, short_count(n_experiments), 12.5, room, is_bold=True),
         label(x + room, box.y + 35, noun, 10, 70, look="muted", anchor="end"),
     ]
     y = box.y + 52
@@ -238,7 +258,7 @@ def draw_domain(box: Box, n_experiments: int | None, parameters: Mapping[str, st
         )
     title = "\n".join(
         [
-            counted(n_experiments, "experiment"),
+            experiments_text(n_experiments),
             *[f"{name}: {value}" for name, value in list(parameters.items())[:100]],
         ]
     )

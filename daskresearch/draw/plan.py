@@ -18,6 +18,8 @@ from daskresearch.draw.cards import (
     domain_size,
     draw_domain,
     draw_variable,
+    experiments_text,
+    short_count,
 )
 from daskresearch.draw.layout import Box, Frame, Layout, Line, Point, lay_out, layers_of
 from daskresearch.draw.stations import Block, Key
@@ -102,7 +104,8 @@ def draw_plan(plan: Plan, counts: Counts, parameters: Mapping[str, str]) -> str:
         *[_variable(key, units, layout.boxes[key]) for key, units in flow.variables.items()],
         *_fans(flow, layout, counts),
     ]
-    title = f"plan of {counted(len(plan.units), 'unit')} for {counted(counts.n_experiments, 'experiment')}"
+    n_units, n_experiments = len(plan.units), counts.n_experiments
+    title = f"plan of {counted(n_units, 'unit')} for {experiments_text(n_experiments)}"
     if flow.back_links:
         shapes += _legend(layout.height)
     return picture(layout.width, layout.height + (18 if flow.back_links else 0), title, shapes)
@@ -220,10 +223,10 @@ def _fans(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
             for (_, one), (kind, target) in flow.links
             if one == name and kind == "unit"
         ]
-        n_outputs, n_users = _outputs_and_users(flow.cards[name], targets, counts)
-        if n_outputs == 0 or (n_outputs is not None and n_outputs == n_users):
+        share = _share_of(flow.cards[name], targets, counts)
+        if not share:
             continue
-        text = f"1 → {short_number(None if n_users is None or n_outputs is None else round(n_users / n_outputs))}"
+        text = f"1 → {share}"
         box = layout.boxes["unit", name]
         x, width = box.right + 5, width_of(text, 9.5)
         ends = [
@@ -242,14 +245,19 @@ def _fans(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
     return shapes
 
 
-def _outputs_and_users(
-    card: UnitCard, targets: Sequence[UnitCard], counts: Counts
-) -> tuple[int | None, int | None]:
-    """Return how many outputs a root has, and how many experiments or outputs of other roots need them."""
+def _share_of(card: UnitCard, targets: Sequence[UnitCard], counts: Counts) -> str:
+    """Return how many experiments, or outputs of other roots, share an output of a root; empty if one does."""
+    n_outputs = card.n_outputs
     if any(target.root is None for target in targets):
-        return card.n_outputs, counts.n_experiments
-    known = [one.n_outputs for one in targets]
-    return card.n_outputs, None if None in known else max([n for n in known if n is not None])
+        n_users = counts.n_experiments
+        if n_users is None and n_outputs:
+            return short_count(n_users)
+    else:
+        outputs = [target.n_outputs for target in targets]
+        n_users = None if None in outputs else max([n for n in outputs if n is not None])
+    if n_outputs is None or n_users is None:
+        return "" if n_outputs == 0 else short_number(None)
+    return "" if n_outputs in (0, n_users) else short_number(round(n_users / n_outputs))
 
 
 def _lines(flow: _Flow, layout: Layout) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from daskresearch.domain import Domain
 from daskresearch.domain.display import domain_body, parameter_texts, size_text
+from daskresearch.draw.cards import experiments_text
 from daskresearch.draw.plan import draw_plan
 from daskresearch.graph.count import Counts
 from daskresearch.markup import counted, number, page, section, table
@@ -31,7 +32,7 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
     True
     """
     facts = [
-        "endless" if counts.n_experiments is None else counted(counts.n_experiments, "experiment"),
+        experiments_text(counts.n_experiments),
         counted(counts.n_nodes, "node"),
         *_saved(counts),
     ]

@@ -186,16 +186,14 @@ class _Counter:
     def n_cells(self, root: Root) -> int | None:
         """Return how many keys a root has, of all groups together; None if that is not known."""
         experiments = self._experiments
-        if experiments.size is None:
-            return None
         is_of_group = root.is_of_group or not root.is_steady
         names = frozenset(root.reads)
+        if not names and not is_of_group:
+            return 1
         if not names:
-            return (
-                (experiments.n_groups if root.is_steady else experiments.n_parts)
-                if is_of_group
-                else 1
-            )
+            return experiments.n_groups if root.is_steady else experiments.n_parts
+        if experiments.size is None:
+            return None
         n_reps = experiments.params.n_reps if is_of_group or "repetition" in names else 1
         is_one_run = root.is_steady or experiments.n_runs == 1
         if (experiments.length is None and is_one_run) or not is_of_group:

@@ -429,6 +429,26 @@ def test_a_picture_is_drawn_of_the_plan_or_of_tasks(tmp_path):
         research.visualize(detail="all")
 
 
+def test_the_plan_over_an_endless_domain_is_drawn_and_its_tasks_are_refused():
+    research = Research(domain=Option("x", NumpySampler("uniform")))
+    research = research.add_callable("load", square, args=[2], root=True)
+    research = research.add_callable("train", pow, args=[O("load"), EC("x")], save_to="loss")
+    for svg in (research.visualize().svg, research._repr_html_()):
+        assert "endless experiments" in svg
+        for text in (
+            ">endless<",
+            ">1 call<",
+            ">instead of endless<",
+            ">1 → endless<",
+            ">× endless<",
+        ):
+            assert text in svg
+    with pytest.raises(DomainError, match=saying("endless", "n_configs")):
+        research.visualize(detail="tasks")
+    with pytest.raises(DomainError, match=saying("endless", "n_configs")):
+        research.preview()
+
+
 # refusals
 
 
