@@ -10,7 +10,7 @@ from typing import final
 from daskresearch.draw.layout import Box, Frame, lay_out, layers_of
 from daskresearch.draw.stations import Block, Key
 from daskresearch.draw.svg import label, path, picture, rectangle, tip, titled
-from daskresearch.graph.trace import Node, NodeKind
+from daskresearch.graph.trace import TaskKind, TaskNode
 from daskresearch.markup import cut
 
 _WIDTH, _HEIGHT = 116.0, 34.0
@@ -19,10 +19,10 @@ _GAP = 50.0
 _MOST_COLUMNS = 8
 _MOST_IDS = 20
 _LOOKS = {
-    NodeKind.INPUT: ("domain", "config-out"),
-    NodeKind.ROOT: ("shared", "shared-out"),
-    NodeKind.EXPERIMENT: ("each", "line"),
-    NodeKind.GROUP: ("each", "line"),
+    TaskKind.INPUT: ("domain", "config-out"),
+    TaskKind.ROOT: ("shared", "shared-out"),
+    TaskKind.EXPERIMENT: ("each", "line"),
+    TaskKind.GROUP: ("each", "line"),
 }
 
 
@@ -31,7 +31,7 @@ _LOOKS = {
 class _Sheet:
     """Nodes of one layer that take the outputs of the same nodes, and are drawn as a grid."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[TaskNode, ...]
     layer: int
 
     @property
@@ -68,20 +68,20 @@ class _Sheet:
         return "".join(shapes)
 
 
-def draw_nodes(nodes: Sequence[Node], n_hidden: int) -> str:
+def draw_nodes(nodes: Sequence[TaskNode], n_hidden: int) -> str:
     """Return the picture of some nodes as SVG.
 
     Parameters
     ----------
-    nodes : sequence of Node
+    nodes : sequence of TaskNode
         A few hundred at most; those upstream which are not among them are left out.
     n_hidden : int
         How many more there are.
 
     Examples
     --------
-    >>> load = Node("load-0a1b2c3d", "load", NodeKind.ROOT)
-    >>> train = Node("train-4e5f6a7b", "train", NodeKind.EXPERIMENT, ("load-0a1b2c3d",))
+    >>> load = TaskNode("load-0a1b2c3d", "load", TaskKind.ROOT)
+    >>> train = TaskNode("train-4e5f6a7b", "train", TaskKind.EXPERIMENT, ("load-0a1b2c3d",))
     >>> svg = draw_nodes([load, train], 999_998)
     >>> "0a1b2c" in svg, "and 999,998 more nodes" in svg
     (True, True)
@@ -116,11 +116,11 @@ def draw_nodes(nodes: Sequence[Node], n_hidden: int) -> str:
     return picture(width, height, f"{len(nodes)} of {len(nodes) + n_hidden:,} nodes", shapes)
 
 
-def _sheets_of(nodes: Sequence[Node]) -> list[_Sheet]:
+def _sheets_of(nodes: Sequence[TaskNode]) -> list[_Sheet]:
     """Return the nodes in sheets, in order."""
     by_key = {node.key: node for node in nodes}
     layers = layers_of({key: node.upstream for key, node in by_key.items()})
-    alike: dict[tuple[int, NodeKind, frozenset[str]], list[Node]] = {}
+    alike: dict[tuple[int, TaskKind, frozenset[str]], list[TaskNode]] = {}
     for key, node in by_key.items():
         alike.setdefault((layers[key], node.kind, frozenset(node.upstream)), []).append(node)
     users = {one for node in nodes for one in node.upstream}
@@ -145,7 +145,7 @@ def _links(sheets: Sequence[_Sheet]) -> list[tuple[Key, Key]]:
     return list(links)
 
 
-def _draw_node(node: Node, x: float, y: float) -> str:
+def _draw_node(node: TaskNode, x: float, y: float) -> str:
     look = _LOOKS[node.kind][0]
     digest = node.key.rpartition("-")[2][:6]
     shapes = [

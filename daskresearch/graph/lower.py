@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.graph.inputs import alone
-from daskresearch.graph.trace import Node, NodeKind
+from daskresearch.graph.trace import TaskKind, TaskNode
 from daskresearch.keys.experiment import RootKey
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Expression, Plan
@@ -55,7 +55,7 @@ class Lowered(NamedTuple):
 
 
 def lower(
-    nodes: Iterable[Node],
+    nodes: Iterable[TaskNode],
     program: Program,
     keys: PlanKeys,
     blob: Blob,
@@ -68,7 +68,7 @@ def lower(
 
     Parameters
     ----------
-    nodes : iterable of Node
+    nodes : iterable of TaskNode
         Each behind those whose outputs it takes.
     program : Program
     keys : PlanKeys
@@ -103,23 +103,23 @@ class _Lowering:
         self._program = program
         self._keys = keys
         self._resources = resources
-        self._layers: dict[tuple[str, NodeKind | None], dict[Any, Any]] = {}
+        self._layers: dict[tuple[str, TaskKind | None], dict[Any, Any]] = {}
         self._codes: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self._plan = self._shared("plan", blob.token, blob)
         self._collections: list[Any] = []
         self._known: dict[tuple[str, ...], tuple[tuple[RootKey, ...], tuple[Any, ...]]] = {}
         self._carried: dict[int, tuple[Any, Any]] = {}
 
-    def lowered(self, nodes: Iterable[Node]) -> Lowered:
+    def lowered(self, nodes: Iterable[TaskNode]) -> Lowered:
         """Return the graph of the nodes."""
         keys, sizes = [], []
         for node in nodes:
             layer = self._layers.get((node.name, node.kind))
             if layer is None:
                 layer = self._layers[node.name, node.kind] = {}
-            if node.kind is NodeKind.INPUT:
+            if node.kind is TaskKind.INPUT:
                 layer[node.key] = self._input(node)
-            elif node.kind is NodeKind.ROOT:
+            elif node.kind is TaskKind.ROOT:
                 layer[node.key] = self._root(node)
             else:
                 layer[node.key] = self._experiments(node)
@@ -135,7 +135,7 @@ class _Lowering:
             layer[key] = self._data(key, content)
         return self._ref(key)
 
-    def _input(self, node: Node) -> Any:
+    def _input(self, node: TaskNode) -> Any:
         from dask.delayed import delayed
 
         function: Any = self._program.roots[node.name].unit.function
@@ -143,7 +143,7 @@ class _Lowering:
         self._collections.append(collection)
         return self._task(node.key, given, self._ref(collection.key))
 
-    def _root(self, node: Node) -> Any:
+    def _root(self, node: TaskNode) -> Any:
         known = self._codes.get(node.name)
         if known is None:
             upstream = self._keys.standing(node.name).upstream
@@ -160,7 +160,7 @@ class _Lowering:
             node.key, run_root_alone, node.key, code, fields, copied_names, elsewhere, *refs
         )
 
-    def _experiments(self, node: Node) -> Any:
+    def _experiments(self, node: TaskNode) -> Any:
         known = self._known.get(node.upstream)
         if known is None:
             # the keys by which experiments ask for the outcomes, in the order in which these are given
@@ -177,7 +177,7 @@ class _Lowering:
             node.key, run_node, self._plan, group, root_keys, elsewhere, *refs, *values
         )
 
-    def _fields(self, node: Node) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
+    def _fields(self, node: TaskNode) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
         """Return the fields of the experiments of a node, and the keys of the values that are nodes of their own."""
         if all([is_small(one.values) for one in node.experiments]):
             return tuple([tuple(one) for one in node.experiments]), ()
@@ -229,11 +229,11 @@ class _Lowering:
             dependencies[name] = {owners[key] for key in needed} - {name}
         return HighLevelGraph(layers, dependencies)
 
-    def _annotations(self, unit: str, kind: NodeKind | None) -> dict[str, Any] | None:
+    def _annotations(self, unit: str, kind: TaskKind | None) -> dict[str, Any] | None:
         """Return what Dask is told of the tasks of a layer: what they take of the resources of a worker."""
-        if kind in (None, NodeKind.INPUT):
+        if kind in (None, TaskKind.INPUT):
             return None
-        resources = self._resources.get(unit if kind is NodeKind.ROOT else "")
+        resources = self._resources.get(unit if kind is TaskKind.ROOT else "")
         return {"resources": dict(resources)} if resources else None
 
 

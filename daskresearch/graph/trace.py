@@ -18,7 +18,7 @@ from daskresearch.plan import Kind
 from daskresearch.worker import Group, Program
 
 
-class NodeKind(Enum):
+class TaskKind(Enum):
     """What a node does."""
 
     INPUT = "a value that units were given: a Dask collection"
@@ -27,7 +27,7 @@ class NodeKind(Enum):
     GROUP = "all iterations of experiments in lock-step"
 
 
-class Node(NamedTuple):
+class TaskNode(NamedTuple):
     """One node of the graph.
 
     Attributes
@@ -36,7 +36,7 @@ class Node(NamedTuple):
         ``name-<hash>``.
     name : str
         Of the unit, or of the units that run in it, joined by ``+``.
-    kind : NodeKind
+    kind : TaskKind
     upstream : tuple of str
         The keys of the nodes whose outputs it takes.
     experiments : tuple of Experiment
@@ -45,21 +45,21 @@ class Node(NamedTuple):
 
     key: str
     name: str
-    kind: NodeKind
+    kind: TaskKind
     upstream: tuple[str, ...] = ()
     experiments: tuple[Experiment, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The ids of the experiments that run in it; none for roots."""
-        if self.kind in (NodeKind.INPUT, NodeKind.ROOT):
+        if self.kind in (TaskKind.INPUT, TaskKind.ROOT):
             return ()
         return tuple([experiment.id for experiment in self.experiments])
 
 
 def trace(
     program: Program, keys: PlanKeys, groups: Iterable[Group], context: bytes = b""
-) -> Iterator[Node]:
+) -> Iterator[TaskNode]:
     """Yield the nodes that experiments need, each once, behind the nodes whose outputs it takes.
 
     Parameters
@@ -101,22 +101,22 @@ def trace(
         if program.is_lockstep:
             digest = _digest(plan, *[keys.experiment(one, plan).encode() for one in group])
             together = tuple(dict.fromkeys(itertools.chain.from_iterable(upstream)))
-            yield Node(f"{name}-{digest.hex()}", name, NodeKind.GROUP, together, group)
+            yield TaskNode(f"{name}-{digest.hex()}", name, TaskKind.GROUP, together, group)
         else:
             for experiment, own in zip(group, upstream, strict=True):
                 key_text = f"{name}-{keys.experiment(experiment, plan)}"
-                yield Node(key_text, name, NodeKind.EXPERIMENT, own, (experiment,))
+                yield TaskNode(key_text, name, TaskKind.EXPERIMENT, own, (experiment,))
 
 
 def _root_node(
     program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment
-) -> Node:
+) -> TaskNode:
     root = program.roots[name]
     is_input = root.unit.kind is Kind.INPUT
     upstream = [experiment.root_key(one).key for one in keys.standing(name).upstream]
     values = root.values_read(experiment.values)
-    kind = NodeKind.INPUT if is_input else NodeKind.ROOT
-    return Node(
+    kind = TaskKind.INPUT if is_input else TaskKind.ROOT
+    return TaskNode(
         key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),)
     )
 

@@ -17,7 +17,7 @@ from daskresearch.draw.picture import Picture, draw_nodes, draw_plan
 from daskresearch.draw.svg import width_of
 from daskresearch.errors import PictureError
 from daskresearch.graph.count import Counts
-from daskresearch.graph.trace import Node, NodeKind
+from daskresearch.graph.trace import TaskKind, TaskNode
 from daskresearch.plan import Kind, Plan, Unit
 from tests.support.plans import research_of, runs
 from tests.support.strategies import law
@@ -286,10 +286,10 @@ def test_pictures_have_no_scripts_ids_or_links():
 
 def nodes():
     """Return the nodes of a load, two decompositions and six experiments."""
-    roots = [Node("load-0a1b2c3d", "load", NodeKind.ROOT)]
-    roots += [Node(f"pca-{i}b1c2d3e", "pca", NodeKind.ROOT, (roots[0].key,)) for i in range(2)]
+    roots = [TaskNode("load-0a1b2c3d", "load", TaskKind.ROOT)]
+    roots += [TaskNode(f"pca-{i}b1c2d3e", "pca", TaskKind.ROOT, (roots[0].key,)) for i in range(2)]
     trained = [
-        Node(f"train-{i}c1d2e3f", LONG, NodeKind.EXPERIMENT, (roots[1 + i % 2].key,))
+        TaskNode(f"train-{i}c1d2e3f", LONG, TaskKind.EXPERIMENT, (roots[1 + i % 2].key,))
         for i in range(6)
     ]
     return [*roots, *trained]
@@ -305,7 +305,9 @@ def test_nodes_have_names_digits_and_tooltips():
 
 
 def test_hundreds_of_nodes_fit_and_unknown_ones_upstream_do_not_count():
-    many = [Node(f"train-{i:06x}", "train", NodeKind.EXPERIMENT, ("load-1",)) for i in range(400)]
+    many = [
+        TaskNode(f"train-{i:06x}", "train", TaskKind.EXPERIMENT, ("load-1",)) for i in range(400)
+    ]
     svg = draw_nodes(many, 0)
     assert len(cards_of(svg)) == 400
     assert_apart(cards_of(svg))
