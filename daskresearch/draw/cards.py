@@ -1,6 +1,7 @@
-"""The boxes of a plan's picture: the domain, units and variables, each with its size and how it is drawn.
+"""The boxes of a plan's picture: the domain, units and variables.
 
-The size of a box follows the plan alone, never its counts, so that two experiments look like a million.
+The size of a box follows the plan alone, never its counts, so that two experiments look like a
+million.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _ICONS = {
 @final
 @dataclass(frozen=True, slots=True)
 class UnitCard:
-    """A unit with all that its box tells.
+    """The box of a unit, with the counts that it shows.
 
     Attributes
     ----------
@@ -61,12 +62,12 @@ class UnitCard:
 
     @property
     def is_small(self) -> bool:
-        """Whether it calls nothing of the user's."""
+        """Whether its box is small, as the unit calls no function of the user's."""
         return self.unit.kind in (Kind.SAVE, Kind.DUMP, Kind.INPUT)
 
     @property
     def is_steady(self) -> bool:
-        """Whether it is a root that runs apart from the experiments."""
+        """Whether the unit is a root that runs apart from the experiments."""
         return self.root is not None and self.root.is_steady
 
     @property
@@ -82,7 +83,7 @@ class UnitCard:
         )
 
     def draw(self, box: Box) -> str:
-        """Return its shapes."""
+        """Return the shapes of the unit's box."""
         if self.is_small:
             look = "each" if self.root is None else "shared"
             shapes = [
@@ -147,7 +148,7 @@ class UnitCard:
 
     @property
     def _calls_of_root(self) -> tuple[str, str]:
-        """What a root's calls come to, and what a plain loop's would."""
+        """Two lines: how often a root is called, and how often in a plain loop."""
         counts, name = self.counts, self.unit.name
         calls, plain = counts.calls.get(name), counts.calls_plain.get(name)
         if calls is None and plain is None and not self.is_steady:
@@ -162,7 +163,7 @@ class UnitCard:
 
     @property
     def n_outputs(self) -> int | None:
-        """How many outputs of a root there are at a time, for all experiments together; None if nobody knows."""
+        """How many outputs of a root all experiments share at a time; None if unknown."""
         counts, name = self.counts, self.unit.name
         calls, plain = counts.calls.get(name), counts.calls_plain.get(name)
         if self.is_small:
@@ -188,7 +189,7 @@ class UnitCard:
 
     @property
     def title(self) -> str:
-        """All that there is to know, line by line."""
+        """The tooltip of the box: the unit's arguments, schedule and calls, line by line."""
         unit, name = self.unit, self.unit.name
         lines = [
             f"{name} ({kind_text(unit)}{', a root shared by experiments' if unit.is_root else ''})",
@@ -204,12 +205,12 @@ class UnitCard:
 
 
 def short_count(n_experiments: int | None) -> str:
-    """Return how many experiments there are in a word."""
+    """Return the number of experiments in at most nine characters."""
     return "endless" if n_experiments is None else short_number(n_experiments)
 
 
 def experiments_text(n_experiments: int | None) -> str:
-    """Return how many experiments there are, with the noun.
+    """Return the number of experiments with its noun.
 
     Examples
     --------
@@ -230,7 +231,7 @@ def domain_size(parameters: Mapping[str, str]) -> tuple[float, float]:
 
 
 def draw_domain(box: Box, n_experiments: int | None, parameters: Mapping[str, str]) -> str:
-    """Return the box of the domain: how many experiments, and the parameters with a few words on each."""
+    """Return the box of the domain: the number of experiments and its parameters."""
     x, room = box.x + 10, box.width - 20
     noun = "experiment" if n_experiments == 1 else "experiments"
     words = [

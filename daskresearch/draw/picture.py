@@ -1,4 +1,4 @@
-"""Pictures as values: SVG that a notebook shows, and that can be saved."""
+"""Pictures as values: SVG that notebooks show and files hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PAGE = """<!DOCTYPE html>
 @final
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture, which a notebook shows.
+    """A picture that a notebook shows and `save` writes to a file.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _png_of(svg: str) -> bytes:
             "a PNG needs the package cairosvg and the library cairo that it calls: "
             "pip install 'daskresearch[png]'; or save the picture as .svg or .html"
         ) from error
-    # without the stylesheet, whose variables cairosvg takes for black: the shapes are light without it
+    # cairosvg takes the variables of the stylesheet for black; without it the shapes are light
     plain = re.sub(r"<style>.*?</style>", "", svg, flags=re.DOTALL)
     png: bytes = cairosvg.svg2png(bytestring=plain.encode(), scale=_PNG_SCALE)
     return png
