@@ -1,4 +1,4 @@
-"""How a plan becomes tasks: keys by content, nodes, the lowering to Dask, and pictures of it."""
+"""How a plan becomes tasks: traced to nodes, lowered to a Dask graph, and counted."""
 
 from daskresearch.graph.count import Counts, Experiments, count
 from daskresearch.graph.inputs import with_inputs
