@@ -189,9 +189,9 @@ class Research(Vocabulary, Runnable):
         if self._stored is not None:
             return self._stored.results._repr_html_()
         try:
-            counts = counts_of(self._prepared(), most=_SHOWN)
+            counts = counts_of(self._prepared(may_be_endless=True), most=_SHOWN)
         except ResearchError:  # it is shown as far as it is described
-            counts = Counts(self._job.size, 0, None, None, {}, {})
+            counts = Counts(self._job.size, None, None, None, {}, {})
         return research_html(self._name, self._job.domain, self._plan, counts)
 
     def __repr__(self) -> str:

@@ -62,7 +62,7 @@ class Preparation:
         If the job cannot run as it is.
     """
 
-    def __init__(self, job: Job, options: RunOptions) -> None:
+    def __init__(self, job: Job, options: RunOptions, *, may_be_endless: bool = False) -> None:
         self.job = job
         self.options = options
         self.n_iters = job.plan.n_iters(options.n_iters)
@@ -82,7 +82,8 @@ class Preparation:
         self.grouping = Grouping(
             self.program, self.keys, entropy_of(self.seed), self.length, self.appended
         )
-        self.check_end(job.domain)
+        if not may_be_endless:
+            self.check_end(job.domain)
 
     @property
     def uses_folder(self) -> bool:
