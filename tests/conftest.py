@@ -1,23 +1,54 @@
-"""What several test modules share: one cluster of two worker processes, started when it is first asked for."""
+"""What test modules share: a cluster of two workers, and the mark of tests that start workers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NoReturn
 
 import pytest
-from distributed import Client
+from distributed import Client, SpecCluster
 
 from daskresearch import shutdown
+from tests.support.clusters import Servers
 from tests.support.running import local_cluster
 
 pytest.register_assert_rewrite(
     "tests.support.contracts", "tests.support.crashing", "tests.support.hostile"
 )
 
+_STARTS_WORKERS = re.compile(r"local_cluster\(|LocalCluster\(|Client\(\)|\bworkers=[2-9]")
+
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
-    """Give a Client of two single-thread worker processes, which is not the default of the process."""
+    """Give a Client of two single-thread worker processes, not the default of the process."""
     with local_cluster() as cluster, Client(cluster, set_as_default=False) as client:
         yield client
         shutdown()  # two clusters must close in turn, or distributed's logs speak up
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `cluster` what shows that it starts workers: its fixture, or its text as a doctest."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            starts = any(_STARTS_WORKERS.search(example.source) for example in item.dtest.examples)
+        else:
+            starts = "client" in getattr(item, "fixturenames", ())
+        if starts:
+            item.add_marker("cluster")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests without the mark `cluster` fail where they start workers, if the others are left out."""
+    if "not cluster" not in config.getoption("markexpr"):
+        return
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        pytest.fail("this test starts worker processes: mark it with pytest.mark.cluster")
+
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    for starter in (SpecCluster, ProcessPoolExecutor, Servers):
+        patch.setattr(starter, "__init__", refuse)

@@ -20,6 +20,7 @@ def test_a_notebook_is_kept_without_outputs(path):
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_to_its_end(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)

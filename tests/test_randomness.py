@@ -8,11 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, Domain, E, NumpySampler, O, Option, Research
-from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS, column, rows, table
+from tests.support.running import column, places, rows, table
 from tests.support.strategies import law
-
-PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
-places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 
 def draw(random):

@@ -19,7 +19,7 @@ from distributed import Client
 from daskresearch import EC, E, O, Option, Research
 from tests.support.clusters import Servers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 CHAOS_S = float(os.environ.get("CHAOS_S", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261124"))

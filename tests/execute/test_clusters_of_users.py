@@ -21,6 +21,8 @@ from daskresearch import EC, Domain, E, O, Option, Research, local_cluster
 from tests.support.clusters import Servers, written_certificates
 from tests.support.running import note, noted, table, wait_for
 
+pytestmark = pytest.mark.cluster
+
 USERS_MODULE = """
 def load(kind):
     return [len(kind), kind]

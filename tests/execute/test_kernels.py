@@ -17,7 +17,7 @@ from tests.support.crashing import are_gone
 from tests.support.lasting import N_SHORT, SEED, check_goes_on, has_begun, let_go, n_active
 from tests.support.running import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 CELL = """
 from distributed import Client

@@ -17,9 +17,9 @@ from distributed import Client
 from daskresearch import EC, E, O, Observer, Option, Research
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError, OptionError
 from tests.support.clusters import Servers
-from tests.support.running import DEADLINE_S, local_cluster, note, noted, wait_for
+from tests.support.running import DEADLINE_S, local_cluster, note, noted, on_workers, wait_for
 
-PLACES = ["sync", "threads", "client"]
+PLACES = ["sync", "threads", on_workers("client")]
 
 
 @pytest.fixture(params=PLACES)
@@ -131,6 +131,7 @@ def test_a_research_within_a_unit_leaves_the_limit_of_the_outer_one():
     assert research.results.failures.kind.tolist() == ["timeout"]
 
 
+@pytest.mark.cluster
 def test_a_worker_without_a_nanny_is_ended_too(tmp_path):
     with (
         Servers(tmp_path) as servers,
@@ -348,6 +349,7 @@ def test_a_lock_step_group_runs_again_whole(place, tmp_path):
     assert frame.y.tolist()[:3] == frame.y.tolist()[3:]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_an_experiment_that_kills_its_worker_runs_again_as_often_as_asked(tmp_path):
     def kill(folder, x):

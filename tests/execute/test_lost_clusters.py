@@ -21,6 +21,8 @@ N = 40
 LACKING = """
 import sys
 
+pytestmark = pytest.mark.cluster
+
 class Lacking:
     def find_spec(self, name, *where):
         if name.split(".")[0] == "daskresearch":

@@ -20,6 +20,8 @@ from daskresearch import EC, EP, Domain, E, O, Option, Research
 from daskresearch.errors import PickleError
 from tests.support.running import wait_for
 
+pytestmark = pytest.mark.cluster
+
 OFFSET = 10
 
 

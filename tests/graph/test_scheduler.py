@@ -16,7 +16,7 @@ from distributed import Client
 from daskresearch import EC, Domain, E, O, Option, Research
 from tests.support.running import noted, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 MODULE = """
 import enum

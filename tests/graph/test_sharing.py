@@ -19,13 +19,13 @@ import pytest
 
 from daskresearch import EC, Alias, Domain, E, O, Option, Research
 from daskresearch.worker import Outcome
-from tests.support.running import noted, saying, wait_for
+from tests.support.running import noted, on_workers, saying, wait_for
 
 Compute = Callable[[Research], pd.DataFrame]
 
 PLACES = [
-    "in process", "threads", "two workers", "client",
-    "graph", "graph in threads", "graph in processes", "graph on client",
+    "in process", "threads", on_workers("two workers"), on_workers("client"),
+    "graph", "graph in threads", on_workers("graph in processes"), on_workers("graph on client"),
 ]  # fmt: skip
 
 

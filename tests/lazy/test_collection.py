@@ -39,9 +39,9 @@ from daskresearch.errors import (
     PickleError,
     PlanError,
 )
-from tests.support.running import noted, saying, wait_for
+from tests.support.running import noted, on_workers, saying, wait_for
 
-SCHEDULERS = ["synchronous", "threads", "client"]
+SCHEDULERS = ["synchronous", "threads", on_workers("client")]
 
 
 @pytest.fixture(params=SCHEDULERS)

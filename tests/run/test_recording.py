@@ -288,6 +288,7 @@ def test_large_values_do_not_wait_for_each_other(name):
     assert max(waiting) <= 3
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_what_a_batch_wrote_is_not_run_again_though_it_dies_twice(name, tmp_path):
     calls, deaths = tmp_path / "calls", tmp_path / "deaths"

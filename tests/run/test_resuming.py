@@ -15,6 +15,7 @@ from daskresearch import EC, Alias, Domain, E, O, Option, R, Research, ResearchR
 from daskresearch.errors import ChangedUnitsWarning, FolderExistsError, OptionError
 from tests.support.plans import RunSpec, UnitSpec, research_of, runs
 from tests.support.reference import run_reference
+from tests.support.running import on_workers
 from tests.test_equivalence import as_reference, as_rows, options_of
 
 
@@ -57,7 +58,7 @@ PLACES = pytest.mark.parametrize(
     [
         {},
         {"scheduler": "threads", "workers": 2},
-        pytest.param({"workers": 2}, marks=pytest.mark.slow),
+        pytest.param({"workers": 2}, marks=[pytest.mark.slow, pytest.mark.cluster]),
     ],
 )
 
@@ -388,7 +389,7 @@ def test_a_research_in_two_runs_gives_the_rows_of_the_plain_loop(spec, n_first):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
-    [{"scheduler": "threads", "workers": 3}, {"workers": 2}],
+    [{"scheduler": "threads", "workers": 3}, on_workers({"workers": 2})],
     ids=["threads", "two workers"],
 )
 @settings(max_examples=60, deadline=None)
@@ -418,6 +419,7 @@ def test_the_cost_of_units_is_kept_in_the_folder(name, calls):
     assert Research.load(name).profiler.equals(research.profiler)
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_the_cost_of_units_is_measured_on_workers(name, calls):
     research = squares(name, range(5), calls).run(bar=False, profile=True, workers=2)

@@ -6,19 +6,14 @@ import pytest
 from daskresearch import EC, Domain, E, NumpySampler, O, Option, R, Research
 from tests.support.running import (
     DEADLINE_S,
-    IN_PROCESS,
-    THREADS,
-    TWO_WORKERS,
     column,
     failures_of,
+    places,
     rows,
     saying,
     table,
     wait_for,
 )
-
-PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
-places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 
 def xs(*values):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from daskresearch import EC, NumpySampler, Option, R, Research, ResearchResults
 from daskresearch.execute.local import SerialExecutor
-from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS
+from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS, on_workers
 
 N = 3000
 PLACES = ["serial", "threads", "two workers", "client"]
@@ -33,7 +33,7 @@ def options_of(place: str, client: Client | None) -> dict[str, Any]:
     }[place]
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=[*PLACES[:2], *map(on_workers, PLACES[2:])])
 def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Give the options that run somewhere."""
     return options_of(

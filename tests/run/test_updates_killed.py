@@ -22,6 +22,7 @@ from tests.support.running import (
     TWO_WORKERS,
     note,
     noted,
+    on_workers,
     wait_for,
 )
 
@@ -104,7 +105,9 @@ def n_active(dask_worker: Worker) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["serial", "threads", "two workers", "client"])
+@pytest.mark.parametrize(
+    "place", ["serial", "threads", on_workers("two workers"), on_workers("client")]
+)
 def test_updates_go_on_after_kills_as_if_there_were_none_and_nothing_that_is_finished_runs_again(
     place, tmp_path, request
 ):

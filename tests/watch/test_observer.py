@@ -17,7 +17,14 @@ from distributed import Client
 
 from daskresearch import EC, Observer, Option, R, Research
 from daskresearch.errors import OptionError
-from tests.support.running import DEADLINE_S, IN_PROCESS, THREADS, local_cluster, wait_for
+from tests.support.running import (
+    DEADLINE_S,
+    IN_PROCESS,
+    THREADS,
+    local_cluster,
+    on_workers,
+    wait_for,
+)
 
 N = 40
 
@@ -57,7 +64,7 @@ class Heard(Observer):
         return [arguments for one, arguments in self.told if one == what][-1]
 
 
-@pytest.fixture(params=["serial", "threads", "client"])
+@pytest.fixture(params=["serial", "threads", on_workers("client")])
 def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     if request.param == "client":
         return {"scheduler": request.getfixturevalue("client")}
@@ -117,7 +124,7 @@ def test_each_experiment_is_told_once_when_its_rows_are_there(place, dump_result
     assert not [one for one in heard.told if one[0] == "experiments_ended" and not one[1][0]]
 
 
-@pytest.mark.parametrize("place", ["serial", "client"], indirect=True)
+@pytest.mark.parametrize("place", ["serial", on_workers("client")], indirect=True)
 def test_an_experiment_whose_value_cannot_be_written_is_told_as_failed(place, tmp_path):
     def lock(x):
         return threading.Lock() if x == 1 else x
@@ -364,6 +371,7 @@ def test_ids_come_back_only_to_observers(client, tmp_path, monkeypatch, observer
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_a_worker_that_dies_spoils_no_count(dump_results, tmp_path):
     gate, fell = tmp_path / "gate", tmp_path / "fell"
 

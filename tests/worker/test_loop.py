@@ -11,22 +11,17 @@ import pytest
 from daskresearch import EC, Domain, E, O, Option, Research
 from tests.support.running import (
     DEADLINE_S,
-    IN_PROCESS,
-    THREADS,
-    TWO_WORKERS,
     column,
     failures_of,
     note,
     noted,
+    places,
     rows,
     saying,
     table,
 )
 
 X = Option("x", [1, 2, 3])
-
-PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
-places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 
 class BrokenError(Exception):
@@ -1014,6 +1009,7 @@ def test_a_refused_group_of_branches_says_what_it_needs():
         Research(domain=X).save(1, "one").run(branches=0, bar=False, dump_results=False)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("args", [[[]], [{"a": []}], [([],)]], ids=["list", "dict", "tuple"])
 def test_a_call_does_not_see_what_another_did_to_its_literal_arguments(args):
     def count(value):
