@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 from distributed import Client, SpecCluster
+from hypothesis import HealthCheck, settings
 
 from daskresearch import shutdown
 from tests.support.clusters import Servers
@@ -17,6 +19,12 @@ from tests.support.running import local_cluster
 pytest.register_assert_rewrite(
     "tests.support.contracts", "tests.support.crashing", "tests.support.hostile"
 )
+
+# how long an example takes depends on the machine
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 _STARTS_WORKERS = re.compile(r"local_cluster\(|LocalCluster\(|Client\(\)|\bworkers=[2-9]")
 
@@ -27,6 +35,14 @@ def client() -> Iterator[Client]:
     with local_cluster() as cluster, Client(cluster, set_as_default=False) as client:
         yield client
         shutdown()  # two clusters must close in turn, or distributed's logs speak up
+
+
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """Hide what is there from the garbage collector, which is quick then."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import dask
 import pandas as pd
 import pytest
 from distributed import Client
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 
 from daskresearch import Research
 from tests.support.plans import RunSpec, UnitSpec, research_of, runs
@@ -103,8 +103,8 @@ def as_reference(spec: RunSpec) -> tuple[list[Any], list[Any]]:
     ], failures
 
 
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-THOROUGH = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=40)
+THOROUGH = settings(max_examples=300)
 
 
 @places
@@ -116,7 +116,7 @@ def test_random_plans_give_the_rows_of_the_plain_loop(place: str, spec: RunSpec)
 
 
 @pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
-@settings(FAST, max_examples=60)
+@FAST
 @given(spec=runs())
 def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(
     compute: Any, spec: RunSpec

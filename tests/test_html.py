@@ -42,7 +42,9 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.open, self.texts, self.names = [], [], set()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.names: set[str] = set()
         self.feed(html)
         self.close()
         assert self.open == []

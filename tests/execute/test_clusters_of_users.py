@@ -224,7 +224,7 @@ def test_a_run_without_workers_can_be_terminated(tmp_path):
             scheduler=client, bar=False, dump_results=False, detach=True
         )
         research.terminate()
-        assert research.wait(20)
+        assert research.wait(60)
         assert len(research.results) == 0
 
 

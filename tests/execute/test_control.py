@@ -9,7 +9,7 @@ import pytest
 
 from daskresearch import EC, E, NumpySampler, O, Option, R, Research
 from daskresearch.errors import DomainError
-from tests.support.running import places
+from tests.support.running import DEADLINE_S, places, wait_for
 
 
 def slow(x):
@@ -23,11 +23,9 @@ def test_an_endless_run_ends_when_it_is_terminated(place):
     research = research.update_domain(lambda: None, 10**9).run(
         bar=False, dump_results=False, detach=True, **place
     )
-    deadline = time.monotonic() + 20
-    while not len(research.results) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: len(research.results) > 0)
     research.terminate()
-    assert research.wait(20)
+    assert research.wait(DEADLINE_S)
     assert len(research.results.df) == len(research.results) > 0
 
 

@@ -19,7 +19,7 @@ from daskresearch.errors import ClusterError, DomainError, OptionError, PlanErro
 from tests.support.clusters import Servers
 from tests.support.running import note, noted, on_workers, wait_for
 
-PLACES = {
+PLACES: dict[str, dict[str, object]] = {
     "in_process": {},
     "threads": {"scheduler": "threads", "workers": 4},
     "processes": {"workers": 3},
@@ -317,7 +317,7 @@ def test_a_device_comes_back_from_units_that_fail_or_take_too_long(place):
         raise ValueError("no")
 
     research = Research(domain=Option("x", [0, 1, 2])).fail(EC("x"))
-    results = research.run(devices=[0], timeout=0.3, **place).results
+    results = research.run(devices=[0], timeout=0.8, **place).results
     assert results.failures.kind.tolist() == ["exception", "timeout", "exception"]
 
 
@@ -379,14 +379,14 @@ def test_an_experiment_waits_for_free_memory(monkeypatch):
 
 def test_an_experiment_that_waits_for_a_device_is_not_timed(tmp_path):
     def work(x):
-        time.sleep(0.3)
+        time.sleep(0.12)
         return x
 
-    research = Research(domain=Option("x", [0, 1, 2])).work(EC("x"), save_to="y")
+    research = Research(domain=Option("x", list(range(8)))).work(EC("x"), save_to="y")
     research.run(
-        devices=[0], scheduler="threads", workers=3, timeout=0.6, bar=False, dump_results=False
+        devices=[0], scheduler="threads", workers=8, timeout=0.8, bar=False, dump_results=False
     )
-    assert research.results.df.y.tolist() == [0, 1, 2]
+    assert research.results.df.y.tolist() == list(range(8))
 
 
 def test_a_detached_run_that_is_terminated_gives_its_devices_back(tmp_path):
@@ -395,7 +395,7 @@ def test_a_detached_run_that_is_terminated_gives_its_devices_back(tmp_path):
     )
     wait_for(lambda: len(research.results) > 0)
     research.terminate()
-    assert research.wait(20)
+    assert research.wait(60)
     assert (
         holding(tmp_path, 3).run(devices=[0], bar=False, dump_results=False).results.failures.empty
     )

@@ -16,12 +16,12 @@ from daskresearch.errors import ClusterError
 from tests.support.clusters import Servers, two_workers
 from tests.support.running import local_cluster, note, noted, saying, wait_for
 
+pytestmark = pytest.mark.cluster
+
 N = 40
 
 LACKING = """
 import sys
-
-pytestmark = pytest.mark.cluster
 
 class Lacking:
     def find_spec(self, name, *where):

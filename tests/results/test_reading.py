@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,7 @@ from tests.support.running import (
     wait_for,
 )
 
-law = settings(max_examples=60, deadline=None)
+law = settings(max_examples=60)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[str, list[int] | None, list[str]]] = []
-        read = readers.read
+        read = readers.read  # type: ignore[attr-defined]
 
         def noted(file, files, path, *, groups=None, columns):
             self.made.append((path, groups, columns))
@@ -929,7 +929,7 @@ def test_the_environment_is_attached(folder):
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder that is in no repository."""
     (tmp_path / "outside").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))

@@ -546,8 +546,8 @@ def test_frames_and_series_stay_what_they_are(column_of):
     for one, value in zip(column_of(*frames), frames, strict=True):
         pd.testing.assert_frame_equal(one, value)
     series = (pd.Series([1, 2]), pd.Series([1, 2]))
-    for one, value in zip(column_of(*series), series, strict=True):
-        pd.testing.assert_series_equal(one, value)
+    for found, expected in zip(column_of(*series), series, strict=True):
+        pd.testing.assert_series_equal(found, expected)
 
 
 @both
@@ -948,7 +948,7 @@ def test_rows_stand_in_domain_order_although_threads_end_in_another():
 def test_rows_stand_in_domain_order_although_workers_end_in_another(tmp_path):
     def work(x):
         if x == 0:
-            wait_for(lambda: noted(tmp_path / "ended"))
+            wait_for(lambda: bool(noted(tmp_path / "ended")))
         note(tmp_path / "ended", x)
         return x
 

@@ -378,7 +378,7 @@ DRAWN_LAST = RunSpec(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25)
 @given(spec=runs(), n_first=st.integers(1, 4))
 @example(spec=DRAWN_LAST, n_first=1)
 def test_a_research_in_two_runs_gives_the_rows_of_the_plain_loop(spec, n_first):
@@ -392,7 +392,7 @@ def test_a_research_in_two_runs_gives_the_rows_of_the_plain_loop(spec, n_first):
     [{"scheduler": "threads", "workers": 3}, on_workers({"workers": 2})],
     ids=["threads", "two workers"],
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spec=runs(), n_first=st.integers(1, 4))
 def test_a_research_in_two_parallel_runs_gives_the_rows_of_the_plain_loop(place, spec, n_first):
     assert rows_after_resume(spec, min(n_first, spec.domain.size), place) == as_reference(spec)

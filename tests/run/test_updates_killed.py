@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client, Worker
 
-from daskresearch import EC, E, Option, R, Research, ResearchResults
+from daskresearch import EC, Domain, E, Option, R, Research, ResearchResults
 from tests.support.crashing import started
 from tests.support.running import (
     DEADLINE_S,
@@ -42,7 +42,7 @@ def work(x: int, name: str, folder: Path) -> int:
     return x % 1000
 
 
-def choose(results: ResearchResults, seen: Path) -> Option | None:
+def choose(results: ResearchResults, seen: Path) -> Domain | None:
     """Note what is seen; return a domain that follows from it, if it is time for another."""
     frame = results.df
     note(

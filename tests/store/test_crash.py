@@ -109,7 +109,7 @@ def test_a_second_run_of_this_process_into_a_folder_is_refused_while_the_first_g
     ):
         research.run(name, bar=False, resume=True)
     gate.touch()
-    assert first.wait(20)
+    assert first.wait(60)
     assert first.results.df.y.tolist() == [1, 2]
     assert research.run(name, bar=False, resume=True).results.df.y.tolist() == [1, 2]
     assert noted(tmp_path / "calls") == ["1", "2"]

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,7 +169,7 @@ def test_a_detached_repository_has_no_branch_and_a_remote_of_another_name_is_fou
 
 def test_a_repository_without_commits_has_nothing_to_tell(tmp_path):
     git(tmp_path, "init", "--initial-branch=trunk")
-    expected = {
+    expected: dict[str, Any] = {
         "commit": None,
         "branch": "trunk",
         "describe": None,

@@ -28,7 +28,7 @@ places = pytest.mark.parametrize(
     ids=["in process", "threads", "two workers"],
 )
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def local_cluster(n_workers: int = 2) -> LocalCluster:

@@ -232,15 +232,15 @@ def test_an_observer_that_raises_is_logged_once_and_the_run_goes_on(place, caplo
 
 
 @pytest.mark.parametrize("how", ["terminate", "debug"])
-def test_an_observer_is_told_how_a_run_has_ended(place, how):
+def test_an_observer_is_told_how_a_run_has_ended(place, how, monkeypatch):
     heard = Heard()
     research = study(values=range(3, 300))
     if how == "debug":
         with pytest.raises(ValueError, match="is not to be"):
             research.run(bar=False, observers=[heard], dump_results=False, debug=True, **place)
     else:
-        heard.experiments_ended = lambda *_: research.terminate()
-        heard.iterations_done = lambda *_: research.terminate()
+        monkeypatch.setattr(heard, "experiments_ended", lambda *_: research.terminate())
+        monkeypatch.setattr(heard, "iterations_done", lambda *_: research.terminate())
         slow = research.add_callable(time.sleep, args=[0.01])
         research = slow.run(bar=False, observers=[heard], dump_results=False, detach=True, **place)
         assert research.wait(DEADLINE_S)

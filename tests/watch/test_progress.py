@@ -189,7 +189,7 @@ def test_a_notebook_gets_a_bar(tmp_path):
     source = "from daskresearch import Research\n_ = Research('study').save(1, 'one').run(dump_results=False)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(
-        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
     shown = str(notebook.cells[0].outputs)
     assert "1/1 [" in shown

@@ -34,6 +34,7 @@ def names_of_parts(folder: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", [on_workers({"workers": 2}), {"scheduler": "threads", "workers": 2}]
 )
@@ -49,7 +50,7 @@ def test_a_run_that_goes_on_has_few_files(tmp_path, most, place, monkeypatch):
     folder = tmp_path / "results"
     research = Research(domain=Option("x", list(range(40)))).work(EC("x"), save_to="y")
     research = research.run(str(folder), bar=False, detach=True, **place)
-    seen = Counter()
+    seen: Counter[str] = Counter()
     while not research.is_finished:
         names = names_of_parts(folder)
         seen["merged"] += any(name.startswith("all-") for name in names)
@@ -88,7 +89,7 @@ def test_what_a_batch_has_written_is_found_when_it_runs_again_though_others_are_
         )
     )
     before = merged()
-    wait_for(lambda: merged() and before.isdisjoint(merged()))
+    wait_for(lambda: bool(merged()) and before.isdisjoint(merged()))
     (pid,) = noted(tmp_path / "pids")
     os.kill(int(pid), signal.SIGKILL)
     wait_for(lambda: Counter(noted(calls))["1"] == 2)
