@@ -1,6 +1,5 @@
 """What objects show in a notebook: balanced HTML, every text escaped, cheap at any size."""
 
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -15,6 +14,7 @@ from daskresearch.markup import cut, text_of, theme
 from daskresearch.results import ResearchResults
 from daskresearch.results.display import head_of
 from daskresearch.store import MemoryStore, Record
+from tests.support.effort import few_calls
 from tests.support.strategies import domains, law
 
 TEXTS = st.text(st.characters(exclude_categories=()), min_size=1) | st.sampled_from(
@@ -43,7 +43,9 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.open, self.texts, self.names = [], [], set()
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.names: set[str] = set()
         self.feed(html)
         self.close()
         assert self.open == []
@@ -104,9 +106,9 @@ def test_a_domain_counts_the_values_of_all_its_terms():
     ],
 )
 def test_domains_of_any_size_are_shown_at_once(domain, part):
-    start = time.perf_counter()
-    assert part in text_in(domain)
-    assert time.perf_counter() - start < 2
+    with few_calls(500_000):
+        text = text_in(domain)
+    assert part in text
 
 
 @law
@@ -224,9 +226,9 @@ def test_the_head_of_a_million_results_reads_only_its_own_configs():
     store._of_rows.extend(range(n))
     store._iterations.extend([0] * n)
     store._columns["x"].extend(range(n))
-    start = time.perf_counter()
-    assert "1,000,000 rows" in text_in(ResearchResults(store, ["a"]))
-    assert time.perf_counter() - start < 5
+    with few_calls(50_000):
+        text = text_in(ResearchResults(store, ["a"]))
+    assert "1,000,000 rows" in text
 
 
 def test_a_research_shows_what_it_saves():

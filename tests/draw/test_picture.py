@@ -3,6 +3,7 @@
 import importlib
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.image
@@ -53,7 +54,9 @@ def chain(n_units):
     """Return a research whose units use the one before them, some an earlier one, and some the config."""
     research = Research(domain=Option("x", [1, 2]))
     for i in range(n_units):
-        args = [O(f"unit_{j}") for j in {i - 1, i - 4 if i % 3 == 0 else i - 1} if j >= 0]
+        args: list[Any] = [
+            O(f"unit_{j}") for j in {i - 1, i - 4 if i % 3 == 0 else i - 1} if j >= 0
+        ]
         args += [EC("x")] if i % 5 == 0 else []
         research = research.add_callable(f"unit_{i}", max, args=args, root=i < 3, save_to=f"v_{i}")
     return research

@@ -19,6 +19,8 @@ import daskresearch
 from daskresearch import Option, Research
 from tests.support.running import hearing_interrupts, table, wait_for
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(autouse=True)
 def _no_processes_left() -> Iterator[None]:

@@ -39,9 +39,9 @@ from daskresearch.errors import (
     PickleError,
     PlanError,
 )
-from tests.support.running import noted, saying, wait_for
+from tests.support.running import noted, on_workers, saying, wait_for
 
-SCHEDULERS = ["synchronous", "threads", "client"]
+SCHEDULERS = ["synchronous", "threads", on_workers("client")]
 
 
 @pytest.fixture(params=SCHEDULERS)
@@ -532,7 +532,7 @@ def test_a_unit_that_cannot_travel_is_named_where_it_must(client):
     with pytest.raises(TypeError, match="Could not serialize") as caught:
         dask.compute(research, scheduler=client)
     # a handler of logs may raise between, as Dask has no text for a graph that it cannot send
-    causes = [caught.value]
+    causes: list[BaseException] = [caught.value]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
     refused = next(cause for cause in causes if isinstance(cause, PickleError))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daskresearch import EC, E, Option, Research
-from tests.support.running import IN_PROCESS
+from tests.support.running import IN_PROCESS, on_workers
 
 N_ITERS = 1200
 """More numbers than MLflow takes at once."""
@@ -42,7 +42,7 @@ def label(i):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["serial", "client"])
+@pytest.mark.parametrize("place", ["serial", on_workers("client")])
 def test_experiments_become_runs_of_mlflow(place, tracker, request, tmp_path):
     where = {"scheduler": request.getfixturevalue("client")} if place == "client" else IN_PROCESS
     domain = Option("kind", ["good"]) * Option("rate", [0.1]) + Option("kind", ["bad"])
