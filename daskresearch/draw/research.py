@@ -11,7 +11,7 @@ from daskresearch.plan import Plan
 from daskresearch.plan.display import units_table
 
 
-def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
+def research_html(name: str, domain: Domain, plan: Plan, counts: Counts, ran: str = "") -> str:
     """Return the repr of a research in a notebook.
 
     Parameters
@@ -20,6 +20,8 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
     domain : Domain
     plan : Plan
     counts : Counts
+    ran : str
+        What its last run has come to, if it has run.
 
     Examples
     --------
@@ -34,6 +36,7 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
         "endless" if counts.n_experiments is None else counted(counts.n_experiments, "experiment"),
         counted(counts.n_nodes, "node"),
         *_saved(counts),
+        *([ran] if ran else []),
     ]
     body = (
         f'<div style="overflow-x: auto">{draw_plan(plan, counts, parameter_texts(domain.node))}</div>'

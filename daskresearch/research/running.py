@@ -200,7 +200,7 @@ class Runnable(LastRun):
         }  # fmt: skip
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name
-        self._session = session = Session(self._checked_job(), options, name, self._facts)
+        self._last_run = session = Session(self._checked_job(), options, name, self._facts)
         self._name = name
         if options.detach:
             session.start()
@@ -237,7 +237,7 @@ class Runnable(LastRun):
         defaults = {**self._defaults, **options}
         RunOptions.of(defaults)
         new = copy(self)
-        new._defaults, new._session, new._lazy = defaults, None, None
+        new._defaults, new._last_run, new._lazy = defaults, None, None
         return new
 
     def compute(self, **options: Any) -> pd.DataFrame:
@@ -292,7 +292,7 @@ class Runnable(LastRun):
         chosen = RunOptions.of(
             own, self._defaults, options, {"dump_results": False, "resume": False}
         )
-        self._session = session = Session(self._checked_job(), chosen, self._name)
+        self._last_run = session = Session(self._checked_job(), chosen, self._name)
         session.run()
         results = session.results
         if session.n_failed:
