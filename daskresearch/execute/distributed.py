@@ -26,7 +26,7 @@ from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
 from daskresearch.keys.experiment import Experiment
 from daskresearch.store.folder.writer import Target, check_visible
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records
 from daskresearch.worker.devices import forget_leases
 from daskresearch.worker.limits import Stuck, abandon, cancel
@@ -297,7 +297,7 @@ class DistributedExecutor:
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
                 yield from self._run_suspect(name, (experiment,), stop)
-        elif deaths < self._retries.get("worker", 0):
+        elif deaths < self._retries.get(FailureKind.WORKER, 0):
             yield from self._run_suspect(name, group, stop, deaths + 1)
         else:
             text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
@@ -305,7 +305,12 @@ class DistributedExecutor:
                 yield lost(
                     experiment,
                     Failure(
-                        "worker", 0, ClusterError(text), text, "worker", self._batches.last_dead
+                        "worker",
+                        0,
+                        ClusterError(text),
+                        text,
+                        FailureKind.WORKER,
+                        self._batches.last_dead,
                     ),
                 )
 
@@ -321,7 +326,7 @@ class DistributedExecutor:
         spent = self._timeouts.get(stuck.position, 0)
         self._timeouts[stuck.position] = spent + 1
         again = [innocent] if innocent else []
-        if spent < self._retries.get("timeout", 0):
+        if spent < self._retries.get(FailureKind.TIMEOUT, 0):
             return [*again, group if self._program.is_lockstep else tuple(guilty)], []
         return again, [lost(one, _failure_of(one, stuck)) for one in guilty]
 

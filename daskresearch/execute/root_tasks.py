@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from daskresearch.errors import ClusterError
 from daskresearch.keys.experiment import Experiment, RootKey
 from daskresearch.plan import Kind, Unit
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Outcome, Program, RootTable, departing, given, run_root
 
 if TYPE_CHECKING:
@@ -153,5 +153,7 @@ def _tried(
     if outcome.status != "error" or not isinstance(outcome.exception(), KilledWorker):
         return outcome
     text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
-    failure = Failure(name, 0, ClusterError(text), f"{text}\n{outcome.exception()}", "worker")
+    failure = Failure(
+        name, 0, ClusterError(text), f"{text}\n{outcome.exception()}", FailureKind.WORKER
+    )
     return Outcome(failure=failure, origin=key.key)

@@ -375,7 +375,7 @@ class ResearchResults(Explained):
                     [failure.exception for _, failure in failures], dtype=object
                 ),
                 "traceback": pd.Series([failure.traceback for _, failure in failures], dtype=str),
-                "kind": pd.Series([failure.kind for _, failure in failures], dtype=str),
+                "kind": pd.Series([str(failure.kind) for _, failure in failures], dtype=str),
                 "worker": pd.Series([failure.worker for _, failure in failures], dtype=str),
             }
         )

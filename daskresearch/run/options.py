@@ -13,9 +13,10 @@ from typing import Any, final
 from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import DISTRIBUTED, SCHEDULERS
+from daskresearch.store.record import FailureKind
 from daskresearch.watch.observer import Observer
 
-_RETRIED = ("exception", "timeout", "worker")
+_RETRIED = (FailureKind.EXCEPTION.value, FailureKind.TIMEOUT.value, FailureKind.WORKER.value)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -138,7 +139,7 @@ class RunOptions:
         given = (
             self.retries.items()
             if isinstance(self.retries, Mapping)
-            else [("exception", self.retries)]
+            else [(FailureKind.EXCEPTION, self.retries)]
         )
         for kind, count in given:
             if kind not in _RETRIED:

@@ -21,7 +21,7 @@ from daskresearch.store.folder.listing import Part
 from daskresearch.store.folder.parquet import opened, read
 from daskresearch.store.folder.parts import ALIASES, column_of, parameter_of
 from daskresearch.store.folder.rows import Request, read_rows
-from daskresearch.store.record import MISSING, Described, Failure
+from daskresearch.store.record import MISSING, Described, Failure, FailureKind
 from daskresearch.store.snapshot import Plain, Rows
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class FolderSnapshot:
                     one["iteration"] or 0,
                     one["traceback"] or "",
                 )
-                kind, worker = one.get("kind") or "exception", one.get("worker") or ""
+                kind, worker = one.get("kind") or FailureKind.EXCEPTION, one.get("worker") or ""
                 found.append((index, Failure(unit, iteration, exception, traceback, kind, worker)))
         return found
 
