@@ -30,7 +30,8 @@ from benchmarks.floors_storage import (
 from benchmarks.measure import Row, Sizes, Target, WrongRowsError, in_fresh_interpreter, in_turn
 from benchmarks.workloads import check_table
 from daskresearch import EC, Domain, Research, ResearchResults, shutdown
-from daskresearch.domain import Config, Entry, Option
+from daskresearch.domain import Option
+from daskresearch.domain.experiment import Experiment
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.compact import compact
 from daskresearch.store.folder.parts import Ended
@@ -182,8 +183,9 @@ def _write_many(n_experiments: int, name: str) -> None:
         record = Record(
             position, 1, [0], {one: [number] for one, number in zip(_NUMBERS, numbers, strict=True)}
         )
-        config = Config((Entry("rate", rate, str(rate)), Entry("fold", fold, str(fold))))
-        writer.append(Ended(record, f"{position:016x}", config))
+        values, texts = {"rate": rate, "fold": fold}, (str(rate), str(fold))
+        experiment = Experiment(position, f"{position:016x}", b"", b"", values, 0, 0, None, texts)
+        writer.append(Ended(record, experiment))
     writer.close()
     compact(files)
 

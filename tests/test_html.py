@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, NumpySampler, O, Option, Research
+from daskresearch.domain.experiment import Experiment
 from daskresearch.draw.research import research_html
 from daskresearch.graph.count import Counts
 from daskresearch.markup import cut, text_of, theme
@@ -183,20 +184,18 @@ def test_results_without_rows_are_shown():
 )
 def test_any_result_is_shown(text, output):
     store = MemoryStore()
-    config = next(iter(Option(text, [text])))
+    experiment = Experiment(0, "0", b"", b"", {text: text}, texts=(text,))
     cells = {name: {0: value} for name, value in output.items()}
-    store.append(Record.of(0, 1, {**cells, "broken": {0: Broken()}}), "0", config)
+    store.append(Record.of(0, 1, {**cells, "broken": {0: Broken()}}), experiment)
     assert "Broken" in text_in(ResearchResults(store, [text]))
 
 
 def test_the_head_of_results_is_in_domain_order():
     store = MemoryStore()
-    config = next(iter(Domain()))
     for position in reversed(range(40)):
         store.append(
             Record.of(position, 4, {"x": {i: position + i / 10 for i in range(4)}}),
-            f"id{position}",
-            config,
+            Experiment(position, f"id{position}", b"", b"", {}),
         )
     snapshot = store.snapshot()
     rows = head_of(snapshot)
@@ -205,23 +204,24 @@ def test_the_head_of_results_is_in_domain_order():
 
 
 class Unread:
-    """A config that nobody may look at, since there are too many."""
+    """An experiment whose config nobody may look at, since there are too many."""
 
-    def texts(self):
+    id = ""
+
+    @property
+    def values(self):
         raise AssertionError("read")
 
-    values = auxiliary = texts
+    texts = values
 
 
 def test_the_head_of_a_million_results_reads_only_its_own_configs():
     n = 10**6
     store = MemoryStore(("x",))
-    configs = [next(iter(Option("a", [i]))) for i in range(10)]
-    store._ids.extend(map(str, range(n)))
+    first = [Experiment(i, str(i), b"", b"", {"a": i}, texts=(str(i),)) for i in range(10)]
     store._positions.extend(range(n))
-    store._groups.extend([b""] * n)
-    store._configs.extend([*configs, *[Unread()] * (n - 10)])
-    store._experiments.extend(range(n))
+    store._experiments.extend([*first, *[Unread()] * (n - 10)])
+    store._of_rows.extend(range(n))
     store._iterations.extend([0] * n)
     store._columns["x"].extend(range(n))
     start = time.perf_counter()

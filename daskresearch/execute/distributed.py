@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
+from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import ClusterError, ExperimentTimeoutError, StorageError
 from daskresearch.execute.batches import Batches
 from daskresearch.execute.client import ANSWER_S
@@ -24,7 +25,6 @@ from daskresearch.execute.events import Listener
 from daskresearch.execute.executor import Came, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
-from daskresearch.keys.experiment import Experiment
 from daskresearch.store.folder.writer import Target, check_visible
 from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records

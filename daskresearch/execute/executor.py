@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
-from daskresearch.keys.experiment import Experiment
+from daskresearch.domain.experiment import Experiment
 from daskresearch.store.folder.writer import Target
 from daskresearch.store.record import Failure, Record
 from daskresearch.worker import Group, Written

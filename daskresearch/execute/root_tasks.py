@@ -11,8 +11,8 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.errors import ClusterError
-from daskresearch.keys.experiment import Experiment, RootKey
 from daskresearch.plan import Kind, Unit
 from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Outcome, Program, RootTable, departing, given, run_root
@@ -124,7 +124,8 @@ class RootTasks:
         upstream = sorted(unit.upstream)
         inputs = [outcomes[experiment.root_key(one)] for one in upstream]
         own = {name: experiment.root_key(name)}
-        needed = experiment._replace(values=root.values_read(experiment.values), roots=own)
+        read = root.values_read(experiment.values)
+        needed = experiment._replace(values=read, roots=own, texts=())
         return self._client.submit(
             run_root, self._blob, name, departing(needed), upstream, *inputs,
             key=new_key(name), pure=False, priority=10, resources=self._resources.get(name),

@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daskresearch.domain.experiment import RootKey
 from daskresearch.graph.inputs import alone
 from daskresearch.graph.trace import Node, NodeKind
-from daskresearch.keys.experiment import RootKey
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Expression, Plan
 from daskresearch.worker import (

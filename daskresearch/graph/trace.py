@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Kind
 from daskresearch.worker import Group, Program
@@ -117,7 +117,11 @@ def _root_node(
     values = root.values_read(experiment.values)
     kind = NodeKind.INPUT if is_input else NodeKind.ROOT
     return Node(
-        key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),)
+        key.key,
+        name,
+        kind,
+        tuple(upstream),
+        (experiment._replace(values=values, roots=None, texts=()),),
     )
 
 

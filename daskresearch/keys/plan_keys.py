@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, final
 from daskresearch.content.fingerprint import PLAIN, Fingerprints, combined, short_text
 from daskresearch.content.parts import KeyPart
 from daskresearch.domain import AUXILIARY
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.errors import HashError
-from daskresearch.keys.experiment import Experiment, RootKey
 from daskresearch.plan import WHOLE_CONFIG, Expression, Kind, Plan, Root, Unit, name_of
 from daskresearch.store import UnitKey
 

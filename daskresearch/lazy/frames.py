@@ -8,9 +8,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from daskresearch.domain import Config, Entry
 from daskresearch.errors import FailedExperimentsWarning, failed_text
-from daskresearch.keys.experiment import Experiment
 from daskresearch.results.results import ResearchResults
 from daskresearch.store import MemoryStore
 from daskresearch.worker import Finished
@@ -49,9 +47,7 @@ def frame_of(finished: Iterable[Finished], columns: Columns) -> pd.DataFrame:
     for node in finished if is_home else [node.portable() for node in finished]:
         for experiment, record in zip(node.experiments, node.records, strict=True):
             # a node that was known already may have another place in the domain of its research
-            store.append(
-                record._replace(position=next(position)), experiment.id, _config_of(experiment)
-            )
+            store.append(record._replace(position=next(position)), experiment)
     results = ResearchResults(store, columns.parameters)
     frame = results.df
     failures = results.failures
@@ -93,8 +89,3 @@ def rows_of(node: Finished, place: int, columns: Columns) -> pd.DataFrame:
     return frame_of(
         [Finished(node.experiments[place : place + 1], node.records[place : place + 1])], columns
     )
-
-
-def _config_of(experiment: Experiment) -> Config:
-    entries = tuple([Entry(name, value, "") for name, value in experiment.values.items()])  # noqa: PD011  (no frame)
-    return Config(entries, experiment.repetition, experiment.updates)

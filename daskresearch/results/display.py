@@ -77,20 +77,17 @@ def _shown(rows: Rows, n_rows: int) -> str:
 def _rows_table(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> str:
     if not len(rows.iterations):
         return paragraph("nothing was recorded yet")
-    described = [snapshot.described(i)[0] for i in rows.experiments.tolist()]
-    parameters = list(
-        dict.fromkeys([*parameters, *(name for one in described for name in one.texts())])
-    )
+    experiments = [snapshot.experiment(i) for i in rows.experiments.tolist()]
+    found = (name for experiment in experiments for name in experiment.values)
+    parameters = list(dict.fromkeys([*parameters, *found]))
     names = [*parameters, *rows.columns]
     columns = ["id", *parameters, "iteration", *rows.columns][:_MOST_COLUMNS]
     lines = []
-    for i, experiment in enumerate(rows.experiments.tolist()):
-        texts = described[i].texts()
+    for i, experiment in enumerate(experiments):
+        texts = dict(zip(experiment.values, experiment.texts, strict=True))
         values = [_cell(column[i]) for column in rows.columns.values()]
         shown = [cut(texts.get(name, ""), 40) for name in parameters]
-        lines.append(
-            [snapshot.ids[experiment], *shown, str(rows.iterations[i]), *values][:_MOST_COLUMNS]
-        )
+        lines.append([experiment.id, *shown, str(rows.iterations[i]), *values][:_MOST_COLUMNS])
     n_hidden = len(names) + 2 - len(columns)
     more = paragraph(f"and {counted(n_hidden, 'more column')}") if n_hidden else ""
     numbers = [

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.content.parts import KeyPart
+from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import OptionError, near_miss
-from daskresearch.store import Described, Store, UnitKey
+from daskresearch.store import Store, UnitKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Explainer = Callable[[str, Described, bytes], list[UnitKey]]
+Explainer = Callable[[Experiment], list[UnitKey]]
 
 
 class Explained(ABC):
@@ -82,7 +83,7 @@ class Explained(ABC):
             raise OptionError(
                 "results that were read from a folder have no plan to explain; ask those of the run"
             )
-        return self._explainer(experiment_id, *snapshot.described(ids.index(experiment_id)))
+        return self._explainer(snapshot.experiment(ids.index(experiment_id)))
 
     def _counterpart(self, experiment_id: str) -> str:
         """Return the id of the experiment that has the same config as one of another run."""

@@ -5,23 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import final
 
 from daskresearch.domain import Config, Entry, identify
-from daskresearch.keys.experiment import Experiment, Label
+from daskresearch.domain.experiment import Experiment
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.worker import Group, Program
 
 _SMALL = 16
-
-
-class Running(NamedTuple):
-    """What is remembered of an experiment until it has ended: what describes it."""
-
-    id: str
-    config: Config
-    group: bytes
-    content: str
 
 
 @final
@@ -34,12 +25,9 @@ class Recorded:
     is_finished : callable
         Tells from the id, the hash of the config's values, the position and the group of an experiment whether it need
         not run; its group is empty where what it does has nothing to do with it.
-    is_labelled : bool
-        Whether workers write what comes of experiments, so that these carry what describes them.
     """
 
     is_finished: Callable[[str, str, int, bytes], bool]
-    is_labelled: bool
 
 
 @final
@@ -79,7 +67,7 @@ class Grouping:
         self._entropy = entropy
         self._length = length
         self._appended = appended
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, Experiment] = {}
         self._recorded: Recorded | None = None
         # whether what an experiment does depends on its group, as a root draws, or walks, for all members
         self._is_bound = any(
@@ -147,9 +135,10 @@ class Grouping:
     def _is_finished(self, experiment: Experiment) -> bool:
         if self._recorded is None:
             return False
-        content = experiment.label.content if experiment.label else ""
         group = experiment.group_key if self._is_bound else b""
-        return self._recorded.is_finished(experiment.id, content, experiment.position, group)
+        return self._recorded.is_finished(
+            experiment.id, experiment.content, experiment.position, group
+        )
 
     def _skips(self, experiment: Experiment) -> bool:
         if not self._is_finished(experiment):
@@ -158,8 +147,8 @@ class Grouping:
         self._running.pop(experiment.position, None)
         return True
 
-    def ended(self, position: int) -> Running:
-        """Return what describes an experiment, and forget it."""
+    def ended(self, position: int) -> Experiment:
+        """Return an experiment that has ended, and forget it."""
         return self._running.pop(position)
 
     def _parts(self, configs: Iterator[Config]) -> Iterator[Iterator[Config] | list[Config]]:
@@ -177,29 +166,16 @@ class Grouping:
         experiment_id, key = identify(config, self._entropy)
         values = config.values()
         self.n_made = position + 1
-        content, label = "", None
-        if self._recorded is not None:
-            content = self._keys.values(values)
-            label = Label(
-                tuple(config.texts().values()) if self._recorded.is_labelled else (), content
-            )
+        content = "" if self._recorded is None else self._keys.values(values)
+        experiment = Experiment(
+            position, experiment_id, key, group_key, values, config.repetition, config.updates,
+            None, tuple([entry.alias for entry in config.entries]), content,
+        )  # fmt: skip
+        if self._program.roots:
+            experiment = experiment._replace(roots=self._keys.roots(experiment))
         if remembers:
-            self._running[position] = Running(experiment_id, config, group_key, content)
-        fields = (
-            position,
-            experiment_id,
-            key,
-            group_key,
-            values,
-            config.repetition,
-            config.updates,
-        )
-        experiment = Experiment(*fields, None, label)
-        return (
-            experiment._replace(roots=self._keys.roots(experiment))
-            if self._program.roots
-            else experiment
-        )
+            self._running[position] = experiment
+        return experiment
 
 
 @final

@@ -23,15 +23,15 @@ from daskresearch.domain import (
     iterate,
     values_of,
 )
+from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import DomainError, OptionError, PlanError
 from daskresearch.graph import with_inputs
-from daskresearch.keys.experiment import Experiment
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import EP, RESERVED_PARAMETERS, Plan, R, check_complete, expressions_in
 from daskresearch.run.grouping import Grouping
 from daskresearch.run.job import Job
 from daskresearch.run.options import RunOptions
-from daskresearch.store import Described, UnitKey
+from daskresearch.store import UnitKey
 from daskresearch.worker import Context, Group, Program
 
 _MOST_OCCURRENCES = 10_000
@@ -127,33 +127,27 @@ class Preparation:
             retries=self.options.retries_by_kind,
         )
 
-    def explained(self, experiment_id: str, config: Described, group_key: bytes) -> list[UnitKey]:
-        """Return the key of each unit of an experiment, with what it is made of."""
-        key = self._key_of(experiment_id, config)
-        extra = config.auxiliary()
-        fields = (
-            0,
-            experiment_id,
-            key,
-            group_key,
-            config.values(),
-            extra["repetition"],
-            extra["updates"],
-        )
-        experiment = Experiment(*fields)
-        return list(self.keys.units(experiment))
+    def explained(self, experiment: Experiment) -> list[UnitKey]:
+        """Return the key of each unit of an experiment, with what it is made of.
 
-    def _key_of(self, experiment_id: str, config: Described) -> bytes:
-        """Return the key of an experiment, which follows from its config and the number of equal ones before."""
-        values, texts, extra = config.values(), config.texts(), config.auxiliary()
-        entries = tuple([Entry(name, value, texts[name]) for name, value in values.items()])
+        Raises
+        ------
+        OptionError
+            If it ran with another seed.
+        """
+        return list(self.keys.units(experiment._replace(key=self._key_of(experiment))))
+
+    def _key_of(self, experiment: Experiment) -> bytes:
+        """Return the key of an experiment, which depends on the number of equal configs before it."""
+        pairs = zip(experiment.values.items(), experiment.texts, strict=True)
+        entries = tuple([Entry(name, value, text) for (name, value), text in pairs])
         for occurrence in range(_MOST_OCCURRENCES):
-            one = Config(entries, extra["repetition"], extra["updates"], occurrence)
-            name, key = identify(one, entropy_of(self.seed))
-            if experiment_id.endswith(name):
+            config = Config(entries, experiment.repetition, experiment.updates, occurrence)
+            name, key = identify(config, entropy_of(self.seed))
+            if experiment.id.endswith(name):
                 return key
         raise OptionError(
-            f"experiment {experiment_id!r} ran with another seed, so that it cannot be explained"
+            f"experiment {experiment.id!r} ran with another seed, so that it cannot be explained"
         )
 
     def checked_parameters(self, domain: Domain) -> tuple[str, ...]:

@@ -39,7 +39,6 @@ from daskresearch.worker.folders import temporary_folder
 from daskresearch.worker.profile import Profile, ProfileRow, combined
 from daskresearch.worker.program import profiled
 from daskresearch.worker.proxies import installed
-from daskresearch.worker.receipts import ended_of
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +130,7 @@ class Session:
             self._executor.close()
             recording.withdraw()
             raise
-        prepared.grouping.record(Recorded(recording.is_finished, not self._is_local))
+        prepared.grouping.record(Recorded(recording.is_finished))
 
     def _context(self, folder: str) -> Context:
         token, prepared = uuid.uuid4().hex, self._prepared
@@ -314,17 +313,16 @@ class Session:
             return
         record = came.record if isinstance(came, Lost) else came
         if isinstance(came, Lost) and self._recording is not None:
-            name = came.experiment.id
-            self._recording.append(ended_of(record, came.experiment))
+            experiment = came.experiment
+            self._recording.append(Ended(record, experiment))
         else:
-            known = self._prepared.grouping.ended(record.position)
-            name = known.id
+            experiment = self._prepared.grouping.ended(record.position)
             if self._recording is not None:
-                self._recording.append(Ended(record, *known))
+                self._recording.append(Ended(record, experiment))
                 self._recording.tidy()
             elif isinstance(self._store, MemoryStore):
-                self._store.append(record, known.id, known.config, known.group)
-        self._count(1, int(bool(record.failures)), record.n_iters, (name,))
+                self._store.append(record, experiment)
+        self._count(1, int(bool(record.failures)), record.n_iters, (experiment.id,))
 
     def _count(self, n_experiments: int, n_failed: int, n_iters: int, ids: tuple[str, ...]) -> None:
         if n_experiments:

@@ -5,17 +5,15 @@ from daskresearch.store.folder.snapshot import FolderSnapshot
 from daskresearch.store.folder.store import FolderStore
 from daskresearch.store.key_parts import UnitKey
 from daskresearch.store.memory import MemoryStore
-from daskresearch.store.record import MISSING, Described, Failure, Record
-from daskresearch.store.snapshot import Plain, Rows, Snapshot, Store, recorded, taken
+from daskresearch.store.record import MISSING, Failure, Record
+from daskresearch.store.snapshot import Rows, Snapshot, Store, recorded, taken
 
 __all__ = [
     "MISSING",
-    "Described",
     "Failure",
     "FolderSnapshot",
     "FolderStore",
     "MemoryStore",
-    "Plain",
     "Record",
     "Rows",
     "Snapshot",

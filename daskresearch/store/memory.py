@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.store.record import MISSING, Described, Failure, Record
+from daskresearch.domain import AUXILIARY
+from daskresearch.domain.experiment import Experiment
+from daskresearch.store.record import MISSING, Failure, Record
 from daskresearch.store.snapshot import Rows, taken
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_AUXILIARY = ("repetition", "updates")
 
 
 @final
@@ -30,37 +30,31 @@ class MemoryStore:
     def __init__(self, variables: tuple[str, ...] = ()) -> None:
         self._lock = threading.Lock()
         self._positions: list[int] = []
-        self._ids: list[str] = []
-        self._configs: list[Described] = []
-        self._groups: list[bytes] = []
-        self._experiments: list[int] = []
+        self._experiments: list[Experiment] = []
+        self._of_rows: list[int] = []
         self._iterations: list[int] = []
         self._columns: dict[str, list[Any]] = {name: [] for name in variables}
         self._failures: list[tuple[int, Failure]] = []
 
-    def append(
-        self, record: Record, experiment_id: str, config: Described, group: bytes = b""
-    ) -> None:
+    def append(self, record: Record, experiment: Experiment) -> None:
         """Keep the record of a finished experiment."""
         with self._lock:
-            index = len(self._ids)
+            index = len(self._experiments)
             n_before, n_new = len(self._iterations), len(record.iterations)
             for name, values in record.columns.items():
                 column = self._columns.setdefault(name, [])
                 column.extend([MISSING] * (n_before - len(column)))
                 column.extend(values)
             self._iterations.extend(record.iterations)
-            self._experiments.extend([index] * n_new)
+            self._of_rows.extend([index] * n_new)
             self._failures.extend([(index, failure) for failure in record.failures])
             self._positions.append(record.position)
-            self._configs.append(config)
-            self._groups.append(group)
-            self._ids.append(experiment_id)
+            self._experiments.append(experiment)
 
     @property
     def n_experiments(self) -> int:
         """How many experiments have ended."""
-        return len(self._ids)
+        return len(self._experiments)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -77,8 +71,8 @@ class MemoryStore:
                 for name, column in self._columns.items()
             }
             return MemorySnapshot(
-                self._ids[:], self._positions[:], self._configs[:], self._groups[:], self._experiments[:],
-                self._iterations[:], columns, self._failures[:],
+                self._experiments[:], self._positions[:], self._of_rows[:], self._iterations[:],
+                columns, self._failures[:],
             )  # fmt: skip
 
 
@@ -88,23 +82,24 @@ class MemorySnapshot:
 
     def __init__(
         self,
-        ids: list[str],
+        experiments: list[Experiment],
         positions: list[int],
-        configs: list[Described],
-        groups: list[bytes],
-        experiments: list[int],
+        of_rows: list[int],
         iterations: list[int],
         columns: dict[str, list[Any]],
         failures: list[tuple[int, Failure]],
     ) -> None:
-        self.ids = ids
-        self._positions = positions
-        self._configs = configs
-        self._groups = groups
         self._experiments = experiments
+        self._positions = positions
+        self._of_rows = of_rows
         self._iterations = iterations
         self._columns = columns
         self._failures = failures
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The id of each experiment."""
+        return [experiment.id for experiment in self._experiments]
 
     @cached_property
     def positions(self) -> NDArray[np.int64]:
@@ -116,7 +111,7 @@ class MemorySnapshot:
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The parameters that any of the configs has."""
-        return tuple(dict.fromkeys(name for config in self._configs for name in config.texts()))
+        return tuple(dict.fromkeys(name for each in self._experiments for name in each.values))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -126,31 +121,28 @@ class MemorySnapshot:
     @property
     def has_updates(self) -> bool:
         """Whether any of the experiments comes from a domain that took the place of another."""
-        return any([config.auxiliary()["updates"] for config in self._configs])
+        return any([experiment.updates for experiment in self._experiments])
 
     @property
     def n_rows(self) -> int:
         """How many rows there are."""
         return len(self._iterations)
 
-    @cached_property
-    def _known(self) -> list[dict[str, Any]]:
-        return [config.values() for config in self._configs]
-
     def values(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any] | NDArray[Any]:
         """Return the values of a parameter, `repetition` or `updates`."""
-        if name in _AUXILIARY:
-            column: list[Any] = [config.auxiliary()[name] for config in self._configs]
+        if name in AUXILIARY:
+            column: list[Any] = [getattr(experiment, name) for experiment in self._experiments]
         else:
-            column = [known.get(name, MISSING) for known in self._known]
+            column = [experiment.values.get(name, MISSING) for experiment in self._experiments]
         return taken(column, index)
 
     def texts(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any]:
         """Return the same as texts."""
-        configs = self._configs if index is None else [self._configs[i] for i in index.tolist()]
-        if name in _AUXILIARY:
-            return [str(config.auxiliary()[name]) for config in configs]
-        return [config.texts().get(name, MISSING) for config in configs]
+        every = self._experiments
+        chosen = every if index is None else [every[i] for i in index.tolist()]
+        if name in AUXILIARY:
+            return [str(getattr(experiment, name)) for experiment in chosen]
+        return [each.text(name) if name in each.values else MISSING for each in chosen]
 
     def rows(
         self,
@@ -163,7 +155,7 @@ class MemorySnapshot:
         """Return the rows of all experiments or some."""
         import numpy as np
 
-        experiments = np.asarray(self._experiments, dtype=np.int64)
+        experiments = np.asarray(self._of_rows, dtype=np.int64)
         numbers = np.asarray(self._iterations, dtype=np.int64)
         nothing: list[Any] = [MISSING] * len(numbers)
         columns = {
@@ -180,6 +172,6 @@ class MemorySnapshot:
         """Return the failures, each with the index of its experiment."""
         return self._failures
 
-    def described(self, index: int) -> tuple[Described, bytes]:
-        """Return the config of an experiment and the key of its group."""
-        return self._configs[index], self._groups[index]
+    def experiment(self, index: int) -> Experiment:
+        """Return an experiment."""
+        return self._experiments[index]

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Any, Final, NamedTuple, Protocol, final
+from typing import Any, Final, NamedTuple, final
 
 
 class Missing(Enum):
@@ -20,19 +20,6 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
-
-
-class Described(Protocol):
-    """A config as a store and a table see it."""
-
-    def values(self) -> dict[str, Any]:
-        """Return the true values by parameter."""
-
-    def texts(self) -> dict[str, str]:
-        """Return the texts by parameter."""
-
-    def auxiliary(self) -> dict[str, int]:
-        """Return repetition and updates."""
 
 
 class FailureKind(StrEnum):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from daskresearch.store.record import MISSING, Described, Failure
+from daskresearch.domain.experiment import Experiment
+from daskresearch.store.record import MISSING, Failure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,8 +90,8 @@ class Snapshot(Protocol):
     def failures(self) -> list[tuple[int, Failure]]:
         """Return the failures, each with the index of its experiment."""
 
-    def described(self, index: int) -> tuple[Described, bytes]:
-        """Return the config of an experiment and the key of its group."""
+    def experiment(self, index: int) -> Experiment:
+        """Return an experiment; where a folder is read, without the keys that follow from the seed."""
 
 
 class Store(Protocol):
@@ -106,28 +107,6 @@ class Store(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return what the store knows now."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """A config as plain mappings."""
-
-    known: Mapping[str, Any]
-    named: Mapping[str, str]
-    extra: Mapping[str, int]
-
-    def values(self) -> dict[str, Any]:
-        """Return the true values by parameter."""
-        return dict(self.known)
-
-    def texts(self) -> dict[str, str]:
-        """Return the texts by parameter."""
-        return dict(self.named)
-
-    def auxiliary(self) -> dict[str, int]:
-        """Return repetition and updates."""
-        return dict(self.extra)
 
 
 def taken(

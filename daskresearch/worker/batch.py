@@ -12,7 +12,7 @@ from typing import final
 
 import cloudpickle
 
-from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.store.folder.writer import WAIT_S
 from daskresearch.store.record import Record
 from daskresearch.worker.blob import Blob, workplace

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from daskresearch.keys.experiment import Experiment
+from daskresearch.domain.experiment import Experiment
 from daskresearch.worker.capture import Modes
 from daskresearch.worker.devices import Device, Devices
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.store.record import Record
 from daskresearch.worker.experiment import Context, SharedRoots
 from daskresearch.worker.loop import deliver, fail, interruptibly, run_steps, wants

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from daskresearch.keys.experiment import Experiment
+from daskresearch.domain.experiment import Experiment
 from daskresearch.store.record import Record
 from daskresearch.worker.experiment import Context, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.worker.batch import run_groups
 from daskresearch.worker.blob import Blob, workplace
 from daskresearch.worker.experiment import Context

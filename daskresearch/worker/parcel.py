@@ -9,8 +9,8 @@ from typing import Any, final
 
 import cloudpickle
 
+from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import PickleError
-from daskresearch.keys.experiment import Experiment
 from daskresearch.store.record import MISSING, Failure, Record
 from daskresearch.worker.failure import portable
 from daskresearch.worker.pickling import Carried

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, Self, final
 
-from daskresearch.domain import Config, Entry
-from daskresearch.keys.experiment import Experiment
+from daskresearch.domain.experiment import Experiment
 from daskresearch.store.folder.parts import Ended
 from daskresearch.store.folder.writer import WAIT_S, Target, check_visible, committed
 from daskresearch.store.record import Record
@@ -167,23 +166,12 @@ class Writing:
     def append(self, record: Record, group: Sequence[Experiment]) -> None:
         """Write the record of an experiment of a group."""
         experiment = next(one for one in group if one.position == record.position)
-        self._writer.append(ended_of(record, experiment))
+        self._writer.append(Ended(record, experiment))
         self._count(experiment.id, bool(record.failures), record.n_iters)
 
     def content(self) -> bytes:
         """Return nothing, as nothing is sent back."""
         return b""
-
-
-def ended_of(record: Record, experiment: Experiment) -> Ended:
-    """Return what is written of an experiment."""
-    texts, content = experiment.label or ((), "")
-    values = experiment.values.items()
-    entries = tuple(
-        [Entry(name, value, text) for (name, value), text in zip(values, texts, strict=True)]
-    )
-    config = Config(entries, experiment.repetition, experiment.updates)
-    return Ended(record, experiment.id, config, experiment.group_key, content)
 
 
 @cache

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, final
 
-from daskresearch.keys.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker.devices import Device, HaltedError, leased
 from daskresearch.worker.experiment import Context

@@ -17,7 +17,7 @@ from daskresearch.worker.folders import made_folder
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-from daskresearch.keys.experiment import Experiment
+from daskresearch.domain.experiment import Experiment
 from daskresearch.worker.experiment import Context, SharedRoots
 
 

@@ -362,6 +362,7 @@ def test_a_full_disk_fails_where_it_prints_and_not_when_it_ends(tmp_path, monkey
 UNKILLED = """
 import signal, sys
 from daskresearch.worker.capture import *
+from daskresearch.worker.proxies import *
 captured = Captured(Modes(stdout=2), lambda: sys.argv[1])
 with installed(captured.modes), captured_by(captured):
     for number in range(100):
@@ -388,6 +389,7 @@ def test_the_file_of_a_killed_experiment_holds_what_it_printed(tmp_path):
 FORKED = """
 import os
 from daskresearch.worker.capture import *
+from daskresearch.worker.proxies import *
 captured = Captured(Modes(stdout=1))
 with installed(captured.modes), captured_by(captured):
     pid = os.fork()
@@ -406,6 +408,7 @@ def test_a_forked_process_prints_where_it_would():
 PLAIN = """
 import logging, sys, threading
 from daskresearch.worker.capture import *
+from daskresearch.worker.proxies import *
 modes = Modes(stdout=1, stderr=1, log=logging.ERROR)
 everyone = [Captured(modes) for _ in range(4)]
 def experiment(captured, number):

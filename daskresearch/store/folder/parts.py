@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import PickleError
 from daskresearch.store.columns.values import TYPES, encode, joined
-from daskresearch.store.record import MISSING, Described, Failure, Record
+from daskresearch.store.record import MISSING, Failure, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,19 +41,11 @@ class Ended(NamedTuple):
     Attributes
     ----------
     record : Record
-    id : str
-    config : Described
-    group : bytes
-        The key of its group.
-    content : str
-        A hash of its config's values.
+    experiment : Experiment
     """
 
     record: Record
-    id: str
-    config: Described
-    group: bytes = b""
-    content: str = ""
+    experiment: Experiment
 
 
 class Stamp(NamedTuple):
@@ -105,19 +98,18 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     """Return the table of some experiments."""
     import pyarrow as pa
 
-    configs = [one.config.values() for one in ended]
-    texts = [one.config.texts() for one in ended]
-    auxiliary = [one.config.auxiliary() for one in ended]
-    records = [one.record for one in ended]
+    records, experiments = [one.record for one in ended], [one.experiment for one in ended]
+    configs = [experiment.values for experiment in experiments]  # noqa: PD011  (no frame)
+    texts = [dict(zip(one.values, one.texts, strict=True)) for one in experiments]
     n = len(ended)
-    columns: dict[str, Any] = {"id": pa.array([one.id for one in ended], pa.string())}
+    columns: dict[str, Any] = {"id": pa.array([one.id for one in experiments], pa.string())}
     aliases: list[dict[str, Any]] = [{} for _ in ended]
     tags: dict[str, Any] = {}
     for name in dict.fromkeys(name for config in configs for name in config):
         column = column_of(name)
         columns[column], tags[column] = _parameter(name, configs, texts, aliases)
-    columns["repetition"] = pa.array([one["repetition"] for one in auxiliary], pa.int64())
-    columns["updates"] = pa.array([one["updates"] for one in auxiliary], pa.int64())
+    columns["repetition"] = pa.array([one.repetition for one in experiments], pa.int64())
+    columns["updates"] = pa.array([one.updates for one in experiments], pa.int64())
     columns["device"] = pa.array([one.device for one in records], pa.string())
     columns["status"] = pa.array(
         ["failed" if one.failures else "ok" for one in records], pa.string()
@@ -131,10 +123,10 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     columns["n_iters"] = pa.array([one.n_iters for one in records], pa.int64())
     columns["n_rows"] = pa.array([len(one.iterations) for one in records], pa.int64())
     columns["position"] = pa.array([one.position for one in records], pa.int64())
-    columns["group"] = pa.array([one.group for one in ended], pa.binary())
+    columns["group"] = pa.array([one.group_key for one in experiments], pa.binary())
     columns["run"] = pa.array([stamp.run] * n, pa.int64())
     columns["definition"] = pa.array([stamp.definition] * n, pa.string())
-    columns["content"] = pa.array([one.content for one in ended], pa.string())
+    columns["content"] = pa.array([one.content for one in experiments], pa.string())
     columns["failures"] = pa.array([_failures(one.failures) for one in records], failures_type())
     for name in ("stdout", "stderr", "log"):
         columns[name] = pa.array(
@@ -259,7 +251,7 @@ def results_table(ended: Sequence[Ended], keep: Keep | None = None) -> pa.Table:
     """
     import pyarrow as pa
 
-    ids = [one.id for one in ended for _ in one.record.iterations]
+    ids = [one.experiment.id for one in ended for _ in one.record.iterations]
     iterations = [iteration for one in ended for iteration in one.record.iterations]
     columns: dict[str, Any] = {
         "id": pa.array(ids, pa.string()),

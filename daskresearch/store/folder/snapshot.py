@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.domain import AUXILIARY
+from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import RecordedError, StorageError
 from daskresearch.store.arrays.reader import ArrayReader
 from daskresearch.store.columns.values import TYPES, decode, split
@@ -21,8 +23,8 @@ from daskresearch.store.folder.listing import Part
 from daskresearch.store.folder.parquet import opened, read
 from daskresearch.store.folder.parts import ALIASES, column_of, parameter_of
 from daskresearch.store.folder.rows import Request, read_rows
-from daskresearch.store.record import MISSING, Described, Failure, FailureKind
-from daskresearch.store.snapshot import Plain, Rows
+from daskresearch.store.record import MISSING, Failure, FailureKind
+from daskresearch.store.snapshot import Rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,17 +228,19 @@ class FolderSnapshot:
             texts.append(MISSING if value is MISSING else str(value) if text is None else str(text))
         return texts
 
-    def described(self, index: int) -> tuple[Described, bytes]:
-        """Return the config of an experiment and the key of its group."""
+    def experiment(self, index: int) -> Experiment:
+        """Return an experiment as it ran, without the keys that follow from the seed."""
         import numpy as np
 
-        one = np.array([index])
-        values = {name: _first(self.values(name, one)) for name in self.parameters}
-        names = [name for name, value in values.items() if value is not MISSING]
-        texts = {name: self.texts(name, one)[0] for name in names}
-        extra = {name: int(self._integers(name)[index]) for name in ("repetition", "updates")}
-        group = next(iter(self.heavy(["group"], {index})))[1]["group"]
-        return Plain({name: values[name] for name in names}, texts, extra), group
+        rows = np.array([index])
+        first = {name: _first(self.values(name, rows)) for name in self.parameters}
+        values = {name: value for name, value in first.items() if value is not MISSING}
+        repetition, updates = [int(self._integers(name)[index]) for name in AUXILIARY]
+        group_key = next(iter(self.heavy(["group"], {index})))[1]["group"]
+        texts = tuple([self.texts(name, rows)[0] for name in values])
+        return Experiment(
+            index, self.ids[index], b"", group_key, values, repetition, updates, None, texts
+        )
 
     def failures(self) -> list[tuple[int, Failure]]:
         """Return the failures, each with the index of its experiment."""

@@ -252,9 +252,9 @@ class PartWriter:
         """Put the folders of experiments where that of the run is, if that is not on this machine."""
         if self._folder and not self._files.is_local:
             for one in waiting:
-                path = os.path.join(self._folder, one.id)
+                path = os.path.join(self._folder, one.experiment.id)
                 if os.path.isdir(path):
-                    self._files.upload(path, f"{ARTIFACTS}/{one.id}")
+                    self._files.upload(path, f"{ARTIFACTS}/{one.experiment.id}")
                     shutil.rmtree(path, ignore_errors=True)
 
 

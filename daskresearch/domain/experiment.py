@@ -1,12 +1,12 @@
-"""One experiment that is to run: its config, its id, and the keys that it has."""
+"""One experiment: a config with its id, and the keys that its random numbers and roots follow.
+
+It keeps this shape from the domain to its row: groups, workers and stores all take it as it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, NamedTuple
 
 
 class RootKey(NamedTuple):
@@ -24,38 +24,25 @@ class RootKey(NamedTuple):
     group: bytes
 
 
-class Label(NamedTuple):
-    """What is written of an experiment, and not needed to run it.
-
-    Attributes
-    ----------
-    texts : tuple of str
-        Those of the values of its config.
-    content : str
-        A hash of these values.
-    """
-
-    texts: tuple[str, ...]
-    content: str
-
-
 class Experiment(NamedTuple):
-    """One config that is to run.
+    """One config that is to run, or has run.
 
     Attributes
     ----------
     position : int
-        Its place in the order of the domain.
+        The place in the order of the domain.
     id : str
     key, group_key : bytes
-        What its random streams, and those of its group's roots, follow.
+        What the random streams of the experiment follow, and those of its group's roots.
     values : dict
         The config.
     repetition, updates : int
     roots : Mapping of str to RootKey, optional
-        For each root, if there are any, the call whose output it shares.
-    label : Label, optional
-        There if the worker is to write what comes of it.
+        By root, the call whose output the experiment shares.
+    texts : tuple of str
+        The texts of the values, in their order.
+    content : str
+        A hash of the values; empty where nothing is written to a folder.
     """
 
     position: int
@@ -66,11 +53,20 @@ class Experiment(NamedTuple):
     repetition: int = 0
     updates: int = 0
     roots: Mapping[str, RootKey] | None = None
-    label: Label | None = None
+    texts: tuple[str, ...] = ()
+    content: str = ""
 
     def full(self) -> dict[str, Any]:
         """Return the config with repetition and updates."""
-        return {**self.values, "repetition": self.repetition, "updates": self.updates}
+        return {**self.values, **self.auxiliary()}
+
+    def auxiliary(self) -> dict[str, int]:
+        """Return repetition and updates."""
+        return {"repetition": self.repetition, "updates": self.updates}
+
+    def text(self, name: str) -> str:
+        """Return the text of the value of a parameter."""
+        return self.texts[list(self.values).index(name)]
 
     def root_key(self, name: str) -> RootKey:
         """Return which call of a root the experiment shares."""
