@@ -6,7 +6,6 @@ one node; experiments that are bound together by stateful roots are one node in 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -82,7 +81,7 @@ def trace(
     >>> [(node.name, node.kind.name, node.ids) for node in trace(program, keys, groups)]
     [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('one',)), ('show', 'EXPERIMENT', ('other',))]
     """
-    plan = _digest(keys.digest, context)
+    plan = keys.within(context)
     name = program.name
     traced: set[str] = set()
     known: tuple[Any, tuple[str, ...]] = (None, ())
@@ -99,9 +98,9 @@ def trace(
                         yield _root_node(program, keys, root, key, experiment)
             upstream.append(known[1])
         if program.is_lockstep:
-            digest = _digest(plan, *[keys.experiment(one, plan).encode() for one in group])
             together = tuple(dict.fromkeys(itertools.chain.from_iterable(upstream)))
-            yield Node(f"{name}-{digest.hex()}", name, NodeKind.GROUP, together, group)
+            key_text = f"{name}-{keys.group(group, plan)}"
+            yield Node(key_text, name, NodeKind.GROUP, together, group)
         else:
             for experiment, own in zip(group, upstream, strict=True):
                 key_text = f"{name}-{keys.experiment(experiment, plan)}"
@@ -123,9 +122,3 @@ def _root_node(
         tuple(upstream),
         (experiment._replace(values=values, roots=None, texts=()),),
     )
-
-
-def _digest(*pieces: bytes) -> bytes:
-    return hashlib.blake2b(
-        b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces]), digest_size=16
-    ).digest()
