@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, final
 from daskresearch.errors import OptionError, ResearchError
 from daskresearch.graph.count import as_frame
 from daskresearch.lazy.collection import Collection
-from daskresearch.research.loaded import Stored, remove
 from daskresearch.markup import counted
+from daskresearch.research.loaded import Stored, remove
 from daskresearch.results import ResearchResults
 from daskresearch.run.options import UNSET
 from daskresearch.run.session import Session

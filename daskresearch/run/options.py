@@ -36,7 +36,12 @@ UNSET: Any = _Unset.UNSET
 @final
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The options of a run; see `Research.run`."""
+    """The options of a run, with the values that they have if nobody gives them.
+
+    `Research.run` repeats their names and types in its signature, and says in its docstring what
+    they mean. A signature made from this class would be shown by ``help()``, but neither by editors
+    nor by type checkers, which run no code; so both are written out, and a test compares them.
+    """
 
     name: str | None = None
     workers: int | None = None
