@@ -1,6 +1,7 @@
 """What objects show in a notebook: balanced HTML, every text escaped, cheap at any size."""
 
 from html.parser import HTMLParser
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -222,7 +223,7 @@ def test_the_head_of_a_million_results_reads_only_its_own_configs():
     store = MemoryStore(("x",))
     first = [Experiment(i, str(i), b"", b"", {"a": i}, texts=(str(i),)) for i in range(10)]
     store._positions.extend(range(n))
-    store._experiments.extend([*first, *[Unread()] * (n - 10)])
+    store._experiments.extend([*first, *[cast(Experiment, Unread())] * (n - 10)])
     store._of_rows.extend(range(n))
     store._iterations.extend([0] * n)
     store._columns["x"].extend(range(n))

@@ -12,7 +12,7 @@ from daskresearch.plan import Plan
 from daskresearch.plan.display import units_table
 
 
-def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
+def research_html(name: str, domain: Domain, plan: Plan, counts: Counts, ran: str = "") -> str:
     """Return the HTML that a notebook shows of a research.
 
     Parameters
@@ -21,6 +21,8 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
     domain : Domain
     plan : Plan
     counts : Counts
+    ran : str
+        What its last run has come to, if it has run.
 
     Examples
     --------
@@ -35,6 +37,7 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts) -> str:
         experiments_text(counts.n_experiments),
         counted(counts.n_nodes, "node"),
         *_saved(counts),
+        *([ran] if ran else []),
     ]
     svg = draw_plan(plan, counts, parameter_texts(domain.node))
     body = (

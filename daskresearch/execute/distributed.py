@@ -26,7 +26,7 @@ from daskresearch.execute.executor import Returned, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
 from daskresearch.store.folder.writer import Target, check_visible
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records
 from daskresearch.worker.devices import forget_leases
 from daskresearch.worker.limits import Stuck, abandon, cancel
@@ -308,7 +308,7 @@ class DistributedExecutor:
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
                 yield from self._run_suspect(name, (experiment,), stop)
-        elif deaths < self._retries.get("worker", 0):
+        elif deaths < self._retries.get(FailureKind.WORKER, 0):
             yield from self._run_suspect(name, group, stop, deaths + 1)
         else:
             text = (
@@ -317,7 +317,7 @@ class DistributedExecutor:
             )
             dead = self._batches.last_dead
             for experiment in group:
-                failure = Failure("worker", 0, ClusterError(text), text, "worker", dead)
+                failure = Failure("worker", 0, ClusterError(text), text, FailureKind.WORKER, dead)
                 yield lost(experiment, failure)
 
     def _after_stuck(
@@ -331,7 +331,7 @@ class DistributedExecutor:
         spent = self._timeouts.get(stuck.position, 0)
         self._timeouts[stuck.position] = spent + 1
         again = [innocent] if innocent else []
-        if spent < self._retries.get("timeout", 0):
+        if spent < self._retries.get(FailureKind.TIMEOUT, 0):
             return [*again, group if is_lockstep else tuple(guilty)], []
         return again, [lost(member, _failure_of(member, stuck)) for member in guilty]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.errors import ClusterError
 from daskresearch.plan import Kind, Unit
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Outcome, Program, RootTable, departing, given, run_root
 
 if TYPE_CHECKING:
@@ -156,5 +156,7 @@ def _tried(
     if outcome.status != "error" or not isinstance(outcome.exception(), KilledWorker):
         return outcome
     text = "the worker process died each time this root ran, perhaps out of memory or by os._exit"
-    failure = Failure(name, 0, ClusterError(text), f"{text}\n{outcome.exception()}", "worker")
+    failure = Failure(
+        name, 0, ClusterError(text), f"{text}\n{outcome.exception()}", FailureKind.WORKER
+    )
     return Outcome(failure=failure, origin=key.key)

@@ -7,7 +7,6 @@ in lock-step.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -85,7 +84,7 @@ def trace(
     >>> [(node.name, node.kind.name, node.ids) for node in trace(program, keys, groups)]
     [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('id0',)), ('show', 'EXPERIMENT', ('id1',))]
     """
-    plan = _digest(keys.digest, context)
+    plan = keys.within(context)
     name = program.name
     traced: set[str] = set()
     # neighbours often share one mapping of roots, whose keys are then looked up once
@@ -104,9 +103,10 @@ def trace(
                         yield _root_node(program, keys, root, key, experiment)
             upstream.append(last_upstream)
         if program.is_lockstep:
-            digest = _digest(plan, *[keys.experiment(member, plan).encode() for member in group])
             together = tuple(dict.fromkeys(itertools.chain.from_iterable(upstream)))
-            yield TaskNode(f"{name}-{digest.hex()}", name, TaskKind.GROUP, together, group)
+            yield TaskNode(
+                f"{name}-{keys.group(group, plan)}", name, TaskKind.GROUP, together, group
+            )
         else:
             for experiment, own in zip(group, upstream, strict=True):
                 key_text = f"{name}-{keys.experiment(experiment, plan)}"
@@ -128,9 +128,3 @@ def _root_node(
         tuple(upstream),
         (experiment._replace(values=values, roots=None, texts=()),),
     )
-
-
-def _digest(*pieces: bytes) -> bytes:
-    return hashlib.blake2b(
-        b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces]), digest_size=16
-    ).digest()

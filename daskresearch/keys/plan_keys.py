@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, final
 
 from daskresearch.content.fingerprint import PLAIN, Fingerprints, combined, short_text
@@ -269,6 +269,15 @@ class PlanKeys:
         digest = begun.copy()
         digest.update(_encoded(_repr((experiment.id, experiment.key, content))))
         return digest.hexdigest()
+
+    def group(self, experiments: Iterable[Experiment], context: bytes) -> str:
+        """Return the hash of all that experiments in lock-step compute; see `experiment`."""
+        hashes = [self.experiment(member, context).encode() for member in experiments]
+        return _digest(context, *hashes).hex()
+
+    def within(self, context: bytes) -> bytes:
+        """Return what stands for the plan and the options that change results."""
+        return _digest(self.digest, context)
 
     def units(self, experiment: Experiment) -> Iterator[UnitKey]:
         """Yield the key of each unit in an experiment, with all that it is made of."""

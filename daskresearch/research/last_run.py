@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, final
 
 from daskresearch.errors import OptionError, ResearchError
 from daskresearch.graph.count import as_frame
 from daskresearch.lazy.collection import Collection
+from daskresearch.markup import counted
 from daskresearch.research.loaded import Stored, remove
 from daskresearch.results import ResearchResults
 from daskresearch.run.options import UNSET
 from daskresearch.run.session import Session
 from daskresearch.store.environment import environment, git_state
-from daskresearch.watch.monitor import Monitor
 from daskresearch.worker.profile import ProfileRow
 
 if TYPE_CHECKING:
@@ -35,11 +36,64 @@ else:
             return super().__get__(None, owner)
 
 
+Run = Session | Stored
+"""A run of this process, or one that a folder tells of; both have the properties asked for here."""
+
+
+@final
+@dataclass(frozen=True, slots=True, repr=False)
+class Monitor:
+    """What can be seen of a run while it goes on, and afterwards."""
+
+    _run: Run
+
+    @property
+    def n_finished(self) -> int:
+        """How many experiments have ended, failed ones too."""
+        return self._run.n_finished
+
+    @property
+    def n_failed(self) -> int:
+        """How many experiments have failed."""
+        return self._run.n_failed
+
+    @property
+    def exceptions(self) -> pd.DataFrame:
+        """The failures so far; see `ResearchResults.failures`."""
+        return self._run.results.failures
+
+    def __repr__(self) -> str:
+        n_ended = n_ended_text(self._run)
+        return f"<Monitor of {self._run.name!r}: {n_ended} ended, {self.n_failed} failed>"
+
+
+def n_ended_text(run: Run) -> str:
+    """Return how many experiments of a run have ended, and of how many if that is known.
+
+    A folder may hold more experiments than its first domain has, as another may take its place.
+    """
+    n_ended, n_experiments = run.n_finished, run.n_experiments
+    if n_experiments is None or n_experiments < n_ended:
+        return counted(n_ended, "experiment")
+    return f"{n_ended:,} of {counted(n_experiments, 'experiment')}"
+
+
+def ran_text(run: Run | None) -> str:
+    """Return what a run of this process has come to, or an empty text.
+
+    What a folder holds is not read for it, as that may take long.
+    """
+    if not isinstance(run, Session):
+        return ""
+    so_far = "" if run.is_finished else " so far"
+    return f"{n_ended_text(run)} ran{so_far}, {run.n_failed} failed"
+
+
 class LastRun(Collection):
     """What can be asked of a research while it runs and afterwards, also in another process."""
 
     _name: str
-    _session: Session | Stored | None
+    _last_run: Run | None
     _stored: Stored | None
 
     @classmethod
@@ -47,10 +101,10 @@ class LastRun(Collection):
     def _without_plan(cls, name: str) -> Self:
         """Return a research of a name and no more."""
 
-    def _ran(self) -> Session | Stored:
-        if self._session is None:
+    def _ran(self) -> Run:
+        if self._last_run is None:
             raise ResearchError(f"research {self._name!r} has no results yet; call run() first")
-        return self._session
+        return self._last_run
 
     @property
     def results(self) -> ResearchResults:
@@ -175,7 +229,7 @@ class LastRun(Collection):
                     f"the plan of {name!r} is no Research but {type(research).__name__}"
                 )
             research._name = name
-        research._session = stored
+        research._last_run = stored
         return research
 
     @of_class
@@ -228,7 +282,7 @@ class LastRun(Collection):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     research = Research(f"{folder}/env").add_callable(len, args=["abc"], save_to="n").run(bar=False)
         ...     research.attach_env_meta()
-        <Research ...: 1 experiments of len>
+        <Research ...: 1 experiments of len; 1 of 1 experiment ran, 0 failed>
         """
         self._ran().attach("environment.json", environment())
         return self

@@ -103,6 +103,14 @@ class Stored:
         return [ProfileRow(**row) for row in table.to_pylist()]
 
     @property
+    def n_experiments(self) -> int | None:
+        """How many experiments the first domain has, if the folder tells."""
+        try:
+            return self.counts.n_experiments
+        except StorageError:
+            return None
+
+    @property
     def n_failed(self) -> int:
         """How many experiments failed."""
         return int(self.results.failures["id"].nunique())

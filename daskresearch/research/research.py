@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import Any, Self, final
 
 from daskresearch.counts import as_count
 from daskresearch.domain import Domain, draw_seed
@@ -15,14 +15,10 @@ from daskresearch.graph import Counts
 from daskresearch.lazy.build import LazyGraph, counts_of
 from daskresearch.plan import Plan, R, Schedule, expressions_in
 from daskresearch.plan.vocabulary import Experiment, Vocabulary
+from daskresearch.research.last_run import Run, ran_text
 from daskresearch.research.loaded import Stored
 from daskresearch.research.running import Runnable
 from daskresearch.run.job import DomainUpdate, Job
-from daskresearch.run.session import Session
-
-if TYPE_CHECKING:
-    pass
-
 
 _SHOWN = 10_000
 """The most configs that are gone through for a repr."""
@@ -103,7 +99,7 @@ class Research(Vocabulary, Runnable):
         )
         self._is_pure = pure
         self._defaults: Mapping[str, Any] = {}
-        self._session: Session | Stored | None = None
+        self._last_run: Run | None = None
         self._stored: Stored | None = None
         self._lazy: LazyGraph | None = None
         self._lazy_seed = draw_seed()
@@ -122,14 +118,14 @@ class Research(Vocabulary, Runnable):
     def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
         self._refuse_without_plan()
         new = copy(self)
-        new._plan, new._namespaces, new._session, new._lazy = plan, namespaces, None, None
+        new._plan, new._namespaces, new._last_run, new._lazy = plan, namespaces, None, None
         return new
 
     def __getstate__(self) -> dict[str, Any]:
         lazy = self._lazy if self._lazy is not None and self._lazy.is_held else None
         defaults = {name: value for name, value in self._defaults.items() if name != "observers"}
         # a run does not travel, and neither do those who watch it; what is to run does
-        return {**self.__dict__, "_session": None, "_lazy": lazy, "_defaults": defaults}
+        return {**self.__dict__, "_last_run": None, "_lazy": lazy, "_defaults": defaults}
 
     def update_domain(
         self,
@@ -169,7 +165,7 @@ class Research(Vocabulary, Runnable):
                 )
         new = copy(self)
         new._job = replace(self._job, update=DomainUpdate(function, Schedule.parse(when), kwargs))
-        new._session, new._lazy = None, None
+        new._last_run, new._lazy = None, None
         return new
 
     @property
@@ -187,12 +183,13 @@ class Research(Vocabulary, Runnable):
         from daskresearch.draw.research import research_html
 
         if self._stored is not None:
-            return self._stored.results._repr_html_()
+            return self._stored.results._html("Research", f"{self._name}, loaded from its folder")
         try:
             counts = counts_of(self._prepared(may_be_endless=True), most=_SHOWN)
         except ResearchError:  # it is shown as far as it is described
             counts = Counts(self._job.size, None, None, None, {}, {})
-        return research_html(self._name, self._job.domain, self._plan, counts)
+        ran = ran_text(self._last_run)
+        return research_html(self._name, self._job.domain, self._plan, counts, ran)
 
     def __repr__(self) -> str:
         if self._stored is not None:
@@ -200,4 +197,8 @@ class Research(Vocabulary, Runnable):
         units = " -> ".join(unit.name for unit in self._plan.units)
         size = self._job.size
         n_experiments = "endless" if size is None else str(size)
-        return f"<Research {self._name!r}: {n_experiments} experiments of {units or 'no units'}>"
+        ran = ran_text(self._last_run)
+        return (
+            f"<Research {self._name!r}: {n_experiments} experiments of {units or 'no units'}"
+            f"{'; ' if ran else ''}{ran}>"
+        )

@@ -188,19 +188,11 @@ class Runnable(LastRun):
         >>> one.equals(research.run(seed=1, bar=False, dump_results=False).results.df)
         True
         """
-        given = {
-            "name": name, "workers": workers, "branches": branches, "n_iters": n_iters, "dump_results": dump_results,
-            "scheduler": scheduler, "parallel": parallel, "executor_target": executor_target, "bar": bar,
-            "detach": detach, "debug": debug, "finalize": finalize, "seed": seed, "create_id_prefix": create_id_prefix,
-            "resume": resume, "loglevel": loglevel, "redirect_stdout": redirect_stdout,
-            "redirect_stderr": redirect_stderr, "git_meta": git_meta, "env_meta": env_meta, "profile": profile,
-            "retries": retries, "timeout": timeout, "devices": devices, "device_share": device_share,
-            "memory_ratio": memory_ratio,
-            "observers": observers,
-        }  # fmt: skip
+        given = dict(locals())  # each argument by its name, as nothing else is there yet
+        del given["self"]
         options = RunOptions.of(self._defaults, given)
         name = self._name if options.name is None else options.name
-        self._session = session = Session(self._checked_job(), options, name, self._facts)
+        self._last_run = session = Session(self._checked_job(), options, name, self._facts)
         self._name = name
         if options.detach:
             session.start()
@@ -237,7 +229,7 @@ class Runnable(LastRun):
         defaults = {**self._defaults, **options}
         RunOptions.of(defaults)
         new = copy(self)
-        new._defaults, new._session, new._lazy = defaults, None, None
+        new._defaults, new._last_run, new._lazy = defaults, None, None
         return new
 
     def compute(self, **options: Any) -> pd.DataFrame:
@@ -292,7 +284,7 @@ class Runnable(LastRun):
         chosen = RunOptions.of(
             own, self._defaults, options, {"dump_results": False, "resume": False}
         )
-        self._session = session = Session(self._checked_job(), chosen, self._name)
+        self._last_run = session = Session(self._checked_job(), chosen, self._name)
         session.run()
         results = session.results
         if session.n_failed:

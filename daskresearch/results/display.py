@@ -32,7 +32,9 @@ def head_of(snapshot: Snapshot) -> Rows:
     return Rows(rows.experiments[first], rows.iterations[first], columns)
 
 
-def results_html(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> str:
+def results_html(
+    snapshot: Snapshot, rows: Rows, parameters: Sequence[str], kind: str, name: str
+) -> str:
     """Return the repr of results in a notebook.
 
     Parameters
@@ -41,6 +43,8 @@ def results_html(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> s
     rows : Rows
         The rows to show.
     parameters : sequence of str
+    kind, name : str
+        What has these results, and what the user calls it.
     """
     failures = snapshot.failures()
     n_rows, n_failures = snapshot.n_rows, len(failures)
@@ -58,7 +62,7 @@ def results_html(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> s
         body += section(
             "Failures", _failures_table([(snapshot.ids[i], failure) for i, failure in first]), note
         )
-    return page("ResearchResults", "", facts, body)
+    return page(kind, name, facts, body)
 
 
 def _shown(rows: Rows, n_rows: int) -> str:

@@ -375,7 +375,7 @@ class ResearchResults(Explained):
                     [failure.exception for _, failure in failures], dtype=object
                 ),
                 "traceback": pd.Series([failure.traceback for _, failure in failures], dtype=str),
-                "kind": pd.Series([failure.kind for _, failure in failures], dtype=str),
+                "kind": pd.Series([str(failure.kind) for _, failure in failures], dtype=str),
                 "worker": pd.Series([failure.worker for _, failure in failures], dtype=str),
             }
         )
@@ -397,9 +397,14 @@ class ResearchResults(Explained):
         return f"<ResearchResults: {len(self)} experiments, {n_failures} failures>"
 
     def _repr_html_(self) -> str:
+        return self._html("ResearchResults", "")
+
+    def _html(self, kind: str, name: str) -> str:
+        """Return the repr in a notebook of what has these results; `kind` and `name` head it."""
+
         def shown() -> str:
             snapshot = self._store.snapshot()
-            return results_html(snapshot, head_of(snapshot), self._parameters)
+            return results_html(snapshot, head_of(snapshot), self._parameters, kind, name)
 
         return retried(shown)
 

@@ -13,9 +13,10 @@ from typing import Any, final
 from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import DISTRIBUTED, SCHEDULERS
+from daskresearch.store.record import FailureKind
 from daskresearch.watch.observer import Observer
 
-_RETRIED = ("exception", "timeout", "worker")
+_RETRIED = (FailureKind.EXCEPTION.value, FailureKind.TIMEOUT.value, FailureKind.WORKER.value)
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -35,7 +36,12 @@ UNSET: Any = _Unset.UNSET
 @final
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The options of a run; see `Research.run`."""
+    """The options of a run, with the values that they have if nobody gives them.
+
+    `Research.run` repeats their names and types in its signature, and says in its docstring what
+    they mean. A signature made from this class would be shown by ``help()``, but neither by editors
+    nor by type checkers, which run no code; so both are written out, and a test compares them.
+    """
 
     name: str | None = None
     workers: int | None = None
@@ -138,7 +144,7 @@ class RunOptions:
         given = (
             self.retries.items()
             if isinstance(self.retries, Mapping)
-            else [("exception", self.retries)]
+            else [(FailureKind.EXCEPTION, self.retries)]
         )
         for kind, count in given:
             if kind not in _RETRIED:

@@ -164,7 +164,7 @@ class Recording:
         seed : int
         facts : Facts
         """
-        self._definition = _digest(facts.definition)
+        self._definition = _short_hash(facts.definition)
         before = self.before or {}
         definitions = {**before.get("definitions", {}), self._definition: facts.definition}
         runs = before.get("runs", [])
@@ -230,7 +230,7 @@ class Recording:
 
     def define(self, definition: Mapping[str, str]) -> None:
         """Take note of the plan, before anything is written."""
-        self._definition = _digest(definition)
+        self._definition = _short_hash(definition)
 
     def is_finished(self, experiment_id: str, content: str, position: int, group: bytes) -> bool:
         """Return whether an experiment need not run, as the folder has it; it may have another position now.
@@ -403,7 +403,7 @@ class Recording:
         self.files.append(LOG, f"{_now()} {text}\n".encode())
 
 
-def _digest(definition: Mapping[str, str]) -> str:
+def _short_hash(definition: Mapping[str, str]) -> str:
     return hashlib.blake2b(
         json.dumps(definition, sort_keys=True).encode(), digest_size=8
     ).hexdigest()

@@ -53,6 +53,7 @@ class Session:
 
     Attributes
     ----------
+    name : str
     seed : int
         As asked, or drawn.
     results : ResearchResults
@@ -70,13 +71,12 @@ class Session:
     def __init__(
         self, job: Job, options: RunOptions, name: str = "", facts: FactsOf | None = None
     ) -> None:
-        self._job, self._name = job, name
+        self.name, self._job = name, job
         # observers hold the results, which lead to the options
         self._observers, options = options.observers, replace(options, observers=())
         self._stop = threading.Event()
         self._done = threading.Event()
         self._error: BaseException | None = None
-        self._n_failed = self._n_ended = 0
         self._cancelled: set[str] = set()
         self.profile: list[ProfileRow] = []
         self._recording = Recording.open(name, options) if options.dump_results else None
@@ -146,7 +146,7 @@ class Session:
         """Return the executor that the options ask for, and the watch that is kept over it."""
         options, prepared = self._options, self._prepared
         watch = Watch(
-            self._name,
+            self.name,
             self.results,
             context.n_iters,
             self._observers,
@@ -212,7 +212,7 @@ class Session:
                 raise
             finally:
                 try:
-                    self._watch.end(self._state)
+                    self._watch.end(self._state, self._prepared.grouping.n_skipped)
                     if not self._is_local and isinstance(self._error, KeyboardInterrupt):
                         # or a batch that was just being handed out would be kept on the cluster with this error
                         traceback.clear_frames(self._error.__traceback__)
@@ -223,7 +223,6 @@ class Session:
         """Let go of the executor and the folder, whatever becomes of the other."""
         executor, self._executor = self._executor, None
         try:
-            self._watch.close(self._prepared.grouping.n_skipped)
             if executor is not None:
                 self.profile = combined(
                     [*executor.profile, *(self._profile.rows() if self._profile else [])]
@@ -235,7 +234,8 @@ class Session:
 
     def _close_recording(self, recording: Recording) -> None:
         n_skipped = self._prepared.grouping.n_skipped
-        counts = {"n_experiments": self._n_ended, "n_failed": self.n_failed, "n_skipped": n_skipped}
+        n_ended, n_failed = self._watch.n_ended, self._watch.n_failed
+        counts = {"n_experiments": n_ended, "n_failed": n_failed, "n_skipped": n_skipped}
         try:
             recording.close(self._state, self.profile, **counts)
         except StorageError:
@@ -290,15 +290,19 @@ class Session:
         return self._done.is_set()
 
     @property
+    def n_experiments(self) -> int | None:
+        """How many experiments there will be in all, as far as that is known."""
+        return self._watch.n_experiments
+
+    @property
     def n_failed(self) -> int:
         """How many experiments have failed so far."""
-        n_unwritable = 0 if self._recording is None else self._recording.n_unwritable
-        return self._n_failed + n_unwritable
+        return self._watch.n_failed
 
     @property
     def n_finished(self) -> int:
-        """How many experiments have ended so far, those that a folder had before too."""
-        return self._n_ended + self._prepared.grouping.n_skipped
+        """How many experiments have ended so far, with those that a folder had before."""
+        return self._watch.n_ended + self._prepared.grouping.n_skipped
 
     def _keep(self, came: Returned) -> None:
         """Keep what came of an experiment, or count what a worker has kept of several."""
@@ -321,12 +325,9 @@ class Session:
         self._count(1, int(bool(record.failures)), record.n_iters, (experiment.id,))
 
     def _count(self, n_experiments: int, n_failed: int, n_iters: int, ids: tuple[str, ...]) -> None:
-        self._n_ended += n_experiments
-        self._n_failed += n_failed
         if n_experiments:
-            self._watch.ended(
-                n_experiments, n_failed, n_iters, ids, self._prepared.grouping.n_skipped
-            )
+            n_skipped = self._prepared.grouping.n_skipped
+            self._watch.ended(n_experiments, n_failed, n_iters, ids, n_skipped)
 
     def _stages(self) -> Stages:
         assert self._executor is not None

@@ -19,7 +19,7 @@ from daskresearch.run.preparation import Preparation
 from daskresearch.run.recording import Recording
 from daskresearch.run.updates import first_due, updated_domain
 from daskresearch.store import FolderStore, Store
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Group
 from daskresearch.worker.limits import cancelled
 
@@ -133,7 +133,7 @@ class Stages:
             return group
         for one in group:
             if one.id in self.cancelled:
-                failed = lost(one, Failure("", 0, cancelled(one.id), "", "cancelled"))
+                failed = lost(one, Failure("", 0, cancelled(one.id), "", FailureKind.CANCELLED))
                 self.keep(failed.record if self.is_local else failed)
         return tuple([one for one in group if one.id not in self.cancelled])
 

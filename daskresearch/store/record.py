@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Final, NamedTuple, final
 
 
@@ -22,6 +22,23 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 
+class FailureKind(StrEnum):
+    """What made an experiment fail; in tables and files it is its plain text."""
+
+    EXCEPTION = "exception"
+    """A unit raised."""
+    UPSTREAM = "upstream"
+    """A root that the experiment shares raised."""
+    TIMEOUT = "timeout"
+    """The experiment ran longer than it may."""
+    WORKER = "worker"
+    """The worker process died, each time the experiment ran."""
+    CANCELLED = "cancelled"
+    """The experiment was cancelled."""
+    ABANDONED = "abandoned"
+    """The whole run has ended while the experiment ran; nothing is recorded of it."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -35,17 +52,17 @@ class Failure:
     traceback : str
         As Python prints it, also when it was raised in another process.
     kind : str
-        ``'exception'`` of the unit, ``'upstream'`` for one of a root that the experiment shares, ``'timeout'``,
-        ``'cancelled'``, or ``'worker'`` for one whose worker process died.
+        A `FailureKind`, or its plain text if the failure was read from a file.
     worker : str
-        Host and process id of where it happened, or the address of a worker that died; empty if nobody knows.
+        Host and process id of where it happened, or the address of a worker that died; empty if
+        nobody knows.
     """
 
     unit: str
     iteration: int
     exception: BaseException
     traceback: str
-    kind: str = "exception"
+    kind: str = FailureKind.EXCEPTION
     worker: str = ""
 
 

@@ -1,21 +1,46 @@
-"""What a user can hang on a run: an `Observer`, told of it while it goes on."""
+"""What a user can hang on a run: an `Observer`, which is told of the run while it goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from daskresearch.results import ResearchResults
 
 
+class Done(NamedTuple):
+    """What a run has done so far.
+
+    Attributes
+    ----------
+    n_experiments : int, optional
+        All experiments of the run, as far as its domains are known; None if nobody knows.
+    n_ended : int
+        Experiments that have ended.
+    n_running : int
+        Iterations of experiments that have not ended.
+    n_failed : int
+        Experiments that have ended and failed.
+    n_skipped : int
+        Experiments that had finished in a run before.
+    """
+
+    n_experiments: int | None
+    n_ended: int = 0
+    n_running: int = 0
+    n_failed: int = 0
+    n_skipped: int = 0
+
+
 class Observer:
     """Is told what a run does; override what you want to know, the rest does nothing.
 
-    Observers live in the process that runs the research, never in workers, and are told one thing at a time, by the
-    thread that runs it. They may take their time, which makes nothing wrong, but what they are told next comes later.
-    What an observer raises is logged (the first time with its traceback), and the run goes on. It need not be
-    pickled, and is not written to the folder of the run.
+    Observers live in the process that runs the research, never in workers. The thread that runs the
+    research tells them one thing at a time. An observer may take its time, which makes nothing
+    wrong, but what it is told next comes later. What an observer raises is logged (the first time
+    with its traceback), and the run goes on. An observer need not be picklable, and is not written
+    to the folder of the run.
 
     Examples
     --------
@@ -43,28 +68,30 @@ class Observer:
         Parameters
         ----------
         name : str
-            Of the research.
+            The name of the research.
         results : ResearchResults
-            Those of the run, so far whenever they are read.
+            The results of the run; they hold what there is so far whenever they are read.
         n_experiments : int, optional
-            How many the domain has, those that a folder holds already too; None if it is endless. It may be replaced
-            by another (`Research.update_domain`).
+            How many experiments the domain has, with those that a folder holds already; None if it
+            is endless. Another domain may take its place (`Research.update_domain`).
         """
 
     def iterations_done(self, n_iters: int) -> None:
-        """Learn how far a run is, also within experiments that take long; at most about twice a second.
+        """Learn how far a run is, also within long experiments; at most about twice a second.
 
         Parameters
         ----------
         n_iters : int
-            How many iterations have been done in all. It falls if a worker has died, as its experiments begin anew.
+            How many iterations have been done in all. The number falls if a worker has died, as its
+            experiments begin anew.
         """
 
     def experiments_ended(self, ids: Sequence[str], n_failed: int) -> None:
         """Learn which experiments have ended since the last call; at most about twice a second.
 
-        Each one is told once, when ``results.to_df(experiment_id=ids)`` has its rows and ``results.failures`` tells why
-        it failed. Those that a folder holds from a run before are not told.
+        Each experiment is told once, when ``results.to_df(experiment_id=ids)`` has its rows and
+        ``results.failures`` tells why it failed. Experiments that a folder holds from a run before
+        are not told.
 
         Parameters
         ----------
@@ -79,5 +106,9 @@ class Observer:
         Parameters
         ----------
         state : str
-            ``'finished'``, ``'stopped'`` by `Research.terminate` or Ctrl-C, or ``'ended by'`` the name of an exception.
+            ``'finished'``, ``'stopped'`` by `Research.terminate` or Ctrl-C, or ``'ended by'`` the
+            name of an exception.
         """
+
+    def _progressed(self, done: Done) -> None:
+        """Learn all counts as soon as any has changed: for what shows progress, so be quick."""

@@ -1,7 +1,7 @@
-"""A run under watch: what it has done is counted, shown, and told to observers.
+"""A run under watch: what it has done is counted, and told to observers.
 
-Experiments count when they have ended; of those that run, iterations count apart from these, as they may come to
-nothing when a worker dies.
+Experiments count when they have ended. The iterations of running experiments are counted apart, as
+they may come to nothing when a worker dies.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, final
 
 from daskresearch.results import ResearchResults
-from daskresearch.watch.observer import Observer
-from daskresearch.watch.progress import Done, Progress, Silent, progress_for
+from daskresearch.watch.observer import Done, Observer
+from daskresearch.watch.progress import progress_for
 from daskresearch.worker.limits import paused
 from daskresearch.worker.proxies import uncaptured
 
@@ -27,7 +27,7 @@ class Waiting(Protocol):
     """Where experiments of this process wait a moment to be written."""
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the experiments that wait."""
 
     @property
     def n_unwritable(self) -> int:
@@ -36,14 +36,17 @@ class Waiting(Protocol):
 
 @final
 class Watch:
-    """Counts what one run has done, for the thread that runs it; what `ticker` gives may be called by any thread.
+    """Counts what one run has done, and tells its observers, of which progress is the first.
+
+    Its methods are for the thread that runs. Any thread may call what `ticker` returns, and read
+    the attributes.
 
     Parameters
     ----------
     name : str
-        Of the research.
+        The name of the research.
     results : ResearchResults
-        Those of the run.
+        The results of the run.
     n_iters : int, optional
         Iterations of each experiment.
     observers : sequence of Observer
@@ -58,6 +61,10 @@ class Watch:
         Whether anybody wants to know of iterations while their experiment runs.
     names_ended : bool
         Whether anybody wants to know which experiments have ended.
+    n_experiments : int, optional
+        How many experiments are expected in all; None if nobody knows.
+    n_ended : int
+        How many experiments have ended.
     """
 
     def __init__(
@@ -72,53 +79,60 @@ class Watch:
     ) -> None:
         self._name = name
         self._results = results
-        self._shows = bar
         self._waiting = waiting
-        self._progress: Progress = progress_for(n_iters, name) if bar else Silent()
-        self._observers = [_Guarded(one) for one in observers]
-        listens = any(
-            [type(one).iterations_done is not Observer.iterations_done for one in observers]
-        )
-        self.counts_iterations = listens or (bar and n_iters is not None)
-        self.names_ended = bool(observers)
+        progress = progress_for(n_iters) if bar else None
+        shows_iterations = progress is not None and n_iters is not None
+        self.counts_iterations = shows_iterations or _any_hears(observers, "iterations_done")
+        self.names_ended = _any_hears(observers, "experiments_ended")
+        self._observers = [*observers] if progress is None else [progress, *observers]
+        self._have_raised: set[int] = set()
         self._ticks: itertools.count[int] | None = None
         self._n_reads = 0
         self._n_live = 0
-        self._n_ended = self._n_failed = self._n_skipped = self._n_iters_ended = 0
+        self.n_experiments: int | None = None
+        self.n_ended = 0
+        self._n_failed = self._n_skipped = self._n_iters_ended = 0
         self._ids: list[str] = []
         self._n_failed_told = self._n_iters_told = 0
         self._has_begun = False
         self._due_s = 0.0
 
+    @property
+    def n_failed(self) -> int:
+        """How many experiments have failed."""
+        return self._n_failed + (0 if self._waiting is None else self._waiting.n_unwritable)
+
     def expect(self, n_experiments: int | None) -> None:
         """Expect so many experiments in all; None if nobody knows."""
-        self._progress.expect(n_experiments)
-        if not self._has_begun:
+        self.n_experiments = n_experiments
+        if self._has_begun:
+            self._tell(Observer._progressed, self._done())
+        else:
             self._has_begun = True
             self._tell(Observer.run_started, self._name, self._results, n_experiments)
             self._due_s = time.monotonic() + _LOOK_EACH_S
 
     def ticker(self, *, looks: bool) -> Callable[[], object] | None:
-        """Return what experiments of this process call after each iteration, if anybody wants to know.
+        """Return what experiments of this process call after each iteration, if anybody listens.
 
         Parameters
         ----------
         looks : bool
-            Whether it is called by the thread that runs, which has then to look, too.
+            Whether the thread that runs calls it, which then has to look, too.
         """
         if not self.counts_iterations:
             return None
         self._ticks = itertools.count()
-        count = (
-            self._ticks.__next__
-        )  # one step for the interpreter, so that no thread's iteration is lost
+        # one step for the interpreter, so that no thread's iteration is lost
+        count = self._ticks.__next__
         if not looks:
             return count
 
         def tick() -> None:
             count()
             if time.monotonic() >= self._due_s:
-                with paused(), uncaptured():  # it is not of the experiment that has come so far
+                # neither the time nor the output of observers is that of the experiment
+                with paused(), uncaptured():
                     self.look()
 
         return tick
@@ -138,48 +152,39 @@ class Watch:
         n_iters : int
             The iterations of all of them.
         ids : sequence of str
-            Theirs, if they are to be named.
+            Their ids, if `names_ended`.
         n_skipped : int
-            How many had finished in a run before, as far as this one has come.
+            How many had finished in a run before, as far as this run has come.
         """
-        self._n_ended += n_experiments
+        self.n_ended += n_experiments
         self._n_iters_ended += n_iters
         self._n_failed += n_failed
         self._n_skipped = n_skipped
-        if self._observers:
+        if self.names_ended:
             self._ids += ids
+        if self._observers:
+            self._tell(Observer._progressed, self._done())
             self.look()
-        if self._shows:
-            self._progress.at(self._done())
 
     def look(self) -> None:
-        """Show and tell what is new, if it is time to."""
+        """Tell what is new, if it is time to."""
         if time.monotonic() >= self._due_s:
             if self._has_begun:
                 if self._ids and self._waiting is not None:
                     self._waiting.flush()  # a value that cannot be written is a failure, too
-                self._progress.at(self._done())
                 self._tell_news()
             self._due_s = time.monotonic() + _LOOK_EACH_S  # from now on, however long that took
 
-    def close(self, n_skipped: int) -> None:
-        """Show where the run has ended."""
+    def end(self, state: str, n_skipped: int) -> None:
+        """Tell observers what is new, and that the run has ended."""
         self._n_skipped = n_skipped
-        if self._has_begun:
-            self._progress.at(self._done())
-        self._progress.close()
-
-    def end(self, state: str) -> None:
-        """Tell observers that the run has ended, and what is new before."""
         if self._has_begun:
             self._tell_news()
             self._tell(Observer.run_ended, state)
 
     def _done(self) -> Done:
-        n_unwritable = 0 if self._waiting is None else self._waiting.n_unwritable
-        return Done(
-            self._n_ended, self._n_running(), self._n_failed + n_unwritable, self._n_skipped
-        )
+        n_running = self._n_running()
+        return Done(self.n_experiments, self.n_ended, n_running, self.n_failed, self._n_skipped)
 
     def _n_running(self) -> int:
         """Return how many iterations are done of experiments that have not ended."""
@@ -192,37 +197,32 @@ class Watch:
     def _tell_news(self) -> None:
         if not self._observers:
             return
-        if self.counts_iterations:
-            n_iters = self._n_iters_ended + self._n_running()
-            if n_iters != self._n_iters_told:
-                self._n_iters_told = n_iters
-                self._tell(Observer.iterations_done, n_iters)
+        done = self._done()
+        self._tell(Observer._progressed, done)
+        n_iters = self._n_iters_ended + done.n_running
+        if self.counts_iterations and n_iters != self._n_iters_told:
+            self._n_iters_told = n_iters
+            self._tell(Observer.iterations_done, n_iters)
         if self._ids:
             ids, self._ids = self._ids, []
-            n_failed = self._done().n_failed
-            self._tell(Observer.experiments_ended, tuple(ids), n_failed - self._n_failed_told)
-            self._n_failed_told = n_failed
+            self._tell(Observer.experiments_ended, tuple(ids), done.n_failed - self._n_failed_told)
+            self._n_failed_told = done.n_failed
 
     def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
+        """Call a method of each observer; what one raises is logged, and spoils nothing."""
+        name = what.__name__
         for observer in self._observers:
-            observer.tell(what.__name__, *arguments)
+            try:
+                getattr(observer, name)(*arguments)
+            except Exception as error:
+                if id(observer) in self._have_raised:
+                    logger.debug("%s of observer %r has raised %r", name, observer, error)
+                    continue
+                self._have_raised.add(id(observer))
+                logger.exception("%s of observer %r has raised; the run goes on", name, observer)
 
 
-@final
-class _Guarded:
-    """An observer whose exceptions do not spoil the run."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._has_raised = False
-
-    def tell(self, what: str, *arguments: Any) -> None:
-        """Call a method of the observer."""
-        try:
-            getattr(self._observer, what)(*arguments)
-        except Exception as error:
-            if self._has_raised:
-                logger.debug("%s of observer %r has raised %r", what, self._observer, error)
-                return
-            self._has_raised = True
-            logger.exception("%s of observer %r has raised; the run goes on", what, self._observer)
+def _any_hears(observers: Sequence[Observer], name: str) -> bool:
+    """Return whether any observer does something when it is told of this, be it a subclass or not."""
+    bound = [getattr(observer, name) for observer in observers]
+    return any([getattr(m, "__func__", m) is not getattr(Observer, name) for m in bound])

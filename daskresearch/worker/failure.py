@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import cloudpickle
 
-from daskresearch.store.record import Failure, this_worker
+from daskresearch.store.record import Failure, FailureKind, this_worker
 
 
 class SharedFailure(Exception):  # noqa: N818  (carries a failure to each experiment that shares the root)
@@ -22,9 +22,8 @@ def failure_of(unit: str, iteration: int, exception: BaseException) -> Failure:
     """Return the failure that an exception in a unit is."""
     if isinstance(exception, SharedFailure):
         shared = exception.failure
-        return Failure(
-            unit, iteration, shared.exception, shared.traceback, "upstream", shared.worker
-        )
+        kind = FailureKind.UPSTREAM
+        return Failure(unit, iteration, shared.exception, shared.traceback, kind, shared.worker)
     text = "".join(traceback.format_exception(exception))
     traceback.clear_frames(
         exception.__traceback__

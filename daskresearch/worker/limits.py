@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
-from daskresearch.store.record import Failure, Record, this_worker
+from daskresearch.store.record import Failure, FailureKind, Record, this_worker
 from daskresearch.worker.interrupts import is_main_thread
 from daskresearch.worker.wanted import (
     is_abandoned,
@@ -49,25 +49,25 @@ _GRACE_S = 2.0
 class Interrupted(BaseException):
     """Raised in a unit to end its experiment; no `Exception`, so that few units catch it."""
 
-    kind = "interrupted"
+    kind: FailureKind
 
 
 class TimedOut(Interrupted):
     """The experiment has had its time."""
 
-    kind = "timeout"
+    kind = FailureKind.TIMEOUT
 
 
 class Cancelled(Interrupted):
     """The experiment is not wanted any more."""
 
-    kind = "cancelled"
+    kind = FailureKind.CANCELLED
 
 
 class Abandoned(Interrupted):
     """The run has ended by an error or an interrupt, and records nothing of the experiment."""
 
-    kind = "abandoned"
+    kind = FailureKind.ABANDONED
 
 
 class Stuck(NamedTuple):
@@ -245,7 +245,7 @@ def abandon(token: str) -> None:
 
 def was_abandoned(record: Record) -> bool:
     """Return whether a record is of an experiment that was ended with its run."""
-    return any(failure.kind == Abandoned.kind for failure in record.failures)
+    return any(failure.kind == FailureKind.ABANDONED for failure in record.failures)
 
 
 def cancelled(experiment_id: str) -> ExperimentCancelledError:

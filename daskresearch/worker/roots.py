@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, final
 
 from daskresearch.domain.experiment import Experiment, RootKey
-from daskresearch.store.record import Failure
+from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker.context import Context
 from daskresearch.worker.devices import Device, HaltedError, leased
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
@@ -221,7 +221,7 @@ def call_root(
     device: Held = None,
 ) -> Outcome:
     """Return what comes of one call of a steady root with what it uses; of the last one, if it is repeated."""
-    for _ in range(1 + context.retries.get("exception", 0)):
+    for _ in range(1 + context.retries.get(FailureKind.EXCEPTION, 0)):
         # what the experiment holds that comes first, or else what the root asks for itself
         try:
             with leased(context.root_devices.get(name) if device is None else None) as leased_now:

@@ -193,7 +193,7 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[str, list[int] | None, list[str]]] = []
-        reading, selected = readers.reading, readers.selected
+        reading, selected = readers.reading, readers.selected  # type: ignore[attr-defined]
         paths: list[str] = []
 
         def noted_path(files, path):

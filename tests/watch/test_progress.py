@@ -16,7 +16,8 @@ import pytest
 from nbclient import NotebookClient
 
 from daskresearch import EC, NumpySampler, Option, Research
-from daskresearch.watch.progress import Done, Lines
+from daskresearch.watch.observer import Done
+from daskresearch.watch.progress import Lines
 from tests.support.running import DEADLINE_S, IN_PROCESS, THREADS, on_workers, wait_for
 
 N = 6
@@ -98,11 +99,11 @@ def test_a_log_of_an_endless_domain_has_no_share(capsys):
 def test_lines_come_each_ten_seconds_or_tenth_whichever_is_rarer():
     seconds = 0.0
     file = io.StringIO()
-    lines = Lines(None, file, "study", clock=lambda: seconds)
-    lines.expect(1000)
+    lines = Lines(None, file, clock=lambda: seconds)
+    lines.run_started("study", None, 1000)
     for n_ended in range(1, 1001):  # two a second: a tenth takes 50 s
         seconds += 0.5
-        lines.at(Done(n_ended))
+        lines._progressed(Done(1000, n_ended))
     slow = file.getvalue().splitlines()
     assert [re.findall(r"\d+", line)[0] for line in slow] == [
         "0",
@@ -111,11 +112,11 @@ def test_lines_come_each_ten_seconds_or_tenth_whichever_is_rarer():
     assert slow[1] == "study: 100/1000 experiments (10%), 2/s, 07:30 left, 0 failed"
 
     seconds, file = 0.0, io.StringIO()
-    lines = Lines(None, file, "study", clock=lambda: seconds)
-    lines.expect(1000)
+    lines = Lines(None, file, clock=lambda: seconds)
+    lines.run_started("study", None, 1000)
     for n_ended in range(1, 1001):  # 32 a second: a tenth takes about 3 s
         seconds += 1 / 32
-        lines.at(Done(n_ended))
+        lines._progressed(Done(1000, n_ended))
     assert [re.findall(r"\d+", line)[0] for line in file.getvalue().splitlines()] == [
         "0",
         "320",

@@ -244,7 +244,7 @@ def _failures(failures: Sequence[Failure]) -> list[dict[str, Any]] | None:
             "traceback": trace,
             "pickle": content,
         }
-        rows.append({**known, "kind": one.kind, "worker": one.worker})
+        rows.append({**known, "kind": str(one.kind), "worker": one.worker})
     return rows
 
 

@@ -22,7 +22,7 @@ from daskresearch.store.folder.listing import Part
 from daskresearch.store.folder.parquet import reading, selected
 from daskresearch.store.folder.parts import ALIASES, column_of, parameter_of, with_own_types
 from daskresearch.store.folder.rows import Request, read_rows
-from daskresearch.store.record import MISSING, Failure
+from daskresearch.store.record import MISSING, Failure, FailureKind
 from daskresearch.store.snapshot import Rows
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class FolderSnapshot:
                     one["iteration"] or 0,
                     one["traceback"] or "",
                 )
-                kind, worker = one.get("kind") or "exception", one.get("worker") or ""
+                kind, worker = one.get("kind") or FailureKind.EXCEPTION, one.get("worker") or ""
                 found.append((index, Failure(unit, iteration, exception, traceback, kind, worker)))
         return found
 
