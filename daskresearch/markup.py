@@ -1,7 +1,8 @@
-"""The HTML that objects show in a notebook: escaped text, tables and collapsible sections, without scripts.
+"""HTML that objects show in a notebook: texts, tables and sections, no scripts.
 
-Everything here takes plain text and escapes it; only a parameter named `body` is HTML that was made here before.
-Without its stylesheet a page still reads as headings, tables and native ``<details>``.
+Every function takes plain text and escapes it; only a parameter named `body` is HTML, made by
+another function of this module. Without its stylesheet a page still reads as headings, tables and
+native ``<details>``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 @final
 class Colour(NamedTuple):
-    """A colour of the theme: what a notebook calls it, if it does, and what it is in light and dark without one."""
+    """A colour of the theme: a notebook's name for it or "", else light and dark."""
 
     notebook: str
     light: str
@@ -48,9 +49,11 @@ PALETTE: Mapping[str, Colour] = {
 }
 
 _STYLE = """\
-.daskresearch { color: var(--dr-text); background: var(--dr-paper); font-size: 13px; line-height: 1.45;
-  padding: 2px 6px 6px; max-width: 1280px; font-family: var(--jp-ui-font-family, system-ui, sans-serif); }
-.daskresearch .dr-head { padding: 4px 0 6px; border-bottom: 1px solid var(--dr-border); margin-bottom: 4px; }
+.daskresearch { color: var(--dr-text); background: var(--dr-paper); font-size: 13px;
+  line-height: 1.45; padding: 2px 6px 6px; max-width: 1280px;
+  font-family: var(--jp-ui-font-family, system-ui, sans-serif); }
+.daskresearch .dr-head { padding: 4px 0 6px; border-bottom: 1px solid var(--dr-border);
+  margin-bottom: 4px; }
 .daskresearch .dr-kind, .daskresearch .dr-note { color: var(--dr-muted); }
 .daskresearch .dr-name { font-weight: 600; overflow-wrap: anywhere; }
 .daskresearch p { margin: 4px 0 6px; color: var(--dr-muted); overflow-wrap: anywhere; }
@@ -63,17 +66,19 @@ _STYLE = """\
   border-collapse: collapse; border-spacing: 0; font-size: 12px; color: var(--dr-text); }
 .daskresearch.daskresearch tr { border: 0; }
 .daskresearch.daskresearch thead { border-bottom: 1px solid var(--dr-border); }
-.daskresearch.daskresearch th, .daskresearch.daskresearch td { padding: 3px 18px 3px 6px; border: 0; max-width: 420px;
-  white-space: normal; overflow-wrap: anywhere; text-align: left; vertical-align: top; }
+.daskresearch.daskresearch th, .daskresearch.daskresearch td { padding: 3px 18px 3px 6px; border: 0;
+  max-width: 420px; white-space: normal; overflow-wrap: anywhere; text-align: left;
+  vertical-align: top; }
 .daskresearch.daskresearch th { color: var(--dr-muted); font-weight: 500; white-space: nowrap; }
-.daskresearch.daskresearch .dr-number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.daskresearch.daskresearch .dr-number { text-align: right; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 .daskresearch.daskresearch td:first-child { font-weight: 600; }
 .daskresearch.daskresearch td:first-child.dr-number { font-weight: 400; }
 """
 
 
 def theme(scope: str) -> str:
-    """Return the CSS that sets the palette inside the elements of a class, as light or dark as the page around them.
+    """Return the CSS that sets the palette in a scope, light or dark as its page.
 
     Examples
     --------
@@ -81,22 +86,31 @@ def theme(scope: str) -> str:
     True
     """
     light = "".join(
-        f" --dr-{name}: {_variable(one.notebook, one.light)};" for name, one in PALETTE.items()
+        f" --dr-{name}: {_variable(colour.notebook, colour.light)};"
+        for name, colour in PALETTE.items()
     )
     dark = "".join(
-        f" --dr-{name}: {_variable(one.notebook, one.dark)};" for name, one in PALETTE.items()
+        f" --dr-{name}: {_variable(colour.notebook, colour.dark)};"
+        for name, colour in PALETTE.items()
     )
-    said = ("html[theme=dark]", "html[data-theme=dark]", "body[data-theme=dark]", "body[data-jp-theme-light=false]",
-            "body.vscode-dark", "body.vscode-high-contrast")  # fmt: skip
-    # where nobody says: a page that is no notebook, or a picture by itself
-    unsaid = (
+    dark_pages = (
+        "html[theme=dark]",
+        "html[data-theme=dark]",
+        "body[data-theme=dark]",
+        "body[data-jp-theme-light=false]",
+        "body.vscode-dark",
+        "body.vscode-high-contrast",
+    )
+    # a page that is no notebook, or a picture by itself, follows the system
+    other_page = (
         "html:not([theme]):not([data-theme]) > body:not([data-jp-theme-light]):not([data-theme])"
         ":not([data-vscode-theme-kind]):not(.notebook_app)"
     )
     return (
         f"{scope} {{{light} }}\n"
-        f"{', '.join(f'{page} {scope}' for page in said)} {{{dark} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ {unsaid} {scope}, svg{scope}:root {{{dark} }} }}\n"
+        f"{', '.join(f'{dark_page} {scope}' for dark_page in dark_pages)} {{{dark} }}\n"
+        f"@media (prefers-color-scheme: dark) "
+        f"{{ {other_page} {scope}, svg{scope}:root {{{dark} }} }}\n"
     )
 
 
@@ -105,7 +119,7 @@ def _variable(name: str, value: str) -> str:
 
 
 def cut(text: str, limit: int = _LONGEST) -> str:
-    """Return a text on one line with at most so many characters, the last an ellipsis if any are missing.
+    """Return a text on one line, cut to a length with an ellipsis at its end.
 
     Examples
     --------
@@ -135,7 +149,7 @@ class _Brief(reprlib.Repr):
 
 
 def text_of(value: Any, limit: int = _LONGEST) -> str:
-    """Return a short text of a value: the name of a function or class, else its repr, cut.
+    """Return a short text of a value: a function's or class's name, else its repr.
 
     Examples
     --------
@@ -148,7 +162,7 @@ def text_of(value: Any, limit: int = _LONGEST) -> str:
 
 
 def attempted(write: Callable[[], str], value: Any, limit: int = _LONGEST) -> str:
-    """Return the text that a function writes of a value, cut, or the name of the value's type if it cannot."""
+    """Return the text of `write`, cut; the name of the value's type if it raises."""
     try:
         return cut(_ADDRESS.sub("", write()), limit)
     except Exception:  # the user's own __repr__ or __str__, which may not break the table around it
@@ -156,7 +170,7 @@ def attempted(write: Callable[[], str], value: Any, limit: int = _LONGEST) -> st
 
 
 def number(n: int | None) -> str:
-    """Return a count with its thousands apart, ``?`` if nobody knows it.
+    """Return a count with its thousands apart; ``?`` for None, an unknown count.
 
     Examples
     --------
@@ -167,7 +181,7 @@ def number(n: int | None) -> str:
 
 
 def counted(n: int | None, noun: str) -> str:
-    """Return a count with its noun, in the plural where it has to be.
+    """Return a count with its noun, in the plural unless it is 1.
 
     Examples
     --------
@@ -178,7 +192,7 @@ def counted(n: int | None, noun: str) -> str:
 
 
 def page(kind: str, name: str, facts: Iterable[str], body: str) -> str:
-    """Return the whole of a repr with its stylesheet.
+    """Return the HTML of a whole repr, with its stylesheet.
 
     Parameters
     ----------
@@ -187,7 +201,7 @@ def page(kind: str, name: str, facts: Iterable[str], body: str) -> str:
     name : str
         What the user calls it, or an empty text.
     facts : iterable of str
-        What is worth knowing first.
+        Short texts that stand behind the name.
     body : str
         HTML.
     """
@@ -201,7 +215,7 @@ def page(kind: str, name: str, facts: Iterable[str], body: str) -> str:
 
 
 def section(title: str, body: str, note: str = "", *, is_open: bool = False) -> str:
-    """Return a part that can be folded.
+    """Return a section that can be folded.
 
     Examples
     --------
@@ -210,11 +224,12 @@ def section(title: str, body: str, note: str = "", *, is_open: bool = False) -> 
     """  # noqa: E501
     told = f' <span class="dr-note">{escape(note)}</span>' if note else ""
     start = "<details open>" if is_open else "<details>"
-    return f'{start}<summary><b>{escape(title)}</b>{told}</summary><div class="dr-body">{body}</div></details>'
+    summary = f"<summary><b>{escape(title)}</b>{told}</summary>"
+    return f'{start}{summary}<div class="dr-body">{body}</div></details>'
 
 
 def paragraph(label: str, code: str = "") -> str:
-    """Return a line of text, with one of code behind it.
+    """Return a line of text, with code behind it if there is any.
 
     Examples
     --------
@@ -233,9 +248,9 @@ def table(
     ----------
     columns : sequence of str
     rows : iterable of sequence of str
-        One text a column.
+        A text for each column.
     numbers : collection of str
-        The columns that hold numbers, which stand at the right.
+        The columns that hold numbers, which are aligned at the right.
 
     Examples
     --------

@@ -85,8 +85,9 @@ def test_a_domain_shows_parameters_values_and_composition():
         * Option("n", list(range(100)))
     )
     text = text_in(domain)
-    for part in ("400 configs", "3 parameters", "lr", "2 values", "0.1, 0.01", "small, max", "100 values",
-                 "0, 1, 2, 3, 4, 5, …", "composed as", "layers=[small, max]"):  # fmt: skip
+    for part in ("400 configs", "3 parameters", "lr", "2 values", "0.1, 0.01", "small, max",
+                 "100 values", "0, 1, 2, 3, 4, 5, …", "composed as",
+                 "layers=[small, max]"):  # fmt: skip
         assert part in text
 
 
@@ -143,8 +144,8 @@ def test_a_plan_shows_its_units():
         .plan
     )
     text = text_in(plan)
-    for part in ("2 units", "1 shared by experiments", "train", "generator", "EC('n')", "every iteration", "i",
-                 "shared", "save_j", "save", "every 3rd"):  # fmt: skip
+    for part in ("2 units", "1 shared by experiments", "train", "generator", "EC('n')",
+                 "every iteration", "i", "shared", "save_j", "save", "every 3rd"):  # fmt: skip
         assert part in text
 
 
@@ -272,22 +273,25 @@ def test_a_research_of_unknown_size_shows_question_marks():
     assert "saved" in text
 
 
-@pytest.mark.parametrize("dark", ["html[theme=dark]", "html[data-theme=dark]", "body[data-jp-theme-light=false]",
-                                  "body.vscode-dark", "prefers-color-scheme: dark"])  # fmt: skip
+@pytest.mark.parametrize(
+    "dark",
+    [
+        "html[theme=dark]",
+        "html[data-theme=dark]",
+        "body[data-jp-theme-light=false]",
+        "body.vscode-dark",
+        "prefers-color-scheme: dark",
+    ],
+)
 def test_the_theme_follows_the_page(dark):
     assert dark in theme(".x")
-    assert "body:not([data-jp-theme-light])" in theme(
-        ".x"
-    )  # so that a light notebook stays light in a dark system
+    # a light notebook stays light in a dark system
+    assert "body:not([data-jp-theme-light])" in theme(".x")
 
 
 def test_texts_are_short_and_without_addresses():
     assert text_of(lambda: 0) == "<lambda>"
-    assert (
-        text_of([lambda: 0])
-        == "[<function test_texts_are_short_and_without_addresses.<locals>.<lambda>>]"[:40]
-        or True
-    )
-    assert " at 0x" not in text_of([object()])
+    assert text_of([lambda: 0]).startswith("[<function test_texts_are")
+    assert " at 0x" not in text_of([lambda: 0]) + text_of([object()])
     assert len(text_of("x" * 10**6)) <= 80
     assert len(cut("word " * 10**6)) == 80

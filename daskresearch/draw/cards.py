@@ -143,7 +143,7 @@ class UnitCard:
         return "the whole config" if WHOLE_CONFIG in names else ", ".join(names)
 
     @property
-    def _experiments(self) -> str:
+    def _experiments_text(self) -> str:
         return short_count(self.counts.n_experiments)
 
     @property
@@ -152,11 +152,11 @@ class UnitCard:
         counts, name = self.counts, self.unit.name
         calls, plain = counts.calls.get(name), counts.calls_plain.get(name)
         if calls is None and plain is None and not self.is_steady:
-            return _few(self.n_outputs, "pass", "passes"), f"instead of {self._experiments}"
+            return _few(self.n_outputs, "pass", "passes"), f"instead of {self._experiments_text}"
         if counts.n_experiments is None:
-            instead = self._experiments
+            instead = self._experiments_text
         elif plain is None and self.unit.schedule.is_always:
-            instead = f"{self._experiments}+"
+            instead = f"{self._experiments_text}+"
         else:
             instead = short_number(plain)
         return _few(calls, "call", "calls"), f"instead of {instead}"
@@ -180,7 +180,7 @@ class UnitCard:
         if calls is None:
             n_turns = self.unit.schedule.n_turns(self.counts.n_iters)
             is_once = n_experiments is None and n_turns == 1
-            return f"{TIMES} {self._experiments}" + ("" if is_once else f" {TIMES} ?")
+            return f"{TIMES} {self._experiments_text}" + ("" if is_once else f" {TIMES} ?")
         return (
             f"{TIMES} {short_number(calls)}"
             if calls == n_experiments

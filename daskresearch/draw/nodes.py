@@ -126,7 +126,7 @@ def _sheets_of(nodes: Sequence[TaskNode]) -> list[_Sheet]:
     used = {key for node in nodes for key in node.upstream}
     sheets = []
     for (layer, _, _), members in alike.items():
-        # a line begins at the very node it comes from, so that one is no member of a sheet
+        # a line begins at the very node that it comes from, so a node with users has its own sheet
         apart = [node for node in members if node.key in used]
         together = [node for node in members if node.key not in used]
         sheets += [_Sheet((node,), layer) for node in apart]

@@ -100,8 +100,9 @@ def _png_of(svg: str) -> bytes:
         cairosvg = importlib.import_module("cairosvg")
     except (ImportError, OSError) as error:  # OSError: cairosvg is there, the library cairo is not
         raise PictureError(
-            "a PNG needs the package cairosvg and the library cairo that it calls: "
-            "pip install 'daskresearch[png]'; or save the picture as .svg or .html"
+            "a PNG needs the package cairosvg (pip install 'daskresearch[png]') and the library "
+            "cairo (libcairo2 or cairo in package managers); install what is missing, or save the "
+            "picture as .svg or .html"
         ) from error
     # cairosvg takes the variables of the stylesheet for black; without it the shapes are light
     plain = re.sub(r"<style>.*?</style>", "", svg, flags=re.DOTALL)

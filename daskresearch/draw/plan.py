@@ -1,4 +1,4 @@
-"""The picture of a plan: from left to right the domain, the units and their variables.
+"""The picture of a plan: left to right the domain, the units and their variables.
 
 Roots that run apart from the experiments stand in the first columns. Behind them, on one panel,
 stand the units that belong to the experiments. The layout follows the plan and the parameters, not
@@ -246,7 +246,10 @@ def _fans(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
 
 
 def _share_of(card: UnitCard, targets: Sequence[UnitCard], counts: Counts) -> str:
-    """Return how many experiments or other roots' outputs share a root's output; "" for one."""
+    """Return how many users share an output of a root; empty if no more than one does.
+
+    Users are experiments where a unit of theirs is among the targets, else outputs of other roots.
+    """
     n_outputs = card.n_outputs
     if any(target.root is None for target in targets):
         n_users = counts.n_experiments
@@ -261,7 +264,7 @@ def _share_of(card: UnitCard, targets: Sequence[UnitCard], counts: Counts) -> st
 
 
 def _lines(flow: _Flow, layout: Layout) -> list[str]:
-    """Return the lines, as one shape for each source, whose lines do not darken each other."""
+    """Return the lines; those of a source are one shape, so that none darkens another."""
     pieces: dict[tuple[Key, str], list[Sequence[Point]]] = {}
     tips = []
     for line in sorted(layout.lines, key=lambda line: line.source != _DOMAIN):

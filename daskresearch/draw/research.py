@@ -1,4 +1,4 @@
-"""The notebook repr of a research: its plan as a picture, and the calls that it saves."""
+"""The notebook repr of a research: its plan as a picture, and the calls it saves."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts, ran: st
 
 
 def _saved(counts: Counts) -> list[str]:
-    """Return how many calls are saved, by the units whose calls are known; empty if none."""
+    """Return how many calls are saved, of units whose calls are known; empty if none."""
     both = [
         (plain, calls)
         for plain, calls in zip(counts.calls_plain.values(), counts.calls.values(), strict=True)

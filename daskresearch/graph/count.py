@@ -101,7 +101,7 @@ class Experiments:
 @final
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The counts of a run before it: None where nobody knows before the run.
+    """What a run of a plan will do, in counts; None where only the run tells.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How many different values parameters have together, from a domain's description alone.
+"""How many different values parameters have together, by a domain's description.
 
 A *projection* of a combination is what is left of it when all but the named parameters are taken
 away: its names with the content of their values.

@@ -114,7 +114,7 @@ def _is_collection(value: Any) -> bool:
 
 
 def _name_of(collection: Any) -> str:
-    """Return the name of a collection's unit, with a short hash of the collection's keys."""
+    """Return the name of a collection's unit, with a short hash of its Dask keys."""
     from dask.utils import key_split
 
     keys = collection.__dask_keys__()

@@ -4,7 +4,7 @@ The layers of a graph:
 
 - one for each root unit;
 - one for the experiments;
-- those for the plan, for the code of roots and for large values, whose nodes others share;
+- those of the plan, of the code of roots and of large values, which other nodes share;
 - those of the Dask collections that units were given.
 
 Users' code travels in nodes of its own, as bytes that no scheduler unpickles.
@@ -272,7 +272,7 @@ def warn_of_large_arguments(plan: Plan) -> None:
 def lower_rows(
     graph: Any, outputs: Sequence[tuple[str, int]], function: Callable[..., Any], columns: Any
 ) -> tuple[HighLevelGraph, str, list[str]]:
-    """Return a graph with an output for each experiment, made from the graph's outputs.
+    """Return a graph with an output for each experiment, made from its own outputs.
 
     Parameters
     ----------

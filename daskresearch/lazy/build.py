@@ -1,4 +1,4 @@
-"""A research as a Dask graph: built from a preparation, in the form that Dask's collections have."""
+"""From a preparation to the Dask graph of a research, and to its counts."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class LazyGraph:
         How many experiments each output holds.
     columns : Columns
     token : bytes
-        Stands for the code, values and options that it was built from.
+        A digest of the code, values and options that the graph was built from.
     is_held : bool
-        Whether the graph holds its outputs already, or will.
+        Whether the graph holds its outputs, or futures of them.
     """
 
     graph: Any
@@ -59,18 +59,18 @@ class LazyGraph:
     is_held: bool = False
 
     def persisted(self, graph: Any) -> LazyGraph:
-        """Return the same outputs in a graph that holds them already, or will."""
+        """Return the same outputs in a graph that holds them, or futures of them."""
         return replace(self, graph=graph, is_held=True)
 
     def rows(self) -> tuple[HighLevelGraph, str, list[str]]:
-        """Return the graph with the table of each experiment as an output, and the layer and keys of these."""
+        """Return the graph with a table for each experiment, their layer and their keys."""
         return lower_rows(
             self.graph, list(zip(self.keys, self.sizes, strict=True)), rows_of, self.columns
         )
 
 
 def token_of(prepared: Preparation) -> bytes:
-    """Return what stands for everything that a graph is built from.
+    """Return a digest of everything that a graph is built from.
 
     Raises
     ------
@@ -88,7 +88,8 @@ def token_of(prepared: Preparation) -> bytes:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from going through a growing graph again and again, of which nothing is garbage."""
+    """Turn the garbage collector off while a graph grows."""
+    # else it goes through the growing graph again and again, of which nothing is garbage
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -99,9 +100,9 @@ def uncollected() -> Iterator[None]:
 
 
 def _context_of(prepared: Preparation, folder: str = "") -> bytes:
-    """Return what stands for all that experiments have in common but the plan."""
+    """Return a text of what all experiments have in common beside the plan."""
     options = prepared.options
-    kept = (
+    common = (
         prepared.n_iters,
         options.finalize,
         options.debug,
@@ -109,7 +110,7 @@ def _context_of(prepared: Preparation, folder: str = "") -> bytes:
         prepared.parameters,
         folder,
     )
-    return repr(kept).encode("utf-8", "surrogatepass")
+    return repr(common).encode("utf-8", "surrogatepass")
 
 
 def _traced(prepared: Preparation, context: bytes) -> Iterator[TaskNode]:
@@ -120,8 +121,8 @@ def _traced(prepared: Preparation, context: bytes) -> Iterator[TaskNode]:
 def _refuse_update(prepared: Preparation) -> None:
     if prepared.job.update is not None:
         raise PlanError(
-            "the domain of this research changes while it runs (update_domain), so its graph is not known before; "
-            "use run() or compute()"
+            "the domain of this research changes while it runs (update_domain), so its graph is "
+            "not known before; use run() or compute()"
         )
 
 
@@ -134,13 +135,13 @@ def _refuse_devices(prepared: Preparation) -> None:
     ]:
         if value != default:
             raise OptionError(
-                f"{name}={value!r} is for run() and compute(): the tasks of a graph hold no devices; with "
-                f"resources={{'GPU': 1}} of a unit Dask counts those of its workers"
+                f"{name}={value!r} is for run() and compute(): the tasks of a graph hold no "
+                f"devices; with resources={{'GPU': 1}} of a unit Dask counts those of its workers"
             )
 
 
 def first_nodes(prepared: Preparation, most: int) -> tuple[list[TaskNode], int]:
-    """Return the first nodes of a graph, and how many more there are."""
+    """Return the first nodes of a graph, and the number of the nodes behind them."""
     _refuse_update(prepared)
     nodes = list(itertools.islice(_traced(prepared, _context_of(prepared)), most))
     n_nodes = counts_of(prepared).n_nodes
@@ -148,7 +149,7 @@ def first_nodes(prepared: Preparation, most: int) -> tuple[list[TaskNode], int]:
 
 
 def counts_of(prepared: Preparation, most: int | None = None) -> Counts:
-    """Return how many calls the experiments of a preparation make; see `count`."""
+    """Return how many calls the experiments of a preparation make, as `count` tells."""
     domain = prepared.job.domain
     experiments = Experiments(
         domain.node,
@@ -169,7 +170,7 @@ def build(prepared: Preparation, owner: Any) -> LazyGraph:
     ----------
     prepared : Preparation
     owner : object
-        The folders of experiments, if there are any, live as long as it does.
+        The temporary folder of the experiments, where they need one, is removed with it.
 
     Raises
     ------

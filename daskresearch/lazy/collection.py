@@ -1,9 +1,13 @@
-"""A research as a Dask collection: the protocol of Dask over a lazy graph, and the pictures of what it will do.
+"""A research as a Dask collection: a lazy graph, and pictures and counts of it.
 
-Nothing runs before it is computed. The graph has one output an experiment, or a group in lock-step; what experiments
-share is in it once, also when several researches are computed together, where units of equal names have equal keys.
-What a graph calls is known before it runs: also roots that an experiment may not come to, since it has failed before.
-An error of a Delayed that is an argument of a unit raises, as anywhere in Dask; with `run` it fails the experiments.
+- Nothing runs before the graph is computed.
+- The graph has an output for each experiment, or for each group in lock-step.
+- What experiments share is in it once, also where several researches are computed together and
+  their units have equal names.
+- The calls of a graph are fixed before it runs. So it also calls roots of an experiment that fails
+  before it needs them.
+- An error in a Delayed that is an argument of a unit raises, as anywhere in Dask; with `run` it
+  fails the experiments.
 """
 
 from __future__ import annotations
@@ -31,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class _OfDelayed:
-    """An attribute that is that of Delayed, the same object.
+    """An attribute that is the very object that Delayed has.
 
-    Dask computes collections with different optimizers in groups and then mixes up the order of the results; and it
-    refuses those with different default schedulers.
+    Dask computes collections with different optimizers in groups and then mixes up the order of the
+    results; and it refuses collections with different default schedulers.
     """
 
     def __init__(self, name: str) -> None:
@@ -47,7 +51,7 @@ class _OfDelayed:
 
 
 class Collection(ABC):
-    """What makes a research a Dask collection.
+    """The Dask collection that a research is.
 
     Attributes
     ----------
@@ -59,13 +63,13 @@ class Collection(ABC):
 
     @abstractmethod
     def _prepared(self, *, may_be_endless: bool = False, **options: Any) -> Preparation:
-        """Return what a graph is made from; a picture of the plan may have an endless domain."""
+        """Return what a graph is made from; an endless domain is refused unless allowed."""
 
     __dask_scheduler__ = _OfDelayed("__dask_scheduler__")
     __dask_optimize__ = _OfDelayed("__dask_optimize__")
 
     def _graph(self) -> LazyGraph:
-        """Return the graph, built anew if code or values have changed since."""
+        """Return the graph, built anew if code or values changed since the last time."""
         lazy = self._lazy
         if lazy is not None and lazy.is_held:
             return lazy
@@ -102,7 +106,9 @@ class Collection(ABC):
         return new
 
     def persist(self, **options: Any) -> Self:
-        """Return this research with its experiments computed and held, on the workers if there is a Client.
+        """Return this research with its experiments computed and held.
+
+        With a Client they are held on its workers.
 
         Parameters
         ----------
@@ -123,11 +129,11 @@ class Collection(ABC):
         return persisted
 
     def preview(self, n_iters: int | None = UNSET, branches: Any = UNSET) -> pd.DataFrame:
-        """Return how many calls each unit will get, and how many a plain loop would make; nothing runs.
+        """Return each unit's calls, and those of a plain loop, before anything runs.
 
-        The calls are counted from the description of the domain where it tells them, so that a million configs cost
-        nothing, else by going through the configs. Exhausted generators and failures are not foreseen. A domain that
-        changes while it runs is counted as it is at first.
+        The calls are counted from the description of the domain where it tells them, so that a
+        million configs cost nothing; else by going through the configs. Exhausted generators and
+        failures are not foreseen. A domain that changes while it runs is counted as it is at first.
 
         Parameters
         ----------
@@ -137,10 +143,11 @@ class Collection(ABC):
         Returns
         -------
         pandas.DataFrame
-            One row a unit: ``unit``, ``calls_plain``, ``calls`` and ``saved``, the share of calls that need not be
-            made; items count as the calls of generators. NA where only a generator's end tells. The numbers of
-            ``experiments`` and of ``nodes`` of the graph are in its ``attrs``; nodes that only hold the plan, and those
-            of Dask collections that units were given, are left out.
+            A row for each unit: ``unit``, ``calls_plain``, ``calls`` and ``saved``, the share of
+            calls that need not be made. A generator's items count as its calls. NA where only a
+            generator's end tells. Its ``attrs`` have the numbers of ``experiments`` and of
+            ``nodes`` of the graph, without nodes that only hold the plan and without those of Dask
+            collections that units were given.
 
         Raises
         ------
@@ -152,7 +159,8 @@ class Collection(ABC):
         >>> from daskresearch import EC, Domain, O, Research
         >>> research = Research(domain=Domain(file=["a", "b"], lr=range(500_000)))
         >>> research = research.add_callable("load", open, args=[EC("file")], root=True)
-        >>> research = research.add_callable("train", pow, args=[O("load"), EC("lr")], save_to="loss")
+        >>> args = [O("load"), EC("lr")]
+        >>> research = research.add_callable("train", pow, args=args, save_to="loss")
         >>> preview = research.preview()
         >>> preview
             unit  calls_plain    calls     saved
@@ -171,15 +179,15 @@ class Collection(ABC):
         branches: Any = UNSET,
         most: int = 60,
     ) -> Picture:
-        """Return a picture of the plan with what experiments share, or of some tasks of its graph; nothing runs.
+        """Return a picture of the plan, or of tasks of its graph, before anything runs.
 
         Parameters
         ----------
         filename : str or path, optional
             Where to save the picture: ``.svg``, ``.html``, or ``.png`` with the package cairosvg.
         detail : {'units', 'tasks'}
-            The plan, as readable for a million experiments as for two, or for an endless domain;
-            or the first nodes of the graph.
+            ``units``: the plan with what experiments share, as readable for a million experiments
+            or an endless domain as for two. ``tasks``: the first nodes of the graph.
         n_iters, branches
             As in `run`.
         most : int
@@ -224,7 +232,7 @@ class Collection(ABC):
         from dask.base import compute
 
         if scheduler is None and self._lazy is not None and self._lazy.is_held:
-            # futures are known to their own Client alone
+            # only the Client that made futures can compute them
             scheduler = next(
                 (
                     value.client
@@ -238,17 +246,19 @@ class Collection(ABC):
         return table
 
     def to_delayed(self) -> list[Delayed]:
-        """Return one Delayed an experiment, in domain order, whose value is the table of its rows.
+        """Return a Delayed for each experiment, in domain order: the table of its rows.
 
-        Computed together with the research they share its experiments, where the research itself as an argument of
-        `dask.delayed` would be computed again.
+        Computed together with the research, they share its experiments. The research itself as an
+        argument of `dask.delayed` would be computed again.
 
         Examples
         --------
         >>> import dask
         >>> from daskresearch import EC, Option, Research
-        >>> research = Research(domain=Option("x", [2, 3])).add_callable(pow, args=[EC("x"), 2], save_to="y")
-        >>> total = dask.delayed(lambda frames: sum(frame.y.sum() for frame in frames))(research.to_delayed())
+        >>> research = Research(domain=Option("x", [2, 3]))
+        >>> research = research.add_callable(pow, args=[EC("x"), 2], save_to="y")
+        >>> frames = dask.delayed(research.to_delayed())
+        >>> total = dask.delayed(lambda frames: sum(frame.y.sum() for frame in frames))(frames)
         >>> int(total.compute())
         13
         """
@@ -259,7 +269,7 @@ class Collection(ABC):
 
 
 def takes_whole_graph(scheduler: Any) -> bool:
-    """Return whether a scheduler is one of Dask's that is given a graph: a function, or a pool of workers."""
+    """Return whether Dask gives a scheduler whole graphs: a function or an Executor."""
     return isinstance(scheduler, Executor) or (
         callable(scheduler) and not isinstance(scheduler, (str, type))
     )

@@ -1,4 +1,4 @@
-"""From what the nodes of a graph return to DataFrames."""
+"""DataFrames of the finished experiments that the nodes of a graph return."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Columns(NamedTuple):
-    """What a table is to have, and where it is to be read.
+    """The columns of a table, and the process that is to read it.
 
     Attributes
     ----------
     parameters, variables : tuple of str
     home : str
-        The process that asked for it; elsewhere the values must be able to travel.
+        The process that asked for the table. In another process its values must be picklable.
     """
 
     parameters: tuple[str, ...]
@@ -34,7 +34,7 @@ class Columns(NamedTuple):
 
 
 def frame_of(finished: Iterable[FinishedNode], columns: Columns) -> pd.DataFrame:
-    """Return the table of finished experiments, with the failures in its ``attrs`` if there are any.
+    """Return the table of finished experiments, with failures in its ``attrs``.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def frame_of(finished: Iterable[FinishedNode], columns: Columns) -> pd.DataFrame
     position = itertools.count()
     for node in finished if is_home else [node.portable() for node in finished]:
         for experiment, record in zip(node.experiments, node.records, strict=True):
-            # a node that was known already may have another place in the domain of its research
+            # a persisted node may have another position in the domain of the research it came from
             store.append(record._replace(position=next(position)), experiment)
     results = ResearchResults(store, columns.parameters)
     frame = results.df
@@ -76,17 +76,14 @@ def _warn(text: str, *, is_home: bool) -> None:
         warnings.warn(text, FailedExperimentsWarning, stacklevel=3)
 
 
-def rows_of(node: FinishedNode, place: int, columns: Columns) -> pd.DataFrame:
-    """Return the table of one experiment of a node.
+def rows_of(node: FinishedNode, i: int, columns: Columns) -> pd.DataFrame:
+    """Return the table of a node's experiment.
 
     Parameters
     ----------
     node : FinishedNode
-    place : int
-        Of the experiment within the node.
+    i : int
+        The experiment's position within the node.
     columns : Columns
     """
-    return frame_of(
-        [FinishedNode(node.experiments[place : place + 1], node.records[place : place + 1])],
-        columns,
-    )
+    return frame_of([FinishedNode(node.experiments[i : i + 1], node.records[i : i + 1])], columns)

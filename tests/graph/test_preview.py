@@ -42,7 +42,10 @@ def n_nodes(research: Research) -> int:
 
 @dataclass
 class Counting:
-    """A function that counts its calls, a generator function its items, an instance the calls of its methods."""
+    """A function that counts its calls.
+
+    A generator function counts its items, an instance the calls of its methods.
+    """
 
     counts: collections.Counter[str]
     name: str
@@ -103,9 +106,13 @@ def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
 
 @settings(max_examples=30)
 @given(
-    case=domains(), data=st.data(), n_reps=st.integers(1, 3), branches=st.sampled_from([None, 1, 2, 5]),
-    n_configs=st.sampled_from([None, None, 1, 3, 7]), repeat_each=st.sampled_from([None, None, 1, 2]),
-)  # fmt: skip
+    case=domains(),
+    data=st.data(),
+    n_reps=st.integers(1, 3),
+    branches=st.sampled_from([None, 1, 2, 5]),
+    n_configs=st.sampled_from([None, None, 1, 3, 7]),
+    repeat_each=st.sampled_from([None, None, 1, 2]),
+)
 def test_calls_are_counted_from_any_domain(
     case, data, n_reps, branches, n_configs, repeat_each
 ) -> None:

@@ -69,7 +69,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def lone_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Give a Client of a scheduler and two workers that were started by themselves, in a folder of their own."""
+    """Give a Client of a scheduler and two workers, each started as a process of its own."""
     folder = tmp_path_factory.mktemp("cluster")
     file = folder / "scheduler.json"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -82,9 +82,13 @@ def lone_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     try:
         for command in commands:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [sys.executable, "-m", "dask", *command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             processes.append(process)
             wait_for(file.exists)
         with Client(scheduler_file=str(file), set_as_default=False) as client:
@@ -113,7 +117,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def research_of(user: Any, path: str) -> Research:
-    """Return a research whose functions, arguments and config values are all of the user's module."""
+    """Return a research whose functions, arguments and values come from the user's module."""
     models = [user.Model(user.Kind.SMALL, 1), user.Model(user.Kind.LARGE, 2)]
     return (
         Research(domain=Domain(model=models, function=[user.scaled, abs]))

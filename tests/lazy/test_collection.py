@@ -1,4 +1,4 @@
-"""A research is a Dask collection: lazy, computed by any of Dask's schedulers, alone or with others."""
+"""A research is a Dask collection: lazy, and computed by any of Dask's schedulers."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from daskresearch import (
     Research,
     S,
 )
+from daskresearch.draw.svg import TIMES
 from daskresearch.errors import (
     DomainError,
     FailedExperimentsWarning,
@@ -162,8 +163,12 @@ def test_a_research_may_be_an_argument_of_delayed(research, scheduler):
 
 
 def test_a_research_may_be_an_argument_of_a_research(research, scheduler):
-    report = Research(domain=Option("k", [1, 2])).add_callable("report", lambda frame, k: int(frame.y.sum()) * k,
-                                                               args=[research, EC("k")], save_to="total")  # fmt: skip
+    report = Research(domain=Option("k", [1, 2])).add_callable(
+        "report",
+        lambda frame, k: int(frame.y.sum()) * k,
+        args=[research, EC("k")],
+        save_to="total",
+    )
     assert list(report.compute(scheduler=scheduler).total) == [14, 28]
 
 
@@ -440,7 +445,7 @@ def test_the_plan_over_an_endless_domain_is_drawn_and_its_tasks_are_refused():
             ">1 call<",
             ">instead of endless<",
             ">1 → endless<",
-            ">× endless<",
+            f">{TIMES} endless<",
         ):
             assert text in svg
     with pytest.raises(DomainError, match=saying("endless", "n_configs")):
