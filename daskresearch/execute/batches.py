@@ -1,7 +1,7 @@
 """The batches of a run that are out on a cluster, from hand-out to receipt.
 
-A *stranded* batch is one that nobody will run, and an *emptied* one has run, but its receipt went
-with its worker. A batch is lost for good only if its worker died too often.
+A *stranded* batch is one that nobody will run. An *emptied* batch has run, but its receipt went
+with its worker. Both are handed out again, unless the scheduler runs them again itself.
 """
 
 from __future__ import annotations
@@ -235,18 +235,18 @@ class Batches:
         (a) the task was meant for a worker that left, even where others were allowed;
         (b) the task has run on a worker that left, and its receipt is gone.
         """
-        suspects = [
+        candidates = [
             future
             for future, sent in self._out.items()
             if (future in self._emptied and not self._crew.is_empty)
             or self._crew.has_lost(sent.address)
         ]
-        if not suspects:
-            return suspects
+        if not candidates:
+            return candidates
         keys = {key for running in self._client.processing().values() for key in running}
         return [
             future
-            for future in suspects
+            for future in candidates
             if future.key not in keys and (future in self._emptied or not future.done())
         ]
 

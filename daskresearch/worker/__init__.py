@@ -1,4 +1,4 @@
-"""What runs inside: one experiment, a group in lock-step, a batch of them, one node of a graph."""
+"""What runs inside: an experiment, a lock-step group, a batch, a node of a graph."""
 
 from daskresearch.worker.batch import Group, run_batch, run_groups
 from daskresearch.worker.blob import Blob

@@ -1,4 +1,4 @@
-"""A batch of groups: run one after the other in a worker process, until its time is up."""
+"""A batch: groups that a worker process runs one by one until its time is up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Group = tuple[Experiment, ...]
 def run_groups(
     program: Program, groups: Sequence[Group], context: Context, shared: SharedRoots
 ) -> Iterator[Record]:
-    """Yield the record of each experiment as it ends, group by group; of its last run, if it is to be repeated."""
+    """Yield the record of each experiment as it ends, of its last run if retried."""
     for group in groups:
         if context.devices is None:
             yield from _records(program, group, context, shared)
@@ -90,7 +90,7 @@ def _repeated(
 def _repeated_group(
     program: Program, group: Group, context: Context, shared: SharedRoots
 ) -> Iterator[Record]:
-    """Yield the records of a group that runs again whole while any member fails that may be repeated."""
+    """Yield the records of a group, which is retried whole while a member may be."""
     records = {record.position: record for record in run_group(program, group, context, shared)}
     retries = {position: _Retries(context.retries) for position in records}
     n_counted = sum(record.n_iters for record in records.values())
@@ -104,7 +104,7 @@ def _repeated_group(
 
 
 def _counting_beyond(n_iters: int, context: Context) -> Context:
-    """Return the context of a run of which so many iterations were counted before."""
+    """Return the context of a retry, of which so many iterations were counted before."""
     tick = context.tick
     if tick is None:
         return context
@@ -118,7 +118,7 @@ def run_batch(
     groups: bytes,
     budget_s: float,
     unwanted: Sequence[str],
-    known: Sequence[RootKey],
+    root_keys: Sequence[RootKey],
     *outcomes: Outcome,
 ) -> Receipt:
     """Run groups of experiments in a worker process until their time is up.
@@ -127,16 +127,16 @@ def run_batch(
     ----------
     blob : Blob
     name : str
-        Of the batch, the same when it is run again.
+        The name of the batch, the same when it is run again.
     groups : bytes
         A pickled list of groups.
     budget_s : float
-        Seconds after which no further group is begun; the first one runs in any case. What has ended is written as
-        often, or each second.
+        Seconds after which no further group begins; the first one runs in any case. Records are
+        written as often, or each second.
     unwanted : sequence of str
         The ids of experiments that were cancelled.
-    known : sequence of RootKey
-        The roots whose outcomes follow.
+    root_keys : sequence of RootKey
+        The keys of the roots whose outcomes follow.
     *outcomes : Outcome
     """
     program, context, own = workplace(blob)
@@ -144,7 +144,7 @@ def run_batch(
         context = replace(context, tick=context.reporter())
     for experiment_id in unwanted:
         cancel(context.token, experiment_id)
-    shared = GivenRoots(dict(zip(known, outcomes, strict=True)), own, context.apart)
+    shared = GivenRoots(dict(zip(root_keys, outcomes, strict=True)), own, context.apart)
     profile = Profile(context.profile) if context.profile else None
     if profile is not None:
         program = profiled(program, profile)
@@ -175,16 +175,16 @@ def run_batch(
 
 @final
 class _Batch:
-    """What has become of a batch so far, which another thread than the one that runs it may ask.
+    """A batch and how far it is, which other threads than that of the batch may ask.
 
     Attributes
     ----------
     seconds : float
-        How long it has run, without the time to write, which does not grow with the batch.
+        How long it has run, without the time to write its last records.
     n_groups : int
         How many groups have ended.
     unfinished : tuple of int
-        The experiments of the group that runs which have not been kept, by position.
+        The positions of the experiments of the current group that have not been kept.
     """
 
     def __init__(
@@ -215,7 +215,7 @@ class _Batch:
             if is_halted(self._context.token):
                 return
             group = self._keep.unknown(tuple(map(Experiment._make, fields)))
-            self.unfinished = tuple([one.position for one in group])
+            self.unfinished = tuple([experiment.position for experiment in group])
             if group and not self._run_group(group):
                 return
             self.n_groups += 1
@@ -224,7 +224,7 @@ class _Batch:
                 return
 
     def _run_group(self, group: Group) -> bool:
-        """Run a group, and return whether what comes of it is still wanted."""
+        """Run a group, and return whether its records are still wanted."""
         with contextlib.suppress(HaltedError):
             for record in run_groups(self._program, [group], self._context, self._shared):
                 if was_abandoned(record):
@@ -234,13 +234,13 @@ class _Batch:
                         return False
                     self._keep.append(record, group)
                     self.unfinished = tuple(
-                        [one for one in self.unfinished if one != record.position]
+                        [place for place in self.unfinished if place != record.position]
                     )
             return True
         return False
 
     def gives_up(self, stuck: Stuck) -> bool:
-        """Return whether an experiment is still at work that cannot be ended; then nothing of it is kept any more."""
+        """Return whether a stuck experiment is still not over; then keep nothing of it."""
         with self._lock:
             self._is_given_up = self._is_given_up or stuck.position in self.unfinished
             return self._is_given_up

@@ -1,4 +1,4 @@
-"""What the tasks of a run work with: the plan and context that a `Blob` carries, made ready once in a process."""
+"""The plan and context of a run on their way to tasks, made ready once a process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Workplace = tuple[Program, Context, RootOutputs]
 
 
 def workplace(blob: Blob) -> Workplace:
-    """Return what a run's tasks work with: kept with a plan of this process, or for the last ones that arrived."""
+    """Return what the tasks of a run work with.
+
+    It is kept with the blob in the process that made it, and elsewhere for the last two blobs.
+    """
     carried = blob.carried
     if carried.has_arrived:
         return _arrived_workplace(blob)

@@ -1,12 +1,15 @@
-"""What an experiment prints and logs, apart from what others print and log at the same time.
+"""The text that an experiment prints and logs, apart from that of others.
 
-A *stream* is ``stdout``, ``stderr`` or ``log``. While captures are `installed`, `sys.stdout` and `sys.stderr` are
-proxies and the root logger has one handler more; each asks a context variable whose text it is given. Text within
-`captured_by` goes to its `Captured`, and all other text where it went before.
+A *stream* is ``stdout``, ``stderr`` or ``log``. While captures are `installed`, `sys.stdout` and
+`sys.stderr` are proxies, and the root logger has a handler of ours. Each asks a context variable
+whose text it is given. Text within `captured_by` goes to its `Captured`, all other text where it
+went before.
 
-A thread (up to Python 3.13) or a process that a unit starts itself begins without the context, so that its text goes
-where it went before; `asyncio.to_thread` and tasks of asyncio hand the context on. What is written past `sys.stdout`,
-to its `buffer` or its file descriptor, is not captured either.
+Not captured is the text of
+
+(a) a thread (up to Python 3.13) or a process that a unit starts, as it begins without the context;
+    `asyncio.to_thread` and tasks of asyncio hand it on;
+(b) whoever writes past `sys.stdout`, to its `buffer` or its file descriptor.
 """
 
 from __future__ import annotations
@@ -28,15 +31,15 @@ _KEEPS, _TO_FILE = 1, 2
 @final
 @dataclass(frozen=True, slots=True)
 class Modes:
-    """Which streams of experiments are captured, and where to.
+    """Which streams of experiments are captured, and where their text goes.
 
     Attributes
     ----------
     stdout, stderr : int
-        0 leaves the text to go where it would go, 1 keeps it with the results, 2 writes it to a file of its own for
+        0 leaves the text alone, 1 keeps it with the results, 2 writes it to a file of its own for
         each experiment, 3 does both.
     log : int, optional
-        The level from which on records of `logging` are kept; None keeps none.
+        The level from which records of `logging` are kept; None keeps none.
 
     Raises
     ------
@@ -121,17 +124,18 @@ class _Text:
 
 @final
 class Captured:
-    r"""What one experiment prints and logs.
+    r"""The text that an experiment prints and logs.
 
-    Of each stream at most ten million characters are kept: the first and the last five, with a line between which says
-    how many were left out. The file of a stream is opened on the first text, anew, and flushed with each line. It is
-    closed with the outermost `captured_by` and opened again, to go on, if there is more.
+    Of each stream the first and the last five million characters are kept, with a line between that
+    says how many were left out. The file of a stream is created with the first text, and flushed
+    with each line. The outermost `captured_by` closes it; further text is appended.
 
     Parameters
     ----------
     modes : Modes
     folder : callable, optional
-        Gives the path of an existing folder for the files ``stdout.txt`` and ``stderr.txt``; not called without text.
+        Gives the path of an existing folder for the files ``stdout.txt`` and ``stderr.txt``; called
+        with the first text.
 
     Raises
     ------
@@ -140,6 +144,7 @@ class Captured:
 
     Examples
     --------
+    >>> from daskresearch.worker.proxies import captured_by, installed
     >>> captured = Captured(Modes(stdout=1))
     >>> with installed(captured.modes), captured_by(captured):
     ...     print("loss", 0.5)
@@ -152,35 +157,35 @@ class Captured:
     def __init__(self, modes: Modes, folder: Callable[[], str] | None = None) -> None:
         if folder is None and modes.to_files:
             raise OptionError(
-                "stdout=2 and stderr=2 write to files of experiments, which need a folder; use 1 without"
+                "stdout=2 and stderr=2 write to files of experiments, which need a folder; "
+                "use 1 without"
             )
         self.modes = modes
         self._folder = folder
         self._texts: dict[str, _Text] = {}
         self._files: dict[str, TextIO] = {}
         self._opened: set[str] = set()
-        self._lock = (
-            RLock()
-        )  # what prints while it is held, like a finalizer or a signal handler, must not wait
+        # a finalizer or a signal handler that prints while the lock is held must not wait for it
+        self._lock = RLock()
         self._pid = os.getpid()
 
     @property
     def stdout(self) -> str:
-        """What was printed, if it is kept."""
+        """The text that was printed, if it is kept."""
         return self._text("stdout")
 
     @property
     def stderr(self) -> str:
-        """What was printed to `sys.stderr`, if it is kept; warnings go there."""
+        """The text that was printed to `sys.stderr`, as warnings are, if it is kept."""
         return self._text("stderr")
 
     @property
     def log(self) -> str:
-        """What was logged, a line for each record: ``2026-01-31 12:00:00,123 INFO name: text``."""
+        """The records that were logged: ``2026-01-31 12:00:00,123 INFO name: text``."""
         return self._text("log")
 
     def take(self, stream: str, text: str) -> bool:
-        """Take text of a stream, or return False if it is to go where it would go."""
+        """Take text of a stream, or return False if it is not captured."""
         mode = self._mode(stream)
         if mode and text:
             with self._lock:
@@ -191,7 +196,7 @@ class Captured:
         return bool(mode)
 
     def flush(self, stream: str) -> bool:
-        """Flush the file of a stream, or return False if its text goes where it would go."""
+        """Flush the file of a stream, or return False if it is not captured."""
         mode = self._mode(stream)
         if mode and stream in self._files:
             with self._lock:
@@ -199,16 +204,16 @@ class Captured:
         return bool(mode)
 
     def close(self) -> None:
-        """Close the files; more text opens them again."""
+        """Close the files; further text opens them again."""
         if self._files and os.getpid() == self._pid:
             with self._lock:
                 while self._files:
-                    # what fails is the end of a line on a full disk; it must not end the run of other experiments
+                    # a disk may be full, which must not end the run of other experiments
                     with suppress(OSError):
                         self._files.popitem()[1].close()
 
     def _mode(self, stream: str) -> int:
-        # a forked process has a copy of this object, of which nobody would ever read
+        # a forked process has a copy of this object that nobody reads
         return self.modes.of(stream) if os.getpid() == self._pid else 0
 
     def _text(self, stream: str) -> str:

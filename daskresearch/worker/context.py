@@ -1,4 +1,4 @@
-"""An experiment: as it is handed to a worker, while it runs, and as its units see it."""
+"""The context of a run: all that its experiments share while they run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SharedRoots(Protocol):
-    """Where running experiments find the outputs of steady roots."""
+    """Gives running experiments the outputs of steady roots."""
 
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that the experiment shares, or raise what the call raised."""
@@ -27,7 +27,7 @@ class SharedRoots(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all experiments of a run have in common while they run.
+    """The options and callbacks that all experiments of a run have in common.
 
     Attributes
     ----------
@@ -40,11 +40,12 @@ class Context:
     in_threads : bool
         Whether the members of a lock-step group run in threads.
     parameters : frozenset of str
-        Columns of the table that no variable may be named like.
+        The columns of the table whose names no variable may have.
     folder : str
-        Where the folders of experiments are made.
+        The folder in which those of experiments are made.
     apart : frozenset of str
-        The steady roots that are called apart from the experiments, of which only those outputs come that are needed.
+        The steady roots that are called apart from the experiments. Outputs of these come only if
+        they are needed.
     tick : callable, optional
         Called after each iteration.
     reporter : callable, optional
@@ -54,23 +55,23 @@ class Context:
     results : callable, optional
         Gives the results so far; None where they are in another process.
     target : Target, optional
-        Where workers write what comes of experiments; None if it goes back to where they came from.
+        Where workers write records; None if they send them back.
     modes : Modes
-        What of the text that experiments print and log is captured.
+        Which text of experiments is captured.
     profile : int
-        What of the cost of units is measured; see `daskresearch.worker.profile.Profile`.
+        Which costs of units are measured; see `daskresearch.worker.profile.Profile`.
     token : str
-        Of the run, unlike that of any other.
+        A text that no other run has.
     timeout : float, optional
         Seconds that an experiment may run, without the roots that it shares.
     retries : Mapping of str to int
-        By kind of failure, how often an experiment is run again.
+        How often an experiment is run again, by kind of failure.
     devices : Devices, optional
-        Of which each group of experiments holds some while it runs.
+        The devices of which each group of experiments holds some while it runs.
     root_devices : Mapping of str to Devices
         The same for steady roots that ask for some.
     device : int, str or list, optional
-        What the group that runs holds.
+        The device or devices that the running group holds.
     """
 
     n_iters: int | None = 1

@@ -1,8 +1,8 @@
-"""Devices that experiments hold while they run: concrete ids, leased so that no two hold one at a time.
+"""Leases of devices, so that no two experiments hold the same GPU at a time.
 
-A lease is a locked file in the temporary folder of the machine. So all processes of one run on one machine share their
-devices, whoever started them, and the operating system gives a lease back when its process dies, however that dies. (A
-process that a unit has forked, and that lives on, keeps it.)
+A lease is a locked file in the temporary folder of the machine. So all processes of a run on a
+machine share its devices, whoever started them. The operating system gives a lease back when its
+process dies, unless the process has forked another that lives on.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class Devices(NamedTuple):
     Attributes
     ----------
     token : str
-        Of the run.
+        The token of the run.
     ids : tuple of int or str
-        Empty for those of the process.
+        The ids of the devices; empty for those of each process.
     n_own : int
-        How many a process has that does not know its own.
+        How many devices a process has that cannot tell which it has.
     need : int
-        How many an experiment holds.
+        How many devices an experiment holds.
     share : float
-        The part of each that it takes: so many may hold one as make a whole.
+        The part that it takes of each; with 0.5, two experiments may hold a device.
     n_slices : int
-        Into how many parts a device is divided, the same for all of the run.
+        How many slices a device is divided into, the same for the whole run.
     memory_ratio : float, optional
         The part of the memory of a device that must be free before an experiment begins.
     """
@@ -65,21 +65,24 @@ class Devices(NamedTuple):
 
     @property
     def n_taken(self) -> int:
-        """How many of the slices of a device an experiment takes."""
+        """How many slices of a device an experiment takes."""
         return math.ceil(self.share * self.n_slices - 1e-9)
 
     def known(self) -> tuple[Device, ...]:
-        """Return the ids of the devices in this process: those that are given, as far as it sees them."""
+        """Return the ids of the devices that this process sees, of those that are given."""
         if self.ids:
             own = devices_of_process() if os.environ.get("CUDA_VISIBLE_DEVICES") else self.ids
-            seen = {str(one) for one in own}
-            return tuple([one for one in self.ids if str(one) in seen])
+            seen = {str(device) for device in own}
+            return tuple([device for device in self.ids if str(device) in seen])
         # a worker that joins later has as many as are needed, or no task would come to it
         return devices_of_process() or tuple(range(max(self.n_own, self.need)))
 
 
 def devices_of_process() -> tuple[Device, ...]:
-    """Return the GPUs that this process may use: those that ``CUDA_VISIBLE_DEVICES`` names, else all of the machine."""
+    """Return the GPUs that this process may use.
+
+    They are those that ``CUDA_VISIBLE_DEVICES`` names, else all of the machine.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         names = [name.strip() for name in visible.split(",") if name.strip()]
@@ -90,7 +93,7 @@ def devices_of_process() -> tuple[Device, ...]:
 
 
 class HaltedError(Exception):
-    """The run is over for what waits for a device."""
+    """The run has ended while an experiment waited for a device."""
 
 
 @contextlib.contextmanager
@@ -107,8 +110,8 @@ def leased(devices: Devices | None) -> Iterator[Device | list[Device] | None]:
         return
     ids, locks = _acquired(devices)
     try:
-        for one in ids if devices.memory_ratio else ():
-            _await_memory(one, devices.memory_ratio or 0)
+        for device in ids if devices.memory_ratio else ():
+            _await_memory(device, devices.memory_ratio or 0)
         yield ids[0] if devices.need == 1 else ids
     finally:
         for lock in locks:
@@ -116,14 +119,14 @@ def leased(devices: Devices | None) -> Iterator[Device | list[Device] | None]:
 
 
 def _acquired(devices: Devices) -> tuple[list[Device], list[Any]]:
-    """Return the ids that were acquired and the locks that hold them: all that are needed, or none for the moment."""
-    known = devices.known()
-    if len(known) < devices.need:
+    """Wait for as many devices as are needed; return their ids and their locks."""
+    visible = devices.known()
+    if len(visible) < devices.need:
         raise ClusterError(
-            f"an experiment needs {devices.need} devices, of which this process has {list(known)}"
+            f"an experiment needs {devices.need} devices, of which this process has {list(visible)}"
             + (
-                f": devices={list(devices.ids)} are asked for, and it sees {list(devices_of_process())}; give ids that "
-                f"all workers see, or leave devices out"
+                f": devices={list(devices.ids)} are asked for, and it sees "
+                f"{list(devices_of_process())}; give ids that all workers see, or leave devices out"
                 if devices.ids
                 else ""
             )
@@ -136,28 +139,28 @@ def _acquired(devices: Devices) -> tuple[list[Device], list[Any]]:
             raise HaltedError
         ids: list[Device] = []
         locks: list[Any] = []
-        for one in random.sample(known, len(known)):
-            slices = _taken(os.path.join(folder, safe_name(str(one))), devices)
+        for device in random.sample(visible, len(visible)):
+            slices = _taken(os.path.join(folder, safe_name(str(device))), devices)
             if slices:
-                ids.append(one)
+                ids.append(device)
                 locks += slices
                 if len(ids) == devices.need:
-                    return sorted(ids, key=known.index), locks
+                    return sorted(ids, key=visible.index), locks
         for lock in locks:  # whoever waits holds nothing, so that no two wait for each other
             lock.release()
         if time.monotonic() > waits_since_s + _LONG_S:
-            logger.info("an experiment waits for %d of the devices %s", devices.need, list(known))
+            logger.info("an experiment waits for %d of the devices %s", devices.need, list(visible))
             waits_since_s = math.inf
         time.sleep(_AGAIN_S * (0.5 + random.random()))
 
 
 def _taken(path: str, devices: Devices) -> list[Any]:
-    """Return the locks of the slices of a device that were taken: as many as are needed, or none."""
+    """Return the locks of the slices that were taken: as many as are needed, or none."""
     from filelock import FileLock, Timeout
 
     locks: list[Any] = []
-    for place in range(devices.n_slices):
-        lock = FileLock(f"{path}.{place}", thread_local=False)
+    for number in range(devices.n_slices):
+        lock = FileLock(f"{path}.{number}", thread_local=False)
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
             locks.append(lock)
@@ -169,7 +172,7 @@ def _taken(path: str, devices: Devices) -> list[Any]:
 
 
 def forget_leases(token: str) -> None:
-    """Remove what the leases of a run have left on this machine."""
+    """Remove the files that the leases of a run have left on this machine."""
     shutil.rmtree(_folder(token), ignore_errors=True)
 
 
@@ -178,7 +181,7 @@ def _folder(token: str) -> str:
 
 
 def _nvml() -> Any:
-    """Return NVML, ready to be asked, or None if it is not there."""
+    """Return the initialised NVML, or None if it is not there."""
     with contextlib.suppress(Exception):
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()

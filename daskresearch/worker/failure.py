@@ -11,7 +11,7 @@ from daskresearch.store.record import Failure, FailureKind, this_worker
 
 
 class SharedFailure(Exception):  # noqa: N818  (carries a failure to each experiment that shares the root)
-    """The failure of a root's call, met by an experiment that shares it."""
+    """Raised in an experiment that shares the call of a root which has failed."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure)
@@ -19,20 +19,19 @@ class SharedFailure(Exception):  # noqa: N818  (carries a failure to each experi
 
 
 def failure_of(unit: str, iteration: int, exception: BaseException) -> Failure:
-    """Return the failure that an exception in a unit is."""
+    """Return the failure for an exception of a unit."""
     if isinstance(exception, SharedFailure):
         shared = exception.failure
         kind = FailureKind.UPSTREAM
         return Failure(unit, iteration, shared.exception, shared.traceback, kind, shared.worker)
     text = "".join(traceback.format_exception(exception))
-    traceback.clear_frames(
-        exception.__traceback__
-    )  # their local values would live as long as the results
+    # local values of the frames would live as long as the results
+    traceback.clear_frames(exception.__traceback__)
     return Failure(unit, iteration, exception, text, worker=this_worker())
 
 
 def portable(failure: Failure) -> Failure:
-    """Return the failure with an exception that can be pickled, another one with its text if need be."""
+    """Return the failure with an exception that can be pickled, if need be a stand-in."""
     try:
         cloudpickle.loads(cloudpickle.dumps(failure.exception))
     except Exception:

@@ -39,7 +39,7 @@ def made_folder(parent: str, experiment_id: str) -> str:
 
 @cache
 def folder_of_process() -> str:
-    """Return a temporary folder of this process, in which the folders of experiments are made before they leave it."""
+    """Return the temporary folder of this process, where folders of experiments begin."""
     folder = tempfile.mkdtemp(prefix="daskresearch-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -1,8 +1,8 @@
-"""A group of experiments in lock-step: their stateful roots make one pass for all members.
+"""A group of experiments in lock-step, whose stateful roots run once for all.
 
-In each iteration the segments of the plan run in order. A root segment is called once for each *cell*: the members
-that have the same key for the root, as those have who read equal config values. A segment of branches is run by each
-member, in threads or in order.
+In each iteration the segments of the plan run in order. A root segment is called once for each
+*cell*. A cell is the members that have the same key for the root, as they read equal config values.
+A segment of branches is run by each member, in threads or in order.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Cells = dict[tuple[str, RootKey], RunningExperiment]
 def run_group(
     program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots
 ) -> Iterator[Record]:
-    """Run the experiments of a group in lock-step, yielding each record when its experiment has ended."""
+    """Run a group in lock-step, and yield each record when its experiment has ended."""
     members = [
-        RunningExperiment(one, context, shared, program.instances, program.variables)
-        for one in group
+        RunningExperiment(experiment, context, shared, program.instances, program.variables)
+        for experiment in group
     ]
     final = -1 if context.n_iters is None else context.n_iters - 1
     cells: Cells = {}
@@ -75,7 +75,7 @@ def _run_segment(steps: Sequence[Step], member: RunningExperiment) -> None:
 def _run_root(
     step: Step, members: Sequence[RunningExperiment], cells: Cells, program: Program
 ) -> None:
-    """Call a root once for each cell of the members whose turn it is, and hand each its output."""
+    """Call a root once for each cell of the members whose turn it is."""
     parts: dict[tuple[str, RootKey], list[RunningExperiment]] = {}
     for member in members:
         if (

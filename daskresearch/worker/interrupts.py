@@ -1,4 +1,4 @@
-"""Ctrl-C where units run in the main thread: it ends the run, also if a unit has caught it."""
+"""Ctrl-C in the main thread, which ends a run even if a unit catches it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from types import FrameType
 
 _seen: list[bool] = []
-"""For each run that goes on in the main thread, as a unit may run another, whether it was interrupted."""
+"""Whether each run of the main thread was interrupted; there are several if a unit runs another."""
 
 
 def is_main_thread() -> bool:
-    """Return whether Ctrl-C is raised in this thread; in others only units themselves raise KeyboardInterrupt."""
+    """Return whether Ctrl-C is raised in this thread, and in no other."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager
 def heeding() -> Iterator[None]:
-    """Return a context in which `check_interrupt` knows of interrupts; what handles them is asked as before."""
+    """Return a context in which interrupts are noted for `check_interrupt`."""
     before = signal.getsignal(signal.SIGINT)
     if not is_main_thread() or not callable(before):
         yield
@@ -37,13 +37,13 @@ def heeding() -> Iterator[None]:
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is pressed:  # else a unit has put another in its place
+        if signal.getsignal(signal.SIGINT) is pressed:  # else a unit has set a handler of its own
             signal.signal(signal.SIGINT, before)
         _seen.pop()
 
 
 def check_interrupt() -> None:
-    """Raise what a unit has caught.
+    """Raise an interrupt again that a unit has caught.
 
     Raises
     ------

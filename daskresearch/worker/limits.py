@@ -47,7 +47,7 @@ _GRACE_S = 2.0
 
 
 class Interrupted(BaseException):
-    """Raised in a unit to end its experiment; no `Exception`, so that few units catch it."""
+    """Raised in a unit to end its experiment; few units catch what is no `Exception`."""
 
     kind: FailureKind
 
@@ -65,7 +65,7 @@ class Cancelled(Interrupted):
 
 
 class Abandoned(Interrupted):
-    """The run has ended by an error or an interrupt, and records nothing of the experiment."""
+    """The run has ended by an error or an interrupt; nothing of it is recorded."""
 
     kind = FailureKind.ABANDONED
 
@@ -83,7 +83,7 @@ _SIGNAL: Any = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill"
 
 @final
 class Interrupter:
-    """The threads of this process that run experiments, and what raises `Interrupted` in them.
+    """Raises `Interrupted` in the threads of this process that run experiments.
 
     All that it does has one reason: Python raises in another thread only at the next bytecode of
     that thread, which comes late or never where the thread is in C. Hence:
@@ -102,7 +102,7 @@ class Interrupter:
         self._running: dict[int, RunningExperiment] = {}
 
     def enter(self, run: RunningExperiment) -> None:
-        """List this thread as one that runs an experiment, unless that is not wanted any more."""
+        """List this thread as that of an experiment, or raise if that is not wanted."""
         ident = threading.get_ident()
         run.outer = self._running.get(ident)  # a unit may run a research of its own
         run.resumed = time.perf_counter()
@@ -135,11 +135,11 @@ class Interrupter:
         return self._running.get(threading.get_ident())
 
     def listed(self, is_meant: Test) -> dict[int, RunningExperiment]:
-        """Return the running experiments that are meant, by the ids of their threads."""
+        """Return the listed experiments that are meant, by the ids of their threads."""
         return {ident: run for ident, run in list(self._running.items()) if is_meant(run)}
 
     def interrupt(self, runs: Mapping[int, RunningExperiment], kind: type[Interrupted]) -> None:
-        """Raise once in the threads of experiments, and take it back from those that are in C."""
+        """Raise once in the threads of experiments, and take back what was not met."""
         with self._lock:
             for ident, run in runs.items():
                 if self._running.get(ident) is run:
@@ -159,7 +159,7 @@ class Interrupter:
                     pass
 
     def interrupt_all(self, is_meant: Test, kind: type[Interrupted]) -> None:
-        """Raise in the threads of the experiments that are meant, again and again where need be."""
+        """Raise in the threads of the experiments that are meant until they end."""
 
         def retry() -> None:
             for _ in range(_N_TRIES):
@@ -190,7 +190,7 @@ class Interrupter:
 
 
 def _awake(number: int, frame: FrameType | None) -> None:
-    """Take a signal: what is to be raised is raised here, as this is Python."""
+    """Handle the signal: Python raises here what is due in this thread."""
 
 
 def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
@@ -200,7 +200,7 @@ def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
 
 
 def _untraced(function: Callable[[], T]) -> T:
-    """Call a function in this thread with no trace or profile function; see `Interrupter`."""
+    """Call a function with no trace or profile function; see `Interrupter`."""
     trace, profile = sys.gettrace(), sys.getprofile()
     sys.settrace(None)
     sys.setprofile(None)
@@ -217,7 +217,7 @@ enter, leave = _interrupter.enter, _interrupter.leave
 
 @contextlib.contextmanager
 def paused() -> Iterator[RunningExperiment | None]:
-    """Return a context whose time is not that of the experiment that this thread runs, if any."""
+    """Return a context whose time does not count for the experiment of this thread."""
     run = _interrupter.current()
     if run is None:
         yield None
@@ -230,7 +230,7 @@ def paused() -> Iterator[RunningExperiment | None]:
 
 
 def cancel(token: str, experiment_id: str) -> None:
-    """End an experiment of a run in this process, be it that it runs or that it has not begun."""
+    """End an experiment of a run in this process, also if it has not begun."""
     note_cancelled(token, experiment_id)
     _interrupter.interrupt_all(
         lambda run: (run.context.token, run.experiment.id) == (token, experiment_id), Cancelled
@@ -238,7 +238,7 @@ def cancel(token: str, experiment_id: str) -> None:
 
 
 def abandon(token: str) -> None:
-    """End all experiments of a run in this process but stuck ones, and let no other begin."""
+    """End all experiments of a run in this process, and let no other begin."""
     note_abandoned(token)
     _interrupter.interrupt_all(lambda run: run.context.token == token, Abandoned)
 
@@ -254,7 +254,7 @@ def cancelled(experiment_id: str) -> ExperimentCancelledError:
 
 
 def _look(token: str, timeout: float) -> tuple[float, list[Stuck]]:
-    """Interrupt what has had its time; return the seconds until the next look, and the stuck."""
+    """Interrupt overdue experiments; return seconds to the next look, and stuck ones."""
     soonest, stuck = min(timeout, _LOOK_EACH_S), []
     overdue: dict[int, RunningExperiment] = {}
     now = time.perf_counter()
@@ -272,7 +272,7 @@ def _look(token: str, timeout: float) -> tuple[float, list[Stuck]]:
 
 @contextlib.contextmanager
 def watching(token: str, timeout: float | None) -> Iterator[None]:
-    """Return a context that ends experiments of a run, but stuck ones, after `timeout` seconds."""
+    """Return a context that ends experiments of a run after `timeout` seconds each."""
     if timeout is None:
         yield
         return

@@ -1,7 +1,7 @@
 """One experiment from its first iteration to its last: the meaning of a plan.
 
-A unit runs when its schedule says so, unless it uses the output of a unit that failed. What ends an experiment early
-(an exhausted generator, a failure) makes the iteration its last one.
+A unit runs when its schedule says so, unless it uses the output of a unit that failed. An exhausted
+generator or a failure makes the iteration the last one of the experiment.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def interruptibly(run: RunningExperiment, work: Callable[[], None]) -> None:
 
 
 def _leave_at_last(run: RunningExperiment) -> None:
-    """Leave, though what ends the experiment may come once more in between."""
+    """Leave the list of threads, though `Interrupted` may be raised meanwhile."""
     while True:
         try:
             leave(run)
@@ -76,7 +76,7 @@ def _leave_at_last(run: RunningExperiment) -> None:
 
 
 def run_steps(steps: Iterable[Step], run: RunningExperiment) -> None:
-    """Run steps in order within one iteration; after an early end only if the run finalizes."""
+    """Run steps of an iteration; after an early end only if the run finalizes."""
     finalize = run.context.finalize
     for step in steps:
         if run.ended and not finalize:
@@ -86,16 +86,15 @@ def run_steps(steps: Iterable[Step], run: RunningExperiment) -> None:
                 deliver(step, run, step.call(run))
             except Interrupted:
                 raise
-            except (
-                BaseException
-            ) as exception:  # SystemExit, CancelledError and the like end one experiment too
+            # SystemExit, CancelledError and the like end only their experiment
+            except BaseException as exception:
                 if isinstance(exception, KeyboardInterrupt) and is_main_thread():
                     raise
                 fail(step, run, exception)
 
 
 def wants(step: Step, run: RunningExperiment) -> bool:
-    """Return whether a step's turn has come in a running experiment, marking it broken if an input is."""
+    """Return whether it is a step's turn; if an input of it is broken, mark it broken."""
     if run.broken and not run.broken.isdisjoint(step.upstream):
         run.broken.add(step.name)
         return False
@@ -103,7 +102,7 @@ def wants(step: Step, run: RunningExperiment) -> bool:
 
 
 def deliver(step: Step, run: RunningExperiment, output: object) -> None:
-    """Keep and record an output; for an exhausted generator its last one, if there is any."""
+    """Keep and record an output; for an exhausted generator its last one, if any."""
     if output is EXHAUSTED:
         end(run)
         if step.name not in run.outputs:

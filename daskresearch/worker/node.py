@@ -1,4 +1,4 @@
-"""What worker processes are asked to do beside batches: run one node of a graph, or call one root."""
+"""The tasks of workers beside batches: run a node of a graph, or call a root."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from daskresearch.worker.roots import GivenRoots, Outcome, call_root, read_only
 def run_node(
     blob: Blob,
     group: Sequence[Sequence[Any]],
-    known: Sequence[RootKey],
+    root_keys: Sequence[RootKey],
     elsewhere: Sequence[str],
     *inputs: Any,
 ) -> FinishedNode:
@@ -32,16 +32,16 @@ def run_node(
     blob : Blob
     group : sequence of sequence
         The fields of each `Experiment`, as `departing` makes them.
-    known : sequence of RootKey
-        The roots whose outcomes are the first inputs.
+    root_keys : sequence of RootKey
+        The keys of the roots whose outcomes are the first inputs.
     elsewhere : sequence of str
         The keys of the values that are the other inputs.
     *inputs : Outcome or Carried
     """
     program, context, own = workplace(blob)
-    values = dict(zip(elsewhere, inputs[len(known) :], strict=True))
+    values = dict(zip(elsewhere, inputs[len(root_keys) :], strict=True))
     experiments = tuple([arrived(fields, values) for fields in group])
-    roots = GivenRoots(dict(zip(known, inputs, strict=False)), own, context.apart)
+    roots = GivenRoots(dict(zip(root_keys, inputs, strict=False)), own, context.apart)
     with watching(context.token, context.timeout):
         records = sorted(
             run_groups(program, [experiments], context, roots), key=lambda record: record.position
@@ -60,9 +60,9 @@ def run_root(
     ----------
     blob : Blob
     name : str
-        Of the unit.
+        The name of the unit.
     fields : sequence
-        Those of an `Experiment` that shares the call, as `departing` makes them.
+        The fields of an `Experiment` that shares the call, as `departing` makes them.
     names : sequence of str
         The upstream roots, whose outcomes follow.
     *inputs : Outcome
@@ -83,16 +83,18 @@ def run_root_alone(
     elsewhere: Sequence[str],
     *inputs: Any,
 ) -> Outcome:
-    """Call a steady root that knows its upstream roots by number; equal keys are equal calls, of whichever plan.
+    """Call a steady root that knows its upstream roots by number.
+
+    Equal keys are equal calls, of whichever plan.
 
     Parameters
     ----------
     key : str
-        Of the call.
+        The key of the call.
     code : Carried
         The unit.
     fields : sequence
-        Those of an `Experiment` that shares the call, as `departing` makes them.
+        The fields of an `Experiment` that shares the call, as `departing` makes them.
     copied : sequence of str
         The numbers of the inputs that the root gets a copy of.
     elsewhere : sequence of str
@@ -123,7 +125,8 @@ def _outcome_of(
         if outcome.failure is not None or not outcome.can_travel:
             return outcome
     outputs = {
-        name: deepcopy(one.output) if name in copied else one.output for name, one in inputs.items()
+        name: deepcopy(outcome.output) if name in copied else outcome.output
+        for name, outcome in inputs.items()
     }
     outcome = call_root(name, call, context, experiment, outputs)
     return outcome if outcome.failure is None else replace(outcome, origin=key)
@@ -137,7 +140,7 @@ def given(value: Any) -> Outcome:
 @final
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A value that a task is handed by another node."""
+    """Stands for a value that a task gets from another node, by its key."""
 
     key: str
 
@@ -145,13 +148,14 @@ class Elsewhere:
 def departing(
     experiment: Experiment, carry: Callable[[str, Any], Any] | None = None
 ) -> tuple[Any, ...]:
-    """Return the fields of an experiment, with values carried that a scheduler could not unpickle.
+    """Return the fields of an experiment in a form that a scheduler can unpickle.
 
     Parameters
     ----------
     experiment : Experiment
     carry : callable, optional
-        Gives what stands for a value of a parameter: a `Carried` or an `Elsewhere`. Default: the former.
+        Gives what stands for a value of a parameter, a `Carried` or an `Elsewhere`. Default: the
+        former.
     """
     values = experiment.values
     if is_small(values) or (carry is None and _PLAIN.issuperset(map(type, values.values()))):
@@ -168,12 +172,12 @@ def departing(
 
 
 def is_small(values: Mapping[str, Any]) -> bool:
-    """Return whether all values of a config are numbers and the like, which travel as they are."""
+    """Return whether all values of a config are numbers and the like."""
     return _SMALL.issuperset(map(type, values.values()))
 
 
 def arrived(fields: Sequence[Any], elsewhere: Mapping[str, Carried] | None = None) -> Experiment:
-    """Return the experiment of fields that have travelled, with the values that came apart from it."""
+    """Return the experiment of fields that have arrived, with values from elsewhere."""
     experiment = Experiment._make(fields)
     values = experiment.values
     if _PLAIN.issuperset(map(type, values.values())):

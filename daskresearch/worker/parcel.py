@@ -1,4 +1,4 @@
-"""What leaves a worker process: records, made safe for the way where they are not."""
+"""Records on their way out of a worker, without values that cannot be pickled."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISS
 @final
 @dataclass(frozen=True, slots=True)
 class FinishedNode:
-    """The experiments of a node and their records, in the same order, pickled with care when they leave the process."""
+    """The experiments of a node of a graph, and their records in the same order."""
 
     experiments: tuple[Experiment, ...]
     records: tuple[Record, ...]
 
     def portable(self) -> FinishedNode:
-        """Return the same as it would arrive elsewhere: without values that cannot be pickled."""
+        """Return the node as another process would get it, see `dump_records`."""
         if all(
             [_is_plain(values) for record in self.records for values in record.columns.values()]
         ):
@@ -43,7 +43,7 @@ def _unpacked(experiments: Carried, records: bytes) -> FinishedNode:
 
 
 def dump_records(records: list[Record]) -> bytes:
-    """Pickle records; a value that cannot be pickled becomes a failure of its experiment alone."""
+    """Pickle records; a value that cannot be pickled fails its experiment alone."""
     safe = [_portable_failures(record) if record.failures else record for record in records]
     try:
         content = _dump_tuples(safe)
@@ -60,12 +60,12 @@ def load_records(content: bytes) -> list[Record]:
 
 
 def _is_plain(values: list[Any]) -> bool:
-    """Return whether values are of types that surely come out as they went in."""
+    """Return whether values are of types that pickle keeps as they are."""
     return _PLAIN.issuperset(map(type, values))
 
 
 def _dump_tuples(values: Iterable[tuple[Any, ...]]) -> bytes:
-    """Pickle named tuples as plain ones, which takes a third of the time."""
+    """Pickle named tuples as plain ones, in a third of the time."""
     content: bytes = cloudpickle.dumps(
         [tuple(value) for value in values], protocol=pickle.HIGHEST_PROTOCOL
     )
@@ -86,8 +86,9 @@ def _picklable(record: Record) -> Record:
         except Exception as exception:
             kinds = sorted({type(value).__qualname__ for value in values})
             text = (
-                f"values of variable {name!r} ({', '.join(kinds)}) cannot be pickled, so they cannot leave the worker "
-                f"process: {exception}; save something simpler, or run with workers=1"
+                f"values of variable {name!r} ({', '.join(kinds)}) cannot be pickled, so they "
+                f"cannot leave the worker process: {exception}; save something simpler, or run "
+                f"with workers=1"
             )
             failures.append(Failure(f"save {name}", record.iterations[-1], PickleError(text), text))
     iterations = record.iterations if columns else []

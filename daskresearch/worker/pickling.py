@@ -1,7 +1,7 @@
 """How user code travels to worker processes: as bytes, by value.
 
-Code of the user's own modules is pickled by value, as it is in this process. By name a warm worker would import
-it once and never see an edit. Installed packages go by name.
+Code of the user's own modules is pickled by value, as it is in this process. By name, a warm worker
+would import it once and never see an edit. Installed packages go by name.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def pickle_unit(unit: Unit) -> bytes:
 
 
 def dumps(value: Any) -> bytes:
-    """Pickle a value with the user's modules by value, or by name where that is impossible."""
+    """Pickle a value with the user's modules by value, or by name if that fails."""
     with _by_value(), suppress(Exception):
         return _dumps(value)
     return _dumps(value)
@@ -76,8 +76,8 @@ def _reduced(code: CodeType) -> tuple[Any, ...]:
     function, arguments, *rest = _of_cloudpickle[CodeType](code)
     # with the file that it left out, tracebacks of workers show the lines of the user
     named = [
-        code.co_filename if isinstance(one, str) and one == "<dynamic-code>" else one
-        for one in arguments
+        code.co_filename if isinstance(value, str) and value == "<dynamic-code>" else value
+        for value in arguments
     ]
     return function, tuple(named), *rest
 
@@ -101,16 +101,16 @@ def can_travel(value: Any) -> bool:
 
 
 def process_token() -> str:
-    """Return what stands for this process and no other."""
+    """Return a text that no other process has."""
     return f"{_TOKEN}-{os.getpid()}"
 
 
 @final
 class Carried:
-    """A value of the user's on its way: itself within a process, pickled bytes elsewhere.
+    """A user's value on its way: itself within its process, pickled bytes elsewhere.
 
-    A scheduler that unpickles it needs none of the user's modules; a worker unpickles the bytes when it asks for the
-    value. Nothing is pickled as long as it stays in its process.
+    A scheduler that unpickles it needs none of the user's modules. A worker unpickles the bytes
+    when it asks for the value. Nothing is pickled as long as the value stays in its process.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Carried:
     has_arrived : bool
         Whether it came from another process.
     made : object
-        What a process made of the value, to be kept with it.
+        What a process has made of the value and keeps with it.
 
     Examples
     --------
@@ -144,13 +144,13 @@ class Carried:
 
     @classmethod
     def of_bytes(cls, content: bytes) -> Carried:
-        """Return what arrives: a value that is still bytes."""
+        """Return a value that has arrived and is still bytes."""
         arrived = cls(None)
         arrived._content, arrived._has_value, arrived.has_arrived = _opened(content), False, True
         return arrived
 
     def get(self) -> Any:
-        """Return the value, unpickled when it is first asked for."""
+        """Return the value, which is unpickled when it is first asked for."""
         if not self._has_value:
             assert self._content is not None
             self._value, self._has_value = cloudpickle.loads(self._content), True
@@ -168,9 +168,10 @@ class Carried:
 
 
 def _sealed(content: bytes) -> bytes:
-    """Return pickled bytes in which distributed does not see the name of the main module.
+    """Return pickled bytes that hide the name of the main module from distributed.
 
-    Where it does, it takes the whole message for one that needs cloudpickle, and pickles it a second time.
+    Where it sees that name, it takes the whole message for one that needs cloudpickle, and pickles
+    it a second time.
     """
     return _SEAL + zlib.compress(content, 1) if b"__main__" in content else content
 
@@ -192,8 +193,8 @@ def _check_unit(unit: Unit) -> None:
             dumps(value)
         except Exception as error:
             raise PickleError(
-                f"unit {unit.name!r} cannot travel to worker processes: {what} cannot be pickled ({error}); "
-                f"make it inside the unit, or run with workers=1"
+                f"unit {unit.name!r} cannot travel to worker processes: {what} cannot be pickled "
+                f"({error}); make it inside the unit, or run with workers=1"
             ) from error
 
 
@@ -212,17 +213,17 @@ def check_values(name: str, values: Sequence[Any]) -> None:
             dumps(value)
         except Exception as error:
             raise PickleError(
-                f"value {value!r} of parameter {name!r} cannot be pickled for worker processes ({error}); "
-                f"make it inside a unit, or run with workers=1"
+                f"value {value!r} of parameter {name!r} cannot be pickled for worker processes "
+                f"({error}); make it inside a unit, or run with workers=1"
             ) from error
 
 
 @contextmanager
 def _by_value() -> Iterator[None]:
     with _registry:
-        known = cloudpickle.list_registry_pickle_by_value()
+        before = cloudpickle.list_registry_pickle_by_value()
         registered = [
-            module for module in _users_modules(len(sys.modules)) if module.__name__ not in known
+            module for module in _users_modules(len(sys.modules)) if module.__name__ not in before
         ]
         for module in registered:
             cloudpickle.register_pickle_by_value(module)
@@ -235,7 +236,7 @@ def _by_value() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _users_modules(n_modules: int) -> tuple[ModuleType, ...]:
-    """Return the user's modules; looked up again when the number of imported modules has changed."""
+    """Return the user's modules, cached by the number of imported modules."""
     # a module may be there under several names, as the main module of a child process is
     return tuple(
         {

@@ -1,4 +1,4 @@
-"""What the units of a plan cost: how often each is called and how long it takes."""
+"""What the units of a plan cost: how often they are called and how long they take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DISABLE = "<method 'disable' of '_lsprof.Profiler' objects>"
 
 
 class ProfileRow(NamedTuple):
-    """What a unit, or a function within it, has cost.
+    """The cost of a unit, or of a function within it.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class ProfileRow(NamedTuple):
         ``folder/file.py:line(name)`` or the name of a builtin; empty for the unit itself.
     n_calls : int
     total_s : float
-        Seconds in the function itself; for a unit, as it is taken whole, the same as `cumulative_s`.
+        Seconds in the function itself; for a unit the same as `cumulative_s`.
     cumulative_s : float
         Seconds in the function and what it calls.
     """
@@ -42,13 +42,14 @@ class ProfileRow(NamedTuple):
 
 @final
 class Profile:
-    """A collector of what units cost, which threads may share.
+    """A collector of the costs of units, which threads may share.
 
     Parameters
     ----------
     mode : int
-        1 measures units; 2 also the functions within them, which slows Python functions down severalfold. Where another
-        profiler is active, which from Python 3.12 on is also one in another thread, a call is measured as by 1.
+        1 measures units; 2 also the functions within them, which slows Python functions down
+        severalfold. While another profiler is active, a call is measured as by 1. From Python 3.12
+        on that may be a profiler of another thread.
 
     Raises
     ------
@@ -76,7 +77,7 @@ class Profile:
         self._lock = Lock()
 
     def call(self, name: str, function: Callable[[], T]) -> T:
-        """Call a function as the unit `name`, and return what it returns; a call that raises counts too."""
+        """Call a function as the unit `name`; a call that raises counts too."""
         start = perf_counter()
         profiler = _enabled() if self.mode == FUNCTIONS else None
         try:
@@ -91,14 +92,14 @@ class Profile:
                     _add(self._costs, row)
 
     def rows(self) -> list[ProfileRow]:
-        """Return the rows so far, those that cost the most first."""
+        """Return the rows so far, by falling cost."""
         with self._lock:
             costs = list(self._costs.items())
         return _sorted(ProfileRow._make(key + cost) for key, cost in costs)
 
 
 def combined(rows: Iterable[ProfileRow]) -> list[ProfileRow]:
-    """Return the sums of rows of equal unit and function, those with the most cumulative time first.
+    """Return the sums of rows of equal unit and function, by falling cost.
 
     Examples
     --------
@@ -122,7 +123,7 @@ def _sorted(rows: Iterable[ProfileRow]) -> list[ProfileRow]:
 
 
 def _enabled() -> cProfile.Profile | None:
-    """Return a running profiler, or None where there is one already that it would stop."""
+    """Return a running profiler, or None if it would stop another one."""
     if sys.getprofile() is not None:
         return None
     profiler = cProfile.Profile()

@@ -1,4 +1,4 @@
-"""A plan made ready to run: each unit as a `Step` with its arguments compiled to functions."""
+"""A plan made ready to run: each unit as a `Step` with compiled arguments."""
 
 from __future__ import annotations
 
@@ -83,10 +83,11 @@ class Program:
     is_lockstep : bool
         Whether groups of experiments must run together.
     calls_reached : tuple of str
-        The steady roots that experiments may come to in this number of iterations, each behind those it uses.
+        The steady roots that experiments may reach in this number of iterations, each behind those
+        it uses.
     calls_needed : tuple of str
-        Those of them whose outputs experiments need; the others only feed roots, and experiments need to know no more
-        than whether they failed.
+        Those of them whose outputs experiments need. The others only feed roots, and experiments
+        need to know only whether they failed.
     """
 
     steps: tuple[Step, ...]
@@ -101,7 +102,7 @@ class Program:
 
     @property
     def name(self) -> str:
-        """What experiments run by themselves: the units that are not called apart from them, joined by ``+``."""
+        """The names of the units that experiments run themselves, joined by ``+``."""
         names = [step.name for step in self.steps if step.name not in self.root_calls]
         return (
             "+".join([name for name in names if not name.startswith("save_")] or names)
@@ -110,7 +111,7 @@ class Program:
 
     @classmethod
     def of(cls, plan: Plan, n_iters: int | None = None) -> Program:
-        """Return the program of a complete plan for a number of iterations, if that is known."""
+        """Return the program of a complete plan for so many iterations, None if unknown."""
         roots = roots_of(plan, n_iters)
         reached = _reached([root for root in roots.values() if root.is_steady], n_iters)
         needed = _needed(plan, roots, reached)
@@ -210,7 +211,7 @@ def _shared_check(unit: Unit) -> Call:
 
 
 def call_of(unit: Unit) -> Call:
-    """Return the function that runs a unit in a running experiment and returns its output."""
+    """Return the function that runs a unit in an experiment and returns its output."""
     if unit.kind is Kind.SAVE:
         evaluate = evaluator(unit.kwargs["source"], unit.name)
         return (lambda run: copy.deepcopy(evaluate(run))) if unit.copies else evaluate
@@ -219,7 +220,7 @@ def call_of(unit: Unit) -> Call:
 
 
 def _function_of(unit: Unit) -> Callable[..., Any] | Call:
-    """Return the user's function, or for a method the function that finds it in a running experiment."""
+    """Return the user's function, or for a method the function that looks it up."""
     if unit.method_of is None:
         assert unit.function is not None
         return unit.function
@@ -260,7 +261,7 @@ def _args_evaluator(
 
 
 def merged(kwargs: Mapping[str, Any], spread: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return keyword arguments with the items of a dict spread among them, refusing what is given twice."""
+    """Return keyword arguments with a dict spread among them; refuse duplicates."""
     if not spread:
         return dict(kwargs)
     twice = kwargs.keys() & spread.keys()
@@ -287,21 +288,23 @@ def _recorder(unit: Unit) -> Recorder | None:
     if isinstance(unit.saves, str):
         name = unit.saves
 
-        def record_one(run: RunningExperiment, output: Any) -> None:
+        def record_single(run: RunningExperiment, output: Any) -> None:
             run.cells[name][run.iteration] = output
 
-        return record_one
+        return record_single
     if unit.saves is not None:
         names = unit.saves
 
         def record_each(run: RunningExperiment, output: Any) -> None:
             if isinstance(output, (str, bytes, Mapping)) or not hasattr(output, "__len__"):
                 raise ValueError(
-                    f"save_to={list(names)} needs a sequence of {len(names)} values, not {type(output).__name__}"
+                    f"save_to={list(names)} needs a sequence of {len(names)} values, "
+                    f"not {type(output).__name__}"
                 )
             if len(output) != len(names):
                 raise ValueError(
-                    f"save_to={list(names)} names {len(names)} values, but the output has {len(output)}"
+                    f"save_to={list(names)} names {len(names)} values, "
+                    f"but the output has {len(output)}"
                 )
             for name, value in zip(names, output, strict=True):
                 run.cells[name][run.iteration] = value

@@ -1,4 +1,4 @@
-"""What stands in place of ``sys.stdout``, ``sys.stderr`` and the root logger while output is captured."""
+"""Proxies of `sys.stdout` and `sys.stderr`, and a log handler, that capture text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CURRENT: ContextVar[Captured | None] = ContextVar("captured", default=None)
 
 @final
 class _CapturedBy:
-    """What `captured_by` returns; a class, as it takes a third of the time of a generator."""
+    """The context of `captured_by`; as a class it takes a third of a generator's time."""
 
     __slots__ = ("_captured", "_token")
 
@@ -37,10 +37,10 @@ _AS_IT_IS: AbstractContextManager[None] = nullcontext()
 
 
 def captured_by(captured: Captured | None) -> AbstractContextManager[None]:
-    r"""Return a context within which what this thread or task prints and logs is taken by `captured`.
+    r"""Return a context in which `captured` takes the text of this thread or task.
 
-    It restores the one around it in the end. None leaves things as they are. A generator must not yield within it, as
-    the caller's text would be taken too. Without `installed` nothing is captured.
+    It restores the context around it in the end. None leaves things as they are. A generator must
+    not yield within it, as the caller's text would be taken too. It needs `installed` around it.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def captured_by(captured: Captured | None) -> AbstractContextManager[None]:
 
 
 def uncaptured() -> AbstractContextManager[None]:
-    """Return a context within which text goes where it would go, though it is within `captured_by`."""
+    """Return a context in which no text is captured, though within `captured_by`."""
     return _CapturedBy(_NOTHING)
 
 
@@ -66,7 +66,15 @@ _NOTHING = Captured(Modes())
 
 @final
 class StreamProxy:
-    """What stands in the place of `sys.stdout` or `sys.stderr`; the stream before it, or None, does all but writing."""
+    """A stream in place of `sys.stdout` or `sys.stderr`, of which text is captured.
+
+    Parameters
+    ----------
+    stream : str
+        ``stdout`` or ``stderr``.
+    before : file or None
+        The stream that was there before, which does all but writing.
+    """
 
     def __init__(self, stream: str, before: Any) -> None:
         self._stream = stream
@@ -103,14 +111,14 @@ class StreamProxy:
 
 @final
 class _LogHandler(logging.Handler):
-    """The handler of the root logger that hands each record to whom it belongs."""
+    """The handler of the root logger that hands each record to its `Captured`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Hand a record on, without the lock that handlers have: threads need not wait for each other's texts."""
+        """Hand a record on, without the lock of handlers, for which threads would wait."""
         try:
             captured = _CURRENT.get()
             if (
@@ -120,7 +128,7 @@ class _LogHandler(logging.Handler):
             ):
                 captured.take("log", self.format(record) + "\n")
             last_resort = logging.lastResort
-            # this handler must not silence warnings, which are printed only where there is no handler
+            # this handler must not silence warnings, which are printed if there is no handler
             if (
                 last_resort is not None
                 and record.levelno >= last_resort.level
@@ -142,7 +150,7 @@ class _LogHandler(logging.Handler):
 
 @final
 class _Installation:
-    """The proxies and the handler in the places of this process, for all runs that ask for them at the time."""
+    """The proxies and the handler of this process, for all runs that capture text."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -169,33 +177,28 @@ class _Installation:
             for stream, proxies in self._proxies.items():
                 while proxies and not any([asked.of(stream) for asked in self._asked]):
                     proxy = proxies.pop()
-                    if (
-                        getattr(sys, stream) is proxy
-                    ):  # else somebody has put another one there, which is theirs
+                    if getattr(sys, stream) is proxy:  # else somebody has set another stream
                         setattr(sys, stream, proxy._before)
 
     def _adjust(self) -> None:
         levels = [asked.log for asked in self._asked if asked.log is not None]
         if levels:
-            self._handler.setLevel(
-                min(*levels, logging.WARNING)
-            )  # warnings are handed on, see handle
+            self._handler.setLevel(min(*levels, logging.WARNING))  # warnings are handed on
             logging.root.addHandler(self._handler)
         else:
             logging.root.removeHandler(self._handler)
 
 
-_INSTALLATION = (
-    _Installation()
-)  # as sys.stdout and the root logger are one for the process, so is this
+_INSTALLATION = _Installation()  # one for the process, as sys.stdout and the root logger are
 
 
 @contextmanager
 def installed(modes: Modes) -> Iterator[None]:
-    """Make a context within which `captured_by` works, in all threads; runs at the same time may each make one.
+    """Make a context in which `captured_by` works, in all threads.
 
-    When the last one ends, all is as it was before the first. If somebody has replaced `sys.stdout` meanwhile, theirs
-    stays. Levels of loggers are as they are: a record that its logger drops does not come to the handler.
+    Several runs may each make one. When the last one ends, all is as it was before the first. A
+    `sys.stdout` that somebody has set meanwhile stays. Levels of loggers do not change, so a record
+    that its logger drops is not captured.
 
     Examples
     --------

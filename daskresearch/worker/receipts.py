@@ -1,4 +1,4 @@
-"""What becomes of the records of a batch: they go back to the client, or are written where they were made."""
+"""The records of a batch, which are sent back or written, and its receipt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from daskresearch.worker.profile import ProfileRow
 
 
 class Written(NamedTuple):
-    """How many experiments a worker has written.
+    """How many experiments of a batch a worker has written.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Written(NamedTuple):
     n_iters : int
         The iterations of all of them.
     ids : tuple of str
-        Theirs, if they are to be named.
+        The ids of the experiments, if they are asked for.
     batch : str
         The name of the batch.
     """
@@ -45,19 +45,19 @@ class Receipt:
     Attributes
     ----------
     seconds : float
-        How long the batch ran, before the last of it was written.
+        How long the batch ran, before its last records were written.
     n_groups : int
         How many groups were run; the others were left when the time was up.
     records : bytes
-        The pickled records; none if they were written where they were made.
+        The pickled records; empty if the worker has written them.
     written : Written
-        How many were.
+        How many experiments the worker has written.
     profile : list of ProfileRow
         What units cost, if that is measured.
     stuck : Stuck, optional
-        The experiment that could not be ended in time, in the group after those that were run.
+        The experiment that could not be ended, in the group after those that were run.
     unfinished : tuple of int
-        The positions of the experiments of its group that have not ended.
+        The positions of the experiments of that group that have not ended.
     """
 
     seconds: float
@@ -84,7 +84,7 @@ class Keeping:
         pass
 
     def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
-        """Return the experiments of a group that are to run: all."""
+        """Return all experiments of a group, as none was kept before."""
         return group
 
     def append(self, record: Record, group: Sequence[Experiment]) -> None:
@@ -98,19 +98,19 @@ class Keeping:
 
 @final
 class Writing:
-    """Writes the records of a batch to the folder of the run, within moments of their end.
+    """Writes the records of a batch to the folder of the run, soon after their end.
 
     Parameters
     ----------
     target : Target
     folder : str
-        Where the folders of experiments are.
+        The folder that holds those of experiments.
     name : str
-        Of the batch: when it is run again, what was written is not run again.
+        The name of the batch. Experiments that were written by this name do not run again.
     is_lockstep : bool
         Whether the members of a group depend on each other, so that it runs again whole.
     wait_s : float
-        The moments, in seconds.
+        The seconds that records may wait.
     names_ended : bool
         Whether `written` has ids.
     """
@@ -146,13 +146,13 @@ class Writing:
         return self._seen._replace(n_failed=n_failed, ids=tuple(self._ids))
 
     def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
-        """Return the experiments of a group that were not written when the batch ran before."""
-        left = tuple([one for one in group if one.id not in self._known])
+        """Return those experiments that an earlier run of the batch has not written."""
+        left = tuple([experiment for experiment in group if experiment.id not in self._known])
         if left and self._is_lockstep:
             return group
-        for one in group:
-            if one.id in self._known:
-                self._count(one.id, *self._known[one.id])
+        for experiment in group:
+            if experiment.id in self._known:
+                self._count(experiment.id, *self._known[experiment.id])
         return left
 
     def _count(self, experiment_id: str, has_failed: bool, n_iters: int) -> None:
@@ -165,7 +165,7 @@ class Writing:
 
     def append(self, record: Record, group: Sequence[Experiment]) -> None:
         """Write the record of an experiment of a group."""
-        experiment = next(one for one in group if one.position == record.position)
+        experiment = next(member for member in group if member.position == record.position)
         self._writer.append(Ended(record, experiment))
         self._count(experiment.id, bool(record.failures), record.n_iters)
 

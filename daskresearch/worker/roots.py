@@ -26,7 +26,7 @@ from daskresearch.worker.running import RunningExperiment
 @final
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a root's call: its output, its failure, or the word that it could not leave its process.
+    """The output of a root's call, or its failure.
 
     The arrays of the output are read-only wherever it arrives; see `read_only`.
 
@@ -35,6 +35,7 @@ class Outcome:
     output : object
     failure : Failure, optional
     can_travel : bool
+        False where an output should have arrived that cannot be pickled.
     origin : str
         The key of the call that failed, which may be one upstream.
     """
@@ -75,20 +76,21 @@ _KEPT_GROUPS, _KEPT_CALLS = 256, 10_000
 
 @final
 class RootTable(Generic[T]):
-    """Something for each call of a steady root; what belongs to a group goes when many groups came since.
+    """Values by root key, with bounded memory.
 
-    So does what belongs to no group, when very many calls came since; then such a call is made again if it is needed.
+    Evicts the oldest group above 256 groups, and the oldest key above 10,000 keys of a group, or of
+    no group. An evicted call is made again if it is needed.
     """
 
     def __init__(self) -> None:
         self._groups: OrderedDict[bytes, dict[RootKey, T]] = OrderedDict()
 
     def get(self, key: RootKey) -> T | None:
-        """Return what is kept for a call, or None."""
+        """Return the value of a call, or None."""
         return self._groups.get(key.group, {}).get(key)
 
     def put(self, key: RootKey, value: T) -> None:
-        """Keep something for a call."""
+        """Keep the value of a call."""
         kept = self._groups.setdefault(key.group, {})
         kept[key] = value
         if len(kept) > _KEPT_CALLS:  # memory must not grow with the domain
@@ -98,17 +100,17 @@ class RootTable(Generic[T]):
             del self._groups[oldest]
 
     def drop(self, key: RootKey) -> None:
-        """Forget what is kept for a call."""
+        """Forget the value of a call."""
         self._groups.get(key.group, {}).pop(key, None)
 
     def items(self) -> list[tuple[RootKey, T]]:
-        """Return all that is kept."""
+        """Return all keys and values."""
         return [item for group in self._groups.values() for item in group.items()]
 
 
 @final
 class RootOutputs:
-    """The outcomes of steady roots in this process, each computed when it is first asked for.
+    """The outcomes of steady roots in this process, computed when first asked for.
 
     Parameters
     ----------
@@ -164,7 +166,7 @@ class RootOutputs:
             }
             inputs = {root: self._own(root, outcome.get()) for root, outcome in outcomes.items()}
             call = self._program.root_calls[name]
-            with uncaptured():  # it is of all that share it, not of the one that came first
+            with uncaptured():  # its text is not that of the experiment that comes first
                 future.set_result(call_root(name, call, self._context, experiment, inputs, device))
         except SharedFailure as shared:
             future.set_result(Outcome(failure=shared.failure))
@@ -177,30 +179,32 @@ class RootOutputs:
 
 @final
 class GivenRoots:
-    """The outcomes that a task was given, for as long as it runs; what could not travel is computed once a process.
+    """The outcomes that a task was given; those that cannot travel are computed here.
 
     Parameters
     ----------
-    known : Mapping of RootKey to Outcome
+    given : Mapping of RootKey to Outcome
     own : RootOutputs
-        What this process computes itself.
+        The outcomes that this process computes itself, once each.
     apart : frozenset of str
-        The roots that are called apart from experiments, of which only the needed ones are given.
+        The roots that are called apart from experiments. Of these only needed outcomes are given.
     """
 
     def __init__(
-        self, known: Mapping[RootKey, Outcome], own: RootOutputs, apart: frozenset[str]
+        self, given: Mapping[RootKey, Outcome], own: RootOutputs, apart: frozenset[str]
     ) -> None:
-        self._known = {key: outcome for key, outcome in known.items() if outcome.can_travel}
+        self._given = {key: outcome for key, outcome in given.items() if outcome.can_travel}
         self._failed = {
-            one.origin: one.failure for one in self._known.values() if one.failure is not None
+            outcome.origin: outcome.failure
+            for outcome in self._given.values()
+            if outcome.failure is not None
         }
         self._own = own
         self._apart = apart
 
     def output(self, name: str, experiment: Experiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
-        outcome = self._known.get(experiment.root_key(name))
+        outcome = self._given.get(experiment.root_key(name))
         return self._own.output(name, experiment) if outcome is None else outcome.get()
 
     def check(self, name: str, experiment: Experiment) -> None:
@@ -220,9 +224,9 @@ def call_root(
     inputs: dict[str, Any],
     device: Held = None,
 ) -> Outcome:
-    """Return what comes of one call of a steady root with what it uses; of the last one, if it is repeated."""
+    """Return the outcome of a call of a steady root, of the last one if retried."""
     for _ in range(1 + context.retries.get(FailureKind.EXCEPTION, 0)):
-        # what the experiment holds that comes first, or else what the root asks for itself
+        # the device of the experiment that comes first, else that which the root asks for
         try:
             with leased(context.root_devices.get(name) if device is None else None) as leased_now:
                 held = leased_now if device is None else device
@@ -232,7 +236,7 @@ def call_root(
                 )
                 scope.outputs.update(inputs)
                 outcome = attempt(name, scope, call)
-        except HaltedError as error:  # nobody asks for it any more
+        except HaltedError as error:  # no experiment asks for it any more
             return Outcome(failure=failure_of(name, 0, error))
         if outcome.failure is None:
             break
@@ -242,7 +246,7 @@ def call_root(
 def attempt(
     name: str, scope: RunningExperiment, call: Callable[[RunningExperiment], Any]
 ) -> Outcome:
-    """Return what comes of a root's call; raise at once when debugging."""
+    """Return the outcome of a root's call; raise at once when debugging."""
     try:
         return Outcome(read_only(call(scope)))
     except BaseException as exception:
@@ -262,7 +266,9 @@ _NO_ROOTS = _NoRoots()
 
 
 def read_only(value: Any) -> Any:
-    """Return the value with every numpy array in it, also through lists, tuples and dicts, as a read-only view.
+    """Return a value with read-only views for its numpy arrays.
+
+    It looks for them in lists, tuples and dicts too.
 
     Examples
     --------

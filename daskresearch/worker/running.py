@@ -1,4 +1,4 @@
-"""An experiment while it runs: its outputs, instances, streams and what it has recorded so far."""
+"""An experiment while it runs: its outputs, instances, streams and records so far."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from daskresearch.worker.context import Context, SharedRoots
 
 @final
 class RunningExperiment:
-    """An experiment while it runs, or the roots that a group's members share."""
+    """An experiment while it runs, or a root that the members of a group share."""
 
     __slots__ = (
         "_begun",
@@ -85,13 +85,12 @@ class RunningExperiment:
         self._key = experiment.key if key is None else key
         self._streams: dict[str, Generator] = {}
         self._started, self._begun = time.time(), time.perf_counter()
-        folder = partial(
-            made_folder, context.folder, experiment.id
-        )  # no method: nothing here may point back at us
+        # no method, as nothing here may point back at this object
+        folder = partial(made_folder, context.folder, experiment.id)
         self.captured = None if context.modes.off else Captured(context.modes, folder)
 
     def random(self, unit: str) -> Generator:
-        """Return the stream of a unit, which goes on from iteration to iteration."""
+        """Return the random stream of a unit, which goes on from iteration to iteration."""
         generator = self._streams.get(unit)
         if generator is None:
             generator = self._streams[unit] = stream(self._key, unit)
@@ -102,11 +101,11 @@ class RunningExperiment:
         return ExperimentView(self, unit)
 
     def folder(self) -> str:
-        """Return the path of the experiment's folder, which is made if it is not there."""
+        """Return the path of the experiment's folder, which is made if need be."""
         return made_folder(self.context.folder, self.experiment.id)
 
     def storage(self) -> Storage:
-        """Return where units record variables by themselves."""
+        """Return the storage in which units record variables by themselves."""
         return Storage(self)
 
     def results(self) -> Any:
@@ -118,16 +117,16 @@ class RunningExperiment:
         return self.context.results()
 
     def record_value(self, name: str, value: Any) -> None:
-        """Record a value of a variable that may not be known from the plan."""
+        """Record a value of a variable that the plan need not name."""
         check_variable(name, self.context.parameters)
         self.cells.setdefault(name, {})[self.iteration] = value
 
     def record(self) -> Record:
-        """Return what the experiment leaves behind."""
+        """Return the record of the experiment so far."""
         record = Record.of(self.experiment.position, self.iteration + 1, self.cells, self.failures)
         times = self._started, time.perf_counter() - self._begun
         texts = self.captured
-        # not by _replace, which takes longer than an experiment may
+        # _replace would take longer than a short experiment
         printed = ("", "", "") if texts is None else (texts.stdout, texts.stderr, texts.log)
         return Record(*record[:5], *times, *printed, as_text(self.context.device))
 
@@ -139,17 +138,19 @@ def check_variable(name: Any, parameters: frozenset[str]) -> None:
     --------
     >>> check_variable("id", frozenset())
     Traceback (most recent call last):
-    ValueError: cannot record a variable named 'id', which is a column of every table; use another name
+    ValueError: cannot record a variable named 'id', which is a column of every table; ...
     """
     if not isinstance(name, str):
         raise TypeError(f"the name of a variable must be a str, not {name!r}")
     if name in RESERVED_VARIABLES:
         raise ValueError(
-            f"cannot record a variable named {name!r}, which is a column of every table; use another name"
+            f"cannot record a variable named {name!r}, which is a column of every table; "
+            f"use another name"
         )
     if name in parameters:
         raise ValueError(
-            f"cannot record a variable named {name!r}, which is a parameter of the domain; rename one"
+            f"cannot record a variable named {name!r}, which is a parameter of the domain; "
+            f"rename one"
         )
 
 
@@ -217,7 +218,7 @@ class Storage:
         self._running = running
 
     def update_variable(self, name: str, value: Any) -> None:
-        """Record a value of a variable in this iteration; a second value takes the place of the first.
+        """Record a value of a variable in this iteration; a second value replaces it.
 
         Raises
         ------

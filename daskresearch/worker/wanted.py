@@ -1,4 +1,4 @@
-"""Which experiments and runs are wanted no more in this process."""
+"""Experiments and runs that are cancelled, halted or abandoned in this process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_halted(token: str) -> bool:
 
 
 def forget(token: str) -> None:
-    """Forget all that was noted of a run."""
+    """Forget all notes of a run."""
     with _lock:
         _halted.discard(token)
         _abandoned.discard(token)

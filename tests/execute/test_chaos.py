@@ -1,6 +1,7 @@
-"""Workers are killed and added at random while a research runs and goes on, and the table is that of a quiet run.
+"""Workers are killed and added at random, and the table is that of a quiet run.
 
-``CHAOS_S`` seconds of it, 60 by default; ``CHAOS_SEED`` repeats the choices, as far as processes can.
+It lasts ``CHAOS_S`` seconds, 60 by default; ``CHAOS_SEED`` repeats the choices, as far as processes
+can.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ def test_the_table_of_a_chaotic_run_is_that_of_a_quiet_one(tmp_path, capsys):
             stop_at = time.monotonic() + rng.uniform(0.2, 0.4) * CHAOS_S
             while not research.wait(rng.uniform(0.5, 3)):
                 assert time.monotonic() < give_up, servers.log()
-                workers = [one for one in workers if one.poll() is None]
-                # those that are about to start do no harm, and all may be killed at once, but not all the time
+                workers = [worker for worker in workers if worker.poll() is None]
+                # all workers may be killed at once, but not all the time
                 if len(client.nthreads()) > 1 or rng.random() < 0.1:
                     rng.choice(workers).kill()
                     n_kills += 1
@@ -123,17 +124,17 @@ def test_the_table_of_a_chaotic_run_is_that_of_a_quiet_one(tmp_path, capsys):
     n_doubled = len(begun_again(begun, pd.read_parquet(tmp_path / "study" / "experiments")))
     with capsys.disabled():
         print(  # noqa: T201
-            f"\nchaos (seed {SEED}, {CHAOS_S:g} s): {n_runs} runs, {n_kills} kills, {n_added} workers added, "
-            f"{3 * n} experiments, lost {n_lost}, doubled {n_doubled}"
+            f"\nchaos (seed {SEED}, {CHAOS_S:g} s): {n_runs} runs, {n_kills} kills, "
+            f"{n_added} workers added, {3 * n} experiments, lost {n_lost}, doubled {n_doubled}"
         )
     assert (n_lost, n_doubled) == (0, 0)
     assert n_kills > 0
 
 
 def begun_again(folder: Path, experiments: pd.DataFrame) -> set[str]:
-    """Return the experiments that ran again though they had ended well, and been written."""
+    """Return the experiments that ran again though they were written as finished."""
     fine = experiments[experiments.status == "ok"]
     assert fine.id.is_unique
     ended = dict(zip(fine.id, fine.started.astype("int64") / 1e6 + fine.seconds, strict=True))
     lines = [line.split() for path in folder.iterdir() for line in path.read_text().splitlines()]
-    return {one for one, at in lines if one in ended and float(at) > ended[one] + _COMMIT_S}
+    return {key for key, at in lines if key in ended and float(at) > ended[key] + _COMMIT_S}

@@ -1,4 +1,4 @@
-"""Runs on clusters that users have started: other processes, with and without TLS, whose workers come and go."""
+"""Runs on clusters of users, with and without TLS, whose workers come and go."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def study(n: int = 12) -> Research:
 
 
 def numbers(n: int, path: Path, seconds: float = 0.05) -> Research:
-    """Return experiments that note where each ran, and take a moment until they need hurry."""
+    """Return experiments that note where they ran, and may take a moment each."""
 
     def work(x: int, path: str, seconds: float) -> int:
         if not os.path.exists(f"{path}.hurry"):
@@ -124,8 +124,8 @@ def test_a_run_on_the_address_of_a_scheduler_gives_the_rows_of_one_in_process(
         return results.df, results.failures[["id", "unit", "iteration"]]
 
     here, there = frames("here"), frames("there", scheduler=client)
-    for one, other in zip(here, there, strict=True):
-        pd.testing.assert_frame_equal(one, other)
+    for local, remote in zip(here, there, strict=True):
+        pd.testing.assert_frame_equal(local, remote)
     assert not here[1].empty
 
 

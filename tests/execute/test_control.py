@@ -1,4 +1,4 @@
-"""Runs that are ended, that fail beside others, and that give values which do not travel."""
+"""Runs that are ended, that fail beside others, or whose values do not travel."""
 
 from __future__ import annotations
 

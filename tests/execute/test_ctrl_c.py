@@ -1,4 +1,7 @@
-"""Ctrl-C once keeps what is finished and leaves nothing at work; twice it ends at once, wherever experiments run."""
+"""Ctrl-C ends a run wherever its experiments run; what is finished is kept.
+
+Once leaves nothing at work; twice ends the run at once.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,8 @@ if __name__ == "__main__":
         threading.settrace(trace)
     research = research_of(folder)
     try:
-        research.run(f"{folder}/results", bar=False, seed=7, **options.get(place, {"scheduler": client}))
+        chosen = options.get(place, {"scheduler": client})
+        research.run(f"{folder}/results", bar=False, seed=7, **chosen)
     except KeyboardInterrupt:
         print(research.is_finished, len(research.results.df), flush=True)
 """
@@ -64,13 +68,13 @@ if __name__ == "__main__":
 PLACES = [
     "serial",
     "threads",
-    *[pytest.param(one, marks=pytest.mark.slow) for one in ("processes", "client")],
+    *[pytest.param(place, marks=pytest.mark.slow) for place in ("processes", "client")],
 ]
 
 
 @pytest.fixture
 def client(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Client | None]]:
-    """Give the file and a client of a scheduler and two workers, if they are asked for."""
+    """Give the file and a client of a scheduler with two workers, if asked for."""
     if request.node.callspec.params["place"] != "client":
         yield "", None
         return
@@ -80,7 +84,7 @@ def client(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
 
 @contextmanager
 def running(place: str, folder: Path, long: str, file: str) -> Iterator[subprocess.Popen[str]]:
-    """Give a process that heads a group, and runs experiments: the short ones and some that is long have begun."""
+    """Give a process, head of a group, whose short experiments and a long one began."""
     (folder / "script.py").write_text(SCRIPT)
     (folder / long).touch()
     root = str(Path(__file__).parents[2])
@@ -128,7 +132,7 @@ def test_one_interrupt_keeps_what_is_finished_and_ends_what_runs(place, client, 
 
 @pytest.mark.parametrize(
     "place",
-    [*[pytest.param(one, marks=pytest.mark.slow) for one in ("serial", "traced")], *PLACES[1:]],
+    [*[pytest.param(name, marks=pytest.mark.slow) for name in ("serial", "traced")], *PLACES[1:]],
 )
 def test_two_interrupts_end_a_run_at_once_though_its_units_do_not_return(place, client, tmp_path):
     file, cluster = client

@@ -1,4 +1,4 @@
-"""What a unit that takes its process with it costs: its own experiment, however it does so and wherever it runs."""
+"""A unit that ends its process costs its own experiment, however it does so."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ WAYS = {"exit": lambda: os._exit(3), "segfault": segfault, "abort": os.abort, "k
 
 @pytest.fixture(scope="module")
 def limited_client() -> Iterator[Client]:
-    """Give a Client of two processes, which a nanny ends when they take too much memory."""
+    """Give a Client of two processes that a nanny ends for too much memory."""
     with (
         local_cluster(2, memory_limit="500 MB") as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -58,7 +58,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def study(die: Callable[[], object]) -> Research:
-    """Return a plan with a root of two calls, of which one experiment dies in its second unit."""
+    """Return a plan with a root of two calls; an experiment dies in its second unit."""
 
     def load(kind: str) -> int:
         return len(kind)
@@ -74,7 +74,7 @@ def study(die: Callable[[], object]) -> Research:
 
 def check(research: Research, options: dict[str, Any]) -> None:
     results = research.run(bar=False, **options).results
-    expected = [one * x for one in (1, 2) for x in range(N) if one * x != GUILTY]
+    expected = [factor * x for factor in (1, 2) for x in range(N) if factor * x != GUILTY]
     assert results.df.dropna().y.tolist() == expected
     failures = results.failures
     assert (failures.kind.tolist(), failures.unit.tolist()) == (["worker"], ["worker"])
@@ -86,7 +86,7 @@ def check(research: Research, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "way",
-    ["segfault", *[pytest.param(one, marks=pytest.mark.slow) for one in ("exit", "abort", "kill")]],
+    ["segfault", *[pytest.param(how, marks=pytest.mark.slow) for how in ("exit", "abort", "kill")]],
 )
 def test_a_unit_that_ends_its_process_costs_its_own_experiment_alone(place, way):
     check(study(WAYS[way]), {"dump_results": False, **place})

@@ -1,4 +1,4 @@
-"""Devices that experiments hold: any ids do, as the same code leases fake ones and GPUs."""
+"""Devices that experiments hold; the same code leases GPUs and fake ones."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def place(request: pytest.FixtureRequest) -> dict[str, object]:
 
 @pytest.fixture
 def gpu_client():
-    """Give a Client of two worker processes, of which each says that it has two GPUs, and runs two tasks at once."""
+    """Give a Client of two workers, each with two threads and two declared GPUs."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None, resources={"GPU": 2},
+            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None,
+            resources={"GPU": 2},
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -48,11 +49,11 @@ def gpu_client():
 def hold(device: object, folder: str, seconds: float = 0.001) -> str:
     """Hold devices by files that can be made but once; two holders of one would meet."""
     ids = device if isinstance(device, list) else [device]
-    for one in ids:
-        os.close(os.open(f"{folder}/{one}", os.O_CREAT | os.O_EXCL))
+    for held in ids:
+        os.close(os.open(f"{folder}/{held}", os.O_CREAT | os.O_EXCL))
     time.sleep(seconds)
-    for one in ids:
-        os.unlink(f"{folder}/{one}")
+    for held in ids:
+        os.unlink(f"{folder}/{held}")
     return json.dumps(device)
 
 

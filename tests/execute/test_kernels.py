@@ -1,4 +1,4 @@
-"""A notebook whose kernel is closed in the midst of a run leaves a folder that goes on, and no process."""
+"""A kernel that is closed in a run leaves a folder that goes on, and no process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ CELL = """
 from distributed import Client
 from tests.support.lasting import research_of
 
-options = {{"workers": 2}} if not {file!r} else {{"scheduler": Client(scheduler_file={file!r}, set_as_default=False)}}
+options = {{"workers": 2}}
+if {file!r}:
+    options = {{"scheduler": Client(scheduler_file={file!r}, set_as_default=False)}}
 research = research_of({folder!r})
 research.run({folder!r} + "/results", bar=False, seed={seed}, detach={detach}, **options)
 """
@@ -31,7 +33,7 @@ research.run({folder!r} + "/results", bar=False, seed={seed}, detach={detach}, *
 
 @contextmanager
 def kernel() -> Iterator[KernelManager]:
-    """Give the manager of a started kernel, which is killed in the end if it is still there."""
+    """Give the manager of a started kernel, which is killed in the end if need be."""
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel(env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
     try:
@@ -43,7 +45,7 @@ def kernel() -> Iterator[KernelManager]:
 
 
 def close_in_the_midst(folder: Path, *, file: str, detach: bool, now: bool) -> None:
-    """Run a cell and close its kernel while experiments are at work, and wait for the end of all its processes."""
+    """Close a kernel while experiments run, and wait until its processes have ended."""
     (folder / "waits").touch()
     with kernel() as manager:
         client = manager.client()

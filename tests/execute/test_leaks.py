@@ -1,4 +1,4 @@
-"""However a run ends, no process, thread, descriptor or task of it is left, here and on workers."""
+"""However a run ends, it leaves no process, thread, descriptor or task behind."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_nothing_is_left_of_a_run(way, place, tmp_path):
 
 def workers_here() -> list[psutil.Process]:
     children = psutil.Process().children(recursive=True)
-    return [one for one in children if "spawn_main" in " ".join(cmdline_of(one))]
+    return [child for child in children if "spawn_main" in " ".join(cmdline_of(child))]
 
 
 @pytest.mark.cluster
@@ -194,7 +194,7 @@ def test_nothing_is_left_of_a_private_cluster_that_was_shut_down(tmp_path):
     def run() -> None:
         before = workers_here()
         few(work, str(tmp_path / "calls")).run(workers=2, bar=False, dump_results=False)
-        started = [one for one in workers_here() if one not in before]
+        started = [worker for worker in workers_here() if worker not in before]
         assert len(started) == 2
         daskresearch.shutdown()
         wait_for(lambda: are_gone(started))
@@ -224,11 +224,11 @@ def leave_process() -> None:
 @pytest.fixture
 def _let_go(client: Client) -> Iterator[None]:
     def let_go() -> None:
-        for one in LEFT:
-            if isinstance(one, subprocess.Popen):
-                one.communicate(b"\n")
+        for left in LEFT:
+            if isinstance(left, subprocess.Popen):
+                left.communicate(b"\n")
             else:
-                one.close()
+                left.close()
         LEFT.clear()
 
     yield

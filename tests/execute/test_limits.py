@@ -1,4 +1,4 @@
-"""What ends an experiment before its time, and what runs again: `timeout`, `cancel` and `retries`."""
+"""Experiments that are ended or run again: `timeout`, `cancel` and `retries`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT_S = 0.8
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest) -> dict[str, object]:
-    """Give the options that run somewhere: in process, in threads, on a cluster of two processes."""
+    """Give options for a place: this process, threads, a cluster of two processes."""
     where = request.getfixturevalue("client") if request.param == "client" else request.param
     return {"scheduler": where, "bar": False, "dump_results": False}
 
@@ -426,9 +426,9 @@ def test_a_run_with_a_timeout_leaves_no_thread(place):
         timeout=LIMIT_S, **{**place, "scheduler": "threads"}
     )
     assert not {
-        one
-        for one in set(threading.enumerate()) - before
-        if one.name in ("timeouts", "experiments")
+        thread
+        for thread in set(threading.enumerate()) - before
+        if thread.name in ("timeouts", "experiments")
     }
 
 

@@ -1,4 +1,4 @@
-"""Detached runs on clusters while they go on: what is seen of them, and what is left when they are ended early."""
+"""Detached runs on clusters: what is seen of them, and what an early end leaves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def keeps(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 def count(x: int, path: Path) -> Iterator[int]:
-    """Yield numbers, and note the experiment with the last one; each seventh fails with its second."""
+    """Yield numbers, and note the experiment with the last; each seventh one fails."""
     for i in range(N_ITERS):
         time.sleep(0.001)  # or there are too many to look at
         if i == 1 and x % 7 == 3:
@@ -57,10 +57,11 @@ def numbers(path: Path) -> Research:
 
 def check_complete(frame: pd.DataFrame, failed: set[str]) -> None:
     """Check that experiments have all of their rows, or those of before they failed."""
-    for one, rows in frame.groupby("id"):
+    for experiment_id, rows in frame.groupby("id"):
         n_rows = 1 if rows.x.iloc[0] % 7 == 3 else N_ITERS
-        assert rows.y.dropna().tolist() == [rows.x.iloc[0] + i for i in range(n_rows)], one
-        assert (one in failed) == (n_rows == 1)
+        expected = [rows.x.iloc[0] + i for i in range(n_rows)]
+        assert rows.y.dropna().tolist() == expected, experiment_id
+        assert (experiment_id in failed) == (n_rows == 1)
 
 
 def test_a_run_grows_by_whole_experiments_until_it_is_terminated_and_keeps_what_has_ended(

@@ -1,4 +1,4 @@
-"""Clusters that a user starts on one machine: who may start processes, and who sees which GPU."""
+"""Clusters of one machine: who may start processes, and who sees which GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many batches are out, and how large they are, before and after it is known how long a group takes."""
+"""How many batches are out and how large they are, by what is known of groups."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_batches_are_worth_the_way_that_they_are_seen_to_take():
 
 def test_batches_are_longer_where_very_many_workers_must_be_served():
     few, many = window(10**7, 100), window(10**7, 1000)
-    for one in (few, many):
-        one.measured(n_groups=1000, seconds=1)
+    for each in (few, many):
+        each.measured(n_groups=1000, seconds=1)
     assert (few.budget_s, many.budget_s) == (0.25, 2)
     assert (len(few.next_batch()), len(many.next_batch())) == (250, 2000)

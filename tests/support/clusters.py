@@ -1,4 +1,4 @@
-"""Dask's own command-line processes on loopback, as a user starts them, and ended with the test."""
+"""Dask's own command-line processes on loopback, which end with the test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STARTED_S, _ENDED_S = 120, 5
 
 
 class Servers:
-    """A scheduler process, and worker processes that are added to it; all end with the context.
+    """A scheduler process and worker processes, which all end with the context.
 
     Parameters
     ----------
@@ -67,12 +67,12 @@ class Servers:
         return "\n".join([path.read_text() for path in sorted(self._folder.glob("*.log"))])
 
     def add_worker(self, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start a worker process without a nanny, so that none takes its place when it is killed."""
+        """Start a worker without a nanny, so that none replaces it when it is killed."""
         paths = [_PACKAGE] if self.importable is None else [str(self.importable), _PACKAGE]
         return self._start(
             "dask_worker",
-            ["--scheduler-file", self.file, "--nthreads", "1", "--no-nanny", "--death-timeout", "60",
-             "--local-directory", str(self._folder), *options],
+            ["--scheduler-file", self.file, "--nthreads", "1", "--no-nanny",
+             "--death-timeout", "60", "--local-directory", str(self._folder), *options],
             {"PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
 
@@ -114,7 +114,7 @@ class Servers:
 
 @contextmanager
 def two_workers(folder: Path) -> Iterator[tuple[Servers, Client]]:
-    """Give a scheduler with two workers, processes of their own in a new folder, and a client of them."""
+    """Give a scheduler with two worker processes in a new folder, and a client."""
     folder.mkdir()
     with (
         Servers(folder) as servers,
@@ -127,7 +127,7 @@ def two_workers(folder: Path) -> Iterator[tuple[Servers, Client]]:
 
 
 def written_certificates(folder: Path) -> tuple[Security, list[str]]:
-    """Return what a client needs for TLS with a certificate of its own, and the options of the processes."""
+    """Return the Security of a client with its own certificate, and process options."""
     made = Security.temporary()
     names = {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
     paths = {name: folder / f"{name}.pem" for name in names}

@@ -1,8 +1,8 @@
-"""What runs hold of this process and of the workers of a Client, so that a test sees what they leave behind.
+"""What runs leave behind in this process and on the workers of a Client.
 
-Held are child processes, threads and open descriptors, and on a cluster also tasks. They are counted by what they are
-and not which, as a worker that is started anew takes the place of another. What Dask keeps for its next use and only
-adds to for a while, as threads of its pools, is not counted; connections may grow for a while, but not for ever.
+Counted are child processes, threads, open descriptors and, on a cluster, tasks. They are counted by
+kind, as a worker that is started anew replaces another. Threads of Dask's pools, which grow for a
+while, are not counted. Connections may grow for a while, but not for ever.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _N_ROUNDS = 3
 _SETTLED_S = 1
 
 _OF_DASK = re.compile(
-    r"Dask-|IO loop|asyncio|Profile|TCP-Executor|AsyncProcess|ThreadPoolExecutor|Event loop|WorkSpace"
+    r"Dask-|IO loop|asyncio|Profile|TCP-Executor|AsyncProcess|ThreadPoolExecutor|Event loop"
+    r"|WorkSpace"
 )
 _HELPERS = re.compile(r"resource_tracker|forkserver")
 _CHANGING = re.compile(r"worker-\w+|\[?\d+\]?|0x[0-9a-f]+|[0-9a-f]{12,}")
@@ -50,7 +51,7 @@ def descriptors() -> Counter[str]:
 
 def threads() -> Counter[str]:
     """Return the threads of this process by name, but for those of pools of Dask."""
-    names = [one.name for one in threading.enumerate() if not _OF_DASK.match(one.name)]
+    names = [thread.name for thread in threading.enumerate() if not _OF_DASK.match(thread.name)]
     return Counter(map(_kind, names))
 
 
@@ -83,11 +84,11 @@ def of_scheduler(dask_scheduler: Any) -> dict[str, Counter[str]]:
 
 
 def held(clients: Sequence[Client] = ()) -> Held:
-    """Return what is held by this process and by the workers and schedulers of clients."""
+    """Return what this process and the workers and schedulers of clients hold."""
     found: Held = Counter()
     places = {"here": of_process()}
     for client in clients:
-        places |= {f"worker {i}": one for i, one in enumerate(client.run(of_worker).values())}
+        places |= {f"worker {i}": kinds for i, kinds in enumerate(client.run(of_worker).values())}
         places["scheduler"] = client.run_on_scheduler(of_scheduler)
     for place, kinds in places.items():
         for kind, counts in kinds.items():
@@ -101,13 +102,13 @@ def check_nothing_is_left(
     clients: Callable[[], Sequence[Client]] = tuple,
     patience_s: float = DEADLINE_S,
 ) -> None:
-    """Do something again and again, and fail if more is held in the end than was after the first time.
+    """Do something repeatedly, and fail if more is held than after the first time.
 
     Parameters
     ----------
     act : callable
     clients : callable
-        Returns the clients of whose workers and schedulers it is looked what they hold, when all workers are there.
+        Returns the clients whose workers and schedulers are looked at, with all workers there.
     patience_s : float
         How long what is left may take to go.
     """

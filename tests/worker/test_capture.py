@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from typing import Any
 
 import pytest
 
@@ -67,7 +66,7 @@ def test_each_of_many_threads_gets_exactly_its_own_lines(logger, capsys):
     for number, captured in enumerate(everyone):
         assert captured.stdout == "".join(f"{number} {line}\n" for line in range(200))
         assert captured.stderr == "".join(f"{number} {-line}\n" for line in range(200))
-        assert [one.rpartition(" ")[2] for one in captured.log.splitlines()] == [
+        assert [line.rpartition(" ")[2] for line in captured.log.splitlines()] == [
             f"{number}:{n}" for n in range(200)
         ]
     assert capsys.readouterr() == ("", "")
@@ -127,8 +126,8 @@ def test_text_outside_of_experiments_goes_where_it_went_before(capsys, caplog, l
     assert caplog.messages == ["outside"]
 
 
-def own_context() -> dict[str, Any]:
-    """Return arguments of a thread with an empty context, as all have up to Python 3.13."""
+def own_context() -> dict[str, contextvars.Context]:
+    """Return arguments of a thread without context, as all are up to Python 3.13."""
     return {"context": contextvars.Context()} if sys.version_info >= (3, 14) else {}
 
 
@@ -418,15 +417,16 @@ def experiment(captured, number):
         logging.getLogger("deep.er").error("log %d", number)
 before = sys.stdout, sys.stderr, logging.root.handlers[:]
 with installed(modes):
-    threads = [threading.Thread(target=experiment, args=(one, n)) for n, one in enumerate(everyone)]
-    for one in threads: one.start()
-    for one in threads: one.join()
+    pairs = zip(everyone, range(4))
+    threads = [threading.Thread(target=experiment, args=pair) for pair in pairs]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
     print("outside")
     logging.getLogger("deep.er").warning("warned")
     logging.getLogger("deep.er").info("unheard")
 assert (sys.stdout, sys.stderr, logging.root.handlers) == before
-for one in everyone:
-    print(repr(one.stdout), repr(one.stderr), one.log.split(" ", 2)[2], end="")
+for each in everyone:
+    print(repr(each.stdout), repr(each.stderr), each.log.split(" ", 2)[2], end="")
 """
 
 
