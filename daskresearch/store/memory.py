@@ -1,4 +1,4 @@
-"""Results kept in this process: flat columns that grow as records arrive, readable at any time."""
+"""Results in this process: flat columns, which can be read while they grow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AUXILIARY = ("repetition", "updates")
 
 @final
 class MemoryStore:
-    """Results in flat lists; one writer, any number of readers.
+    """Results in flat lists, for a single writer and any number of readers.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class MemoryStore:
     def append(
         self, record: Record, experiment_id: str, config: Described, group: bytes = b""
     ) -> None:
-        """Keep the record of a finished experiment."""
+        """Append the record of a finished experiment."""
         with self._lock:
             index = len(self._ids)
             n_before, n_new = len(self._iterations), len(record.iterations)
@@ -59,17 +59,17 @@ class MemoryStore:
 
     @property
     def n_experiments(self) -> int:
-        """How many experiments have ended."""
+        """The number of experiments that have ended."""
         return len(self._ids)
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The variables known so far."""
+        """The variables that have been recorded or declared until now."""
         with self._lock:
             return tuple(self._columns)
 
     def snapshot(self) -> MemorySnapshot:
-        """Return what is known now."""
+        """Return the experiments and rows of this moment."""
         with self._lock:
             n_rows = len(self._iterations)
             columns = {
@@ -77,14 +77,14 @@ class MemoryStore:
                 for name, column in self._columns.items()
             }
             return MemorySnapshot(
-                self._ids[:], self._positions[:], self._configs[:], self._groups[:], self._experiments[:],
-                self._iterations[:], columns, self._failures[:],
+                self._ids[:], self._positions[:], self._configs[:], self._groups[:],
+                self._experiments[:], self._iterations[:], columns, self._failures[:],
             )  # fmt: skip
 
 
 @final
 class MemorySnapshot:
-    """What a `MemoryStore` knew at one moment; see `Snapshot`."""
+    """The experiments and rows of a `MemoryStore` at one moment; see `Snapshot`."""
 
     def __init__(
         self,
@@ -125,16 +125,16 @@ class MemorySnapshot:
 
     @property
     def has_updates(self) -> bool:
-        """Whether any of the experiments comes from a domain that took the place of another."""
+        """Whether an experiment comes from a domain that took the place of another."""
         return any([config.auxiliary()["updates"] for config in self._configs])
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self._iterations)
 
     @cached_property
-    def _known(self) -> list[dict[str, Any]]:
+    def _by_parameter(self) -> list[dict[str, Any]]:
         return [config.values() for config in self._configs]
 
     def values(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any] | NDArray[Any]:
@@ -142,7 +142,7 @@ class MemorySnapshot:
         if name in _AUXILIARY:
             column: list[Any] = [config.auxiliary()[name] for config in self._configs]
         else:
-            column = [known.get(name, MISSING) for known in self._known]
+            column = [values.get(name, MISSING) for values in self._by_parameter]
         return taken(column, index)
 
     def texts(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: its rows and its failures."""
+"""The record that an experiment leaves behind: its rows and its failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any, Final, NamedTuple, Protocol, final
 
 
 class Missing(Enum):
-    """The mark of a cell in which nothing was recorded; an enum, so that it stays itself when it travels."""
+    """The mark of a cell in which nothing was recorded.
+
+    It is an enum, as a pickle gives back the same member.
+    """
 
     MISSING = "missing"
 
@@ -38,7 +41,7 @@ class Described(Protocol):
 @final
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong in one unit of one experiment.
+    """What went wrong in a unit of an experiment.
 
     Attributes
     ----------
@@ -48,10 +51,16 @@ class Failure:
     traceback : str
         As Python prints it, also when it was raised in another process.
     kind : str
-        ``'exception'`` of the unit, ``'upstream'`` for one of a root that the experiment shares, ``'timeout'``,
-        ``'cancelled'``, or ``'worker'`` for one whose worker process died.
+        One of these:
+
+        - ``'exception'``: the unit raised it;
+        - ``'upstream'``: a root that the experiment shares raised it;
+        - ``'timeout'``;
+        - ``'cancelled'``;
+        - ``'worker'``: the worker process died.
     worker : str
-        Host and process id of where it happened, or the address of a worker that died; empty if nobody knows.
+        Host and process id of where it happened, or the address of a worker that died; empty if
+        nobody can tell.
     """
 
     unit: str
@@ -68,14 +77,14 @@ def this_worker() -> str:
 
 
 class Record(NamedTuple):
-    """The rows of one finished experiment.
+    """The rows of a finished experiment, its failures and what it printed.
 
     Attributes
     ----------
     position : int
         The place of the experiment in the order of the domain.
     n_iters : int
-        How many iterations ran.
+        The number of iterations that ran.
     iterations : list of int
         Those in which something was recorded, ascending.
     columns : dict of str to list
@@ -86,7 +95,7 @@ class Record(NamedTuple):
     seconds : float
         How long it ran.
     stdout, stderr, log : str
-        What it printed and logged, as far as that was captured.
+        What it printed and logged, empty where that was not captured.
     device : str, optional
         The ids of the devices that it held.
     """

@@ -91,7 +91,7 @@ class _Tuple(_Flat):
 
 
 class _Nested(CellType):
-    """A list or dict as a nested cell of Arrow; a tag carries a value that Arrow would change."""
+    """A list or dict as a nested cell; a tag carries what Arrow would change."""
 
     types = (list, dict)
     is_raw = True
@@ -166,7 +166,7 @@ COLLECTION_TYPES: Final[tuple[CellType, ...]] = (_List(), _Tuple(), NESTED, _Jso
 
 
 def elements(name: str, raw: Any) -> list[Any]:
-    """Return the elements of a list or of its JSON, those of a dtype as Python's numbers."""
+    """Return the elements of a list or its JSON, as numbers if a dtype is named."""
     found = json.loads(raw) if isinstance(raw, str) else raw
     if type(found) is not list:
         raise TypeError(f"not a list but {type(found).__name__}")
@@ -176,7 +176,10 @@ def elements(name: str, raw: Any) -> list[Any]:
 
 
 def _element_of(values: Sequence[Any]) -> str | None:
-    """Return the type of the elements, ``"mixed"`` for numbers, None if they need another way."""
+    """Return the type of the elements of a flat list, None if it has no Arrow type.
+
+    Numbers of several types are ``"mixed"``.
+    """
     kinds = set(map(type, values))
     if not kinds:
         return "null"
@@ -211,7 +214,7 @@ def _texts(raws: list[Any]) -> Coded:
 
 
 def _is_storable(kind: pa.DataType, depth: int = 0) -> bool:
-    """Return whether Parquet can hold the type, and JSON its values when it is widened later."""
+    """Return whether Parquet can hold the type, and JSON its values."""
     import pyarrow as pa
 
     if depth > _DEEP or pa.types.is_binary(kind):
