@@ -106,17 +106,13 @@ def text_cell(value: Any) -> tuple[str, str]:
     >>> text_cell({"a": [1, None]}), text_cell((1, {2}))
     (('json', '{"a": [1, null]}'), ('literal', '(1, {2})'))
     """
-    text = json_text(value)
-    return ("literal", literal_text(value)) if text is None else ("json", text)
-
-
-def json_text(value: Any) -> str | None:
-    """Return plain data as JSON, None if that would not bring it back."""
     try:
         text = json.dumps(value)
-        return text if alike(json.loads(text), value) else None
+        if alike(json.loads(text), value):
+            return "json", text
     except (TypeError, ValueError, RecursionError):
-        return None
+        pass
+    return "literal", literal_text(value)
 
 
 def literal_text(value: Any) -> str:
