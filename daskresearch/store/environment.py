@@ -1,4 +1,4 @@
-"""What results depend on besides the plan: the programs, the machine and the state of the code's repository."""
+"""What results depend on besides the plan: programs, machine and git state."""
 
 from __future__ import annotations
 
@@ -32,14 +32,22 @@ _MOST_BYTES = 1_000_000
 
 
 def environment() -> dict[str, Any]:
-    """Return what a run's numbers may depend on, as values that JSON can hold; no path and no secret is among them.
+    """Return what a run's numbers may depend on, as values that JSON can hold.
+
+    No path and no secret is among them.
 
     Returns
     -------
     dict
-        ``python`` (version, implementation and name of the executable), ``platform``, ``n_cpus``, ``memory_bytes``
-        (None where the system does not tell), ``core`` (see `core_versions`), ``packages`` (the version of each
-        installed distribution by name) and ``variables`` (those that are set of a short list of environment variables).
+        With these keys:
+
+        - ``python``: version, implementation and name of the executable;
+        - ``platform``;
+        - ``n_cpus``;
+        - ``memory_bytes``: None where the system does not tell;
+        - ``core``: see `core_versions`;
+        - ``packages``: the version of each installed distribution by name;
+        - ``variables``: those that are set of a short list of environment variables.
 
     Examples
     --------
@@ -54,7 +62,7 @@ def environment() -> dict[str, Any]:
         },
         "platform": platform.platform(),
         "n_cpus": os.cpu_count(),
-        "memory_bytes": _memory_bytes(),
+        "memory_bytes": memory_bytes(),
         "core": core_versions(),
         "packages": _packages(),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
@@ -62,7 +70,7 @@ def environment() -> dict[str, Any]:
 
 
 def core_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a run is made of, those that are installed.
+    """Return the versions of Python and of the installed packages that runs use.
 
     Examples
     --------
@@ -86,18 +94,17 @@ def _core_versions() -> tuple[tuple[str, str], ...]:
 def _packages() -> dict[str, str]:
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
-        with suppress(
-            OSError, TypeError, ValueError
-        ):  # what is left of a broken installation has no metadata
+        # what is left of a broken installation has no metadata
+        with suppress(OSError, TypeError, ValueError):
             metadata = distribution.metadata
             if "Name" in metadata and "Version" in metadata:
-                found.setdefault(
-                    metadata["Name"], metadata["Version"]
-                )  # of two, the first on the path is imported
+                # of two distributions of one name, the first on the path is imported
+                found.setdefault(metadata["Name"], metadata["Version"])
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
 
 
-def _memory_bytes() -> int | None:
+def memory_bytes() -> int | None:
+    """Return the bytes of memory of this machine, None if it does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -105,7 +112,7 @@ def _memory_bytes() -> int | None:
 
 
 def git_state(folder: str = ".") -> dict[str, Any]:
-    """Return the state of the git repository that a folder is in, as values that JSON can hold.
+    """Return the state of a folder's git repository, as values that JSON can hold.
 
     Parameters
     ----------
@@ -114,26 +121,33 @@ def git_state(folder: str = ".") -> dict[str, Any]:
     Returns
     -------
     dict
-        ``commit``, ``branch`` (None if no branch is checked out), ``describe``, ``remote`` (the URL of origin or else
-        of the first remote, without credentials), ``status`` (lines of ``git status --porcelain``), ``diff`` (of
-        tracked files against the commit, its first megabyte) and ``log`` (the last ten commits, a line each). What
-        there is not, as in a repository without a commit, is None or empty.
+        With these keys; a value that the repository does not have is None or empty:
+
+        - ``commit``;
+        - ``branch``: None if no branch is checked out;
+        - ``describe``: what ``git describe`` says;
+        - ``remote``: the URL of origin or else of the first remote, without credentials;
+        - ``status``: lines of ``git status --porcelain``;
+        - ``diff``: of tracked files against the commit, its first megabyte;
+        - ``log``: the last ten commits, a line each.
 
     Raises
     ------
     OptionError
-        If the folder is in no git repository, git is not installed, or it gives no answer in time.
+        If (a) the folder is in no git repository, (b) git is not installed, or (c) git gives no
+        answer in time.
 
     Examples
     --------
     >>> git_state("/")
     Traceback (most recent call last):
-    daskresearch.errors.OptionError: folder '/' is in no git repository (fatal: not a git repository ...
+    daskresearch.errors.OptionError: folder '/' is in no git repository (fatal: not a git ...
     """
     code, _, error = _git(folder, "rev-parse", "--git-dir")
     if code:
         raise OptionError(
-            f"folder {folder!r} is in no git repository ({error}); give the folder of one, or leave its state out"
+            f"folder {folder!r} is in no git repository ({error}); "
+            "give the folder of one, or leave its state out"
         )
     commit = _line(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     return {
@@ -188,22 +202,17 @@ def _lines(folder: str, *arguments: str) -> list[str]:
 
 
 def _git(folder: str, *arguments: str) -> tuple[int, str, str]:
-    """Return the code of a git command, what it printed, cut after a megabyte, and the first line of its error."""
-    # the folder alone says which repository it is, as in a hook git says another; and nothing is written or asked
+    """Return exit status, output and first error line of a git command.
+
+    The output is cut after a megabyte.
+    """
+    # (a) The folder alone says which repository it is; in a hook, variables of git say another.
+    # (b) Nothing is written, and no password is asked for.
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     own |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    command = [
-        "git",
-        "-C",
-        folder,
-        "--no-pager",
-        "-c",
-        "core.quotePath=false",
-        "-c",
-        "core.fsmonitor=false",
-        *arguments,
-    ]
-    with tempfile.TemporaryFile() as output:  # a diff of gigabytes is not to be in memory
+    settings = ["-c", "core.quotePath=false", "-c", "core.fsmonitor=false"]
+    command = ["git", "-C", folder, "--no-pager", *settings, *arguments]
+    with tempfile.TemporaryFile() as output:  # memory need not hold a diff of gigabytes
         try:
             done = subprocess.run(
                 command,

@@ -1,4 +1,4 @@
-"""What keys are made of: the parts of a unit's code and inputs, as plain data that can be stored and compared."""
+"""The key of a unit with its parts, as plain data that can be stored and compared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from daskresearch.content.parts import KeyPart
 
 
 class UnitKey(NamedTuple):
-    """The key of one unit in one experiment, and what it is made of.
+    """The key of a unit in an experiment, with the parts that it is made of.
 
     Attributes
     ----------

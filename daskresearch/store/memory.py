@@ -1,4 +1,4 @@
-"""Results kept in this process: flat columns that grow as records arrive, readable at any time."""
+"""Results in this process: flat columns, which can be read while they grow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @final
 class MemoryStore:
-    """Results in flat lists; one writer, any number of readers.
+    """Results in flat lists, for a single writer and any number of readers.
 
     Parameters
     ----------
@@ -58,12 +58,12 @@ class MemoryStore:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The variables known so far."""
+        """The variables that have been recorded or declared until now."""
         with self._lock:
             return tuple(self._columns)
 
     def snapshot(self) -> MemorySnapshot:
-        """Return what is known now."""
+        """Return the experiments and rows of this moment."""
         with self._lock:
             n_rows = len(self._iterations)
             columns = {
@@ -78,7 +78,7 @@ class MemoryStore:
 
 @final
 class MemorySnapshot:
-    """What a `MemoryStore` knew at one moment; see `Snapshot`."""
+    """The experiments and rows of a `MemoryStore` at one moment; see `Snapshot`."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class MemorySnapshot:
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self._iterations)
 
     def values(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any] | NDArray[Any]:

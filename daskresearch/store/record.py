@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: its rows and its failures."""
+"""The record that an experiment leaves behind: its rows and its failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Any, Final, NamedTuple, final
 
 
 class Missing(Enum):
-    """The mark of a cell in which nothing was recorded; an enum, so that it stays itself when it travels."""
+    """The mark of a cell in which nothing was recorded.
+
+    It is an enum, as a pickle gives back the same member.
+    """
 
     MISSING = "missing"
 
@@ -42,7 +45,7 @@ class FailureKind(StrEnum):
 @final
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong in one unit of one experiment.
+    """What went wrong in a unit of an experiment.
 
     Attributes
     ----------
@@ -72,14 +75,14 @@ def this_worker() -> str:
 
 
 class Record(NamedTuple):
-    """The rows of one finished experiment.
+    """The rows of a finished experiment, its failures and what it printed.
 
     Attributes
     ----------
     position : int
         The place of the experiment in the order of the domain.
     n_iters : int
-        How many iterations ran.
+        The number of iterations that ran.
     iterations : list of int
         Those in which something was recorded, ascending.
     columns : dict of str to list
@@ -90,7 +93,7 @@ class Record(NamedTuple):
     seconds : float
         How long it ran.
     stdout, stderr, log : str
-        What it printed and logged, as far as that was captured.
+        What it printed and logged, empty where that was not captured.
     device : str, optional
         The ids of the devices that it held.
     """

@@ -1,4 +1,4 @@
-"""What results are read from: the experiments and rows of a store at one moment, column by column."""
+"""The experiments and rows of a store at one moment, column by column."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rows:
 
 
 class Snapshot(Protocol):
-    """The experiments that a store knows at one moment, in order of arrival, and their rows."""
+    """The experiments of a store at one moment, in order of arrival, and their rows."""
 
     @property
     def ids(self) -> Sequence[str]:
@@ -54,17 +54,20 @@ class Snapshot(Protocol):
 
     @property
     def has_updates(self) -> bool:
-        """Whether any of the experiments comes from a domain that took the place of another."""
+        """Whether an experiment comes from a domain that took the place of another."""
 
     @property
     def n_rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     def values(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any] | NDArray[Any]:
-        """Return the values of a parameter, `repetition` or `updates`, of all experiments or those of an index."""
+        """Return the values of a parameter, `repetition` or `updates`, an experiment each.
+
+        Those of all experiments, or of an index of some.
+        """
 
     def texts(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any]:
-        """Return the same as texts."""
+        """Return what `values` gives, as texts."""
 
     def rows(
         self,
@@ -74,15 +77,16 @@ class Snapshot(Protocol):
         iterations: Sequence[int] | None = None,
         lazy: bool = False,
     ) -> Rows:
-        """Return the rows of all experiments or those of an ascending index, with all variables or some.
+        """Return the rows of all experiments or some, with all variables or some.
 
         Parameters
         ----------
         chosen : ndarray, optional
+            The ascending index of the experiments.
         names : sequence of str, optional
-            What is not known is a column of `MISSING`.
+            A variable that nobody recorded is a column of `MISSING`.
         iterations : sequence of int, optional
-            Rows of others need not be read.
+            Rows of other iterations need not be read.
         lazy : bool
             Whether large arrays need not be read.
         """
@@ -95,24 +99,24 @@ class Snapshot(Protocol):
 
 
 class Store(Protocol):
-    """Where results are kept."""
+    """A place where results are kept."""
 
     @property
     def n_experiments(self) -> int:
-        """How many experiments have ended."""
+        """The number of experiments that have ended."""
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The variables known so far, those that the plan declares first."""
+        """The variables until now, those that the plan declares first."""
 
     def snapshot(self) -> Snapshot:
-        """Return what the store knows now."""
+        """Return the experiments and rows of this moment."""
 
 
 def taken(
     values: list[Any] | NDArray[Any], index: NDArray[np.int64] | None
 ) -> list[Any] | NDArray[Any]:
-    """Return some values of a column, in the order of an index.
+    """Return the values of a column at an index, in its order.
 
     Examples
     --------
@@ -130,7 +134,7 @@ def taken(
 
 
 def recorded(values: list[Any] | NDArray[Any]) -> NDArray[np.bool_]:
-    """Return where a column has a value."""
+    """Return for each row whether a column has a value."""
     import numpy as np
 
     if isinstance(values, list):

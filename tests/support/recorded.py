@@ -1,4 +1,4 @@
-"""Random columns of recorded values, of everything that a user may record, and when two of them are the same."""
+"""Random columns of all that a user may record, and whether two are the same."""
 
 from __future__ import annotations
 
@@ -197,7 +197,10 @@ _CANONICAL: dict[type, type] = {np.float64: float, np.int64: int, np.bool_: bool
 
 
 def same_column(found: Sequence[Any] | np.ndarray, recorded: Sequence[Any]) -> bool:
-    """Return whether recorded values came back; numbers of numpy that Python has too may come back as Python's."""
+    """Return whether recorded values came back.
+
+    Numbers of numpy that Python has, too, may come back as Python's.
+    """
     kinds = {_CANONICAL.get(type(value), type(value)) for value in recorded} - {
         type(MISSING),
         type(None),
@@ -214,28 +217,28 @@ def _pythonic(values: Sequence[Any]) -> list[Any]:
     return [value.item() if type(value) in _CANONICAL else value for value in values]
 
 
-def same(one: Any, other: Any) -> bool:
-    """Return whether two values are of one type and equal, through all that they hold."""
-    kind = type(one)
-    if kind is not type(other):
+def same(left: Any, right: Any) -> bool:
+    """Return whether two values, with all that they hold, have equal type and content."""
+    kind = type(left)
+    if kind is not type(right):
         return False
     if kind is np.ndarray:
-        if one.dtype != other.dtype or one.shape != other.shape:
+        if left.dtype != right.dtype or left.shape != right.shape:
             return False
         return bool(
-            one.tobytes() == other.tobytes()
-            or np.array_equal(one, other, equal_nan=one.dtype.kind in "fcmM")
+            left.tobytes() == right.tobytes()
+            or np.array_equal(left, right, equal_nan=left.dtype.kind in "fcmM")
         )
     if kind in (list, tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(left) == len(right) and all(map(same, left, right))
     if kind is dict:
-        return same(list(one.items()), list(other.items()))
+        return same(list(left.items()), list(right.items()))
     if kind in (set, frozenset):
-        return sorted(map(repr, one)) == sorted(map(repr, other))
-    if isinstance(one, np.generic):
-        return one.dtype == other.dtype and repr(one) == repr(other)
+        return sorted(map(repr, left)) == sorted(map(repr, right))
+    if isinstance(left, np.generic):
+        return left.dtype == right.dtype and repr(left) == repr(right)
     if kind is int:
-        return bool(one == other)
-    if isinstance(one, dt.datetime):
-        return repr(one) == repr(other) and one.fold == other.fold
-    return repr(one) == repr(other)
+        return bool(left == right)
+    if isinstance(left, dt.datetime):
+        return repr(left) == repr(right) and left.fold == right.fold
+    return repr(left) == repr(right)

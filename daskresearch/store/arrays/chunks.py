@@ -1,15 +1,15 @@
-"""How large arrays lie in the chunks of Zarr, and what is believed of chunks that others wrote."""
+"""The chunks of Zarr in which large arrays lie, and checks of what others wrote."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from daskresearch.errors import StorageError
+from daskresearch.store.environment import memory_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,22 +20,27 @@ if TYPE_CHECKING:
 KINDS: Final = "biufc"
 SHARED_BYTES: Final = 1 << 20  # small arrays share chunks of up to this size
 CHUNK_BYTES: Final = 1 << 26  # larger arrays are split
-LEAST_BYTES: Final = 1 << 16  # about which no chunk of them is smaller
+LEAST_BYTES: Final = 1 << 16  # no chunk of a split array is much smaller
 MOST_CHUNKS: Final = 10_000
 
 
 def keeps_dtype(dtype: np.dtype[Any]) -> bool:
-    """Return whether zarr keeps a dtype: bool, integer, float or complex, but of no platform's own precision."""
+    """Return whether zarr keeps a dtype: bool, integer, float or complex.
+
+    Floats of a platform's own precision are not kept.
+    """
     return dtype.kind in KINDS and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
 
 def chunk_shape(n: int, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the chunks of `n` arrays, none of which holds parts of two arrays unless these are small.
+    """Return the shape of the chunks of `n` arrays; only small arrays share a chunk.
 
     Examples
     --------
-    >>> chunk_shape(1000, (250,), 8), chunk_shape(5, (1000, 1000), 8), chunk_shape(5, (10_000, 1000), 8)
-    ((524, 250), (1, 1000, 1000), (1, 8388, 1000))
+    >>> chunk_shape(1000, (250,), 8), chunk_shape(5, (1000, 1000), 8)
+    ((524, 250), (1, 1000, 1000))
+    >>> chunk_shape(5, (10_000, 1000), 8)
+    (1, 8388, 1000)
     """
     array_bytes = math.prod(shape) * itemsize
     if array_bytes <= SHARED_BYTES // 2:
@@ -51,7 +56,10 @@ def chunk_shape(n: int, shape: tuple[int, ...], itemsize: int) -> tuple[int, ...
 
 
 def runs(indices: Sequence[int], array: ZarrArray) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows which hold the ascending indices, and few others than come in the same chunks."""
+    """Yield ranges of rows to read for ascending indices.
+
+    A range also has rows that nobody asked for if they share a chunk with asked ones.
+    """
     n_rows = array.chunks[0]
     most = max(n_rows, CHUNK_BYTES // max(1, row_bytes(array)))
     start = last = indices[0]
@@ -65,7 +73,7 @@ def runs(indices: Sequence[int], array: ZarrArray) -> Iterator[tuple[int, int]]:
 
 
 def row_bytes(array: ZarrArray) -> int:
-    """Return the number of bytes of one of the kept arrays."""
+    """Return the number of bytes of a kept array, which is a row of zarr's."""
     return math.prod(array.shape[1:]) * array.dtype.itemsize
 
 
@@ -75,14 +83,15 @@ def check_array(array: ZarrArray, where: str) -> None:
         raise StorageError(
             f"{where!r} holds no arrays of numbers, but {array.dtype}; was the folder changed?"
         )
-    memory = physical_memory()
+    memory = memory_bytes() or sys.maxsize
     for what, n_bytes in (
         ("an array", row_bytes(array)),
         ("a chunk", math.prod(array.chunks) * array.dtype.itemsize),
     ):
         if n_bytes > memory:
             raise StorageError(
-                f"{where!r} declares {what} of {n_bytes} bytes, more than this machine's memory of {memory}; "
+                f"{where!r} declares {what} of {n_bytes} bytes, "
+                f"more than this machine's memory of {memory}; "
                 "read it by slices with zarr if it is yours"
             )
     n_chunks = math.prod(
@@ -92,14 +101,6 @@ def check_array(array: ZarrArray, where: str) -> None:
         raise StorageError(
             f"{where!r} splits each array into {n_chunks} chunks, which this library never does"
         )
-
-
-def physical_memory() -> int:
-    """Return the bytes of memory of this machine, as far as it tells."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize
 
 
 def chunk_keys(array: ZarrArray, rows: slice | int) -> Iterator[str]:

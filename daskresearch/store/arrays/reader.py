@@ -1,8 +1,8 @@
-"""Large arrays of a results folder, in Zarr, next to the table that refers to them.
+"""Reads the large arrays of a results folder from Zarr, by their references.
 
-A part is what one writer wrote at once. Its arrays of one variable, dtype and shape are the rows of one zarr array
-below ``arrays.zarr/<part>``, so ``zarr.open_group("arrays.zarr")["<part>/<variable>"][7]`` is what the reference
-``"<part>/<variable>[7]"`` stands for. No chunk holds two arrays, except of small ones.
+A part is what a writer wrote at once. Its arrays of one variable, dtype and shape are the rows of
+one zarr array below ``arrays.zarr/<part>``. The reference ``"<part>/<variable>[7]"`` stands for
+``zarr.open_group("arrays.zarr")["<part>/<variable>"][7]``. Only small arrays share a chunk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ArrayReader:
     def __init__(self, files: Files) -> None:
         self._files = files
         self._arrays: dict[str, ZarrArray] = {}
-        self._present: set[str] = set()  # chunks that are known to be there
+        self._present: set[str] = set()  # paths of chunks that were seen
 
     def __reduce__(self) -> tuple[type[ArrayReader], tuple[Files]]:
         return ArrayReader, (self._files,)
@@ -53,28 +53,24 @@ class ArrayReader:
         return self.load_many([reference])[0]
 
     def load_many(self, references: Iterable[str]) -> list[AnyArray]:
-        """Return arrays, of which those that lie side by side are read at once.
+        """Return arrays; those that lie side by side are read at once.
 
         Raises
         ------
         StorageError
-            If there is one that cannot be read.
+            If an array cannot be read.
         """
-        found = [parsed(reference) for reference in references]
+        places = [parsed(reference) for reference in references]
         wanted: dict[str, set[int]] = {}
-        for path, index in found:
+        for path, index in places:
             wanted.setdefault(path, set()).add(index)
         loaded: dict[tuple[str, int], AnyArray] = {}
         for path, indices in wanted.items():
             for start, stop in runs(sorted(indices), self._opened(path, max(indices))):
                 rows = self.select(path, slice(start, stop))
-                loaded.update(
-                    {
-                        (path, index): rows[index - start]
-                        for index in indices & set(range(start, stop))
-                    }
-                )
-        return [as_array(loaded[key]) for key in found]
+                for index in indices & set(range(start, stop)):
+                    loaded[path, index] = rows[index - start]
+        return [as_array(loaded[place]) for place in places]
 
     def lazy(self, reference: str) -> LazyArray:
         """Return an array that is read when it is used.
@@ -89,7 +85,7 @@ class ArrayReader:
         return LazyArray(self, reference, array.shape[1:], array.dtype)
 
     def select(self, path: str, rows: slice | int, keys: tuple[Any, ...] = ()) -> Any:
-        """Return a selection of rows of a zarr array."""
+        """Return what `keys` select of some rows of a zarr array."""
         import numpy as np
 
         where = f"{ARRAYS}/{path}"
@@ -135,7 +131,7 @@ class ArrayReader:
 @final
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class LazyArray:
-    """An array in a results folder, of which only what is selected is read.
+    """An array in a results folder that reads only what is selected of it.
 
     Attributes
     ----------
@@ -147,9 +143,11 @@ class LazyArray:
     Examples
     --------
     >>> import numpy as np
+    >>> from daskresearch.store.arrays.writer import ArrayWriter
     >>> from daskresearch.store.files.opening import open_files
     >>> files = open_files("memory://LazyArray")
-    >>> lazy = ArrayReader(files).lazy(ArrayWriter(files, "a1").keep("weights", [np.arange(6.0)])[0])
+    >>> references = ArrayWriter(files, "a1").keep("weights", [np.arange(6.0)])
+    >>> lazy = ArrayReader(files).lazy(references[0])
     >>> lazy, lazy[2:4]
     (<LazyArray of shape (6,), float64>, array([2., 3.]))
     """
@@ -207,7 +205,7 @@ def as_array(value: Any) -> AnyArray:
 
 
 def is_simple(step: Any) -> bool:
-    """Return whether zarr selects by a key as numpy does."""
+    """Return whether zarr selects by a step of a key as numpy does."""
     if isinstance(step, slice):
         return step.step is None or (isinstance(step.step, int) and step.step > 0)
     return step is Ellipsis or (isinstance(step, int) and not isinstance(step, bool))

@@ -1,4 +1,4 @@
-"""The texts that stand in a table for a large array, as ``part/variable[7]``."""
+"""The references that stand in a table for large arrays, as ``part/variable[7]``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFERENCE: Final = re.compile(r"([\w@%~-][\w@%~.-]*/[\w@%~-][\w@%~.-]*)\[([0-9]{
 
 
 def parsed(reference: str) -> tuple[str, int]:
-    """Return the path below ``arrays.zarr`` and the index.
+    """Return the path and the index of a reference; the path is below ``arrays.zarr``.
 
     Raises
     ------

@@ -38,7 +38,7 @@ def can_keep(value: object) -> bool:
 
 @final
 class ArrayWriter:
-    """Writes the large arrays of one part.
+    """Writes the large arrays of a part.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class ArrayWriter:
     Examples
     --------
     >>> import numpy as np
+    >>> from daskresearch.store.arrays.reader import ArrayReader
     >>> from daskresearch.store.files.opening import open_files
     >>> files = open_files("memory://ArrayWriter")
     >>> ArrayWriter(files, "a1").keep("weights", [np.zeros(3), np.ones(3), np.ones(2)])
@@ -76,7 +77,7 @@ class ArrayWriter:
         ----------
         variable : str
         arrays : sequence of ndarray
-            Of bool, integers, floats or complex numbers; bytes in the other order are turned.
+            Of bool, integers, floats or complex numbers; they are written in native byte order.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The type that columns have in common, and casts to it that change no decoded value."""
+"""The common type of columns, and casts to it that change no decoded value."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def in_one_piece(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def raws(array: pa.Array) -> list[Any]:
-    """Return what the cells of an array hold: None for nulls, scalars of numpy for times."""
+    """Return raw values of an array: None for nulls, scalars of numpy for times."""
     import pyarrow as pa
 
     kind = array.type
@@ -116,7 +116,7 @@ def raws(array: pa.Array) -> list[Any]:
 
 
 def cast(array: pa.Array, tags: Tags | None, kind: pa.DataType) -> Coded:
-    """Return a column in a wider type, with the tags by which it decodes to the same values.
+    """Return a column in a wider type, with tags that keep its decoded values.
 
     Examples
     --------

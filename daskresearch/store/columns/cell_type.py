@@ -69,9 +69,10 @@ class Tag(NamedTuple):
 
 
 class CellType(ABC):
-    """One type of cells: which values it takes, and how they are written, read and told as text.
+    """The values that one type of cells takes, and how it writes and reads them.
 
-    A new one is a subclass, and an instance in the tuple below it, which the table has.
+    A new cell type is a subclass, and an instance in the tuple below the classes of its module; the
+    table of `cell_types` is made of these tuples.
 
     An *argument* tells values of one cell type apart, as a zone does. It is a text where tags have
     it. Values with the same argument are encoded together.
@@ -107,17 +108,17 @@ class CellType(ABC):
         return kind in self.types
 
     def fit(self, value: Any) -> Fit:
-        """Return argument and raw value of a value, None if another cell type must take it."""
+        """Return argument and raw value, None if another cell type must take the value."""
         return "", value
 
     def encode(self, argument: Any, raws: list[Any]) -> Coded:
-        """Return raw values with one argument as an Arrow array, and tags if these are needed."""
+        """Return an Arrow array of raw values with one argument, and tags if needed."""
         array = self.array(argument, raws)
         is_told = self.implied(array.type) == argument
         return array, None if is_told else [Tag(self.name, argument).head] * len(array)
 
     def array(self, argument: Any, raws: list[Any]) -> pa.Array:
-        """Return raw values with one argument as an Arrow array."""
+        """Return an Arrow array of raw values with one argument."""
         import pyarrow as pa
 
         return pa.array(raws, self.arrow_type())
@@ -136,7 +137,7 @@ class CellType(ABC):
         return "" if self.raw_types and self.arrow and kind == self.arrow_type() else None
 
     def raw_of(self, raw: Any) -> Any:
-        """Return what `read` takes of a raw value, whatever the column has been widened to."""
+        """Return a raw value for `read`, also from a column that has been widened."""
         if self.holds_bytes:
             if type(raw) is not bytes:
                 raise TypeError(f"not bytes but {type(raw).__name__}")
@@ -152,7 +153,7 @@ class CellType(ABC):
         return Tag(self.name, argument, text_of(raw))
 
     def gives_back(self, value: Any, argument: str, raw: Any) -> bool:
-        """Return whether a cell gives a value of the same type, equal and with the same repr."""
+        """Return whether a cell gives back a value of equal type, content and repr."""
         try:
             back = self.read(argument, raw)
             return type(back) is type(value) and bool(back == value) and repr(back) == repr(value)

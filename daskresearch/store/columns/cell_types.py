@@ -1,4 +1,4 @@
-"""The table of all cell types, which is asked by value, by tag and by the type of a column.
+"""The table of all cell types, asked by value, by tag and by type of column.
 
 The order counts. The first cell type that takes a value writes it. The first that finds itself
 implied by the type of a column reads its cells without a tag.
@@ -67,7 +67,7 @@ def _takers(kind: type) -> tuple[CellType, ...]:
 
 @lru_cache(maxsize=256)
 def sole_type(kind: type) -> CellType | None:
-    """Return the cell type of a column that holds only this Python type, without tags, or None."""
+    """Return the cell type of an untagged column of one Python type, or None."""
     for cell_type in CELL_TYPES:
         is_twin = kind.__module__ == "numpy" and kind.__name__ in cell_type.numpy_twins
         if cell_type.arrow and (kind in cell_type.raw_types or is_twin):
@@ -76,7 +76,7 @@ def sole_type(kind: type) -> CellType | None:
 
 
 def implied_type(kind: pa.DataType) -> tuple[CellType, str]:
-    """Return type and argument of the cells without a tag in a column of an Arrow type.
+    """Return type and argument of untagged cells in a column of an Arrow type.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def implied_tag(kind: pa.DataType) -> str:
 
 
 def carrying(tag: str | None, raw: Any) -> Tag:
-    """Return a tag for the same cell that carries its value, whatever becomes of the column.
+    """Return a tag for the same cell whose text is the value, for any column.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def carrying(tag: str | None, raw: Any) -> Tag:
 def reader_of(
     tag: str, open_array: Callable[[str], Any] | None = None, allow_pickle: bool = False
 ) -> Callable[[Any], Any]:
-    """Return the function that makes the value from what is in the column, None for a null.
+    """Return the function that makes values of raw values, which are None for nulls.
 
     Raises
     ------

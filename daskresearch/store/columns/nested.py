@@ -19,10 +19,10 @@ from daskresearch.store.columns.pickles import pickled
 from daskresearch.store.columns.plain import (
     COLLECTIONS,
     NUMBERS,
+    PLAIN,
     NotPlain,
     alike,
     is_utf8,
-    json_text,
     literal,
     literal_text,
     number,
@@ -42,10 +42,13 @@ class _Flat(CellType):
     """A flat list or tuple of numbers or texts of one type, which its tag tells."""
 
     def fit(self, value: Sequence[Any]) -> Fit:
-        if not COLLECTIONS.isdisjoint(map(type, value)):
-            return None
-        value = plain(value)
-        element = _element_of(value)
+        kinds = set(map(type, value))
+        if not kinds <= PLAIN:
+            if not kinds.isdisjoint(COLLECTIONS):
+                return None
+            value = plain(value)
+            kinds = set(map(type, value))
+        element = _element_of(value, kinds)
         return None if element is None else (element, value)
 
     def encode(self, element: str, raws: list[Any]) -> Coded:
@@ -91,17 +94,18 @@ class _Tuple(_Flat):
 
 
 class _Nested(CellType):
-    """A list or dict as a nested cell of Arrow; a tag carries a value that Arrow would change."""
+    """A list or dict as a nested cell; a tag carries what Arrow would change."""
 
     types = (list, dict)
     is_raw = True
 
     def fit(self, value: Any) -> Fit:
-        value = plain(value)
         if type(value) is list:
-            return "list", value
-        is_named = value and all([type(key) is str for key in value])
-        return (tuple(value), value) if is_named else None
+            return "list", plain(value)
+        if not all([isinstance(key, str) for key in value]):
+            return None
+        value = plain(value)
+        return tuple(value), value
 
     def encode(self, argument: Any, raws: list[Any]) -> Coded:
         import pyarrow as pa
@@ -133,15 +137,9 @@ class _Nested(CellType):
 
 
 class _Json(CellType):
-    """Data that JSON brings back as it was."""
+    """Data that JSON brings back as it was; other cell types write it."""
 
     name = "json"
-    types = (dict,)
-    arrow = "string"
-
-    def fit(self, value: Any) -> Fit:
-        text = json_text(plain(value))
-        return None if text is None else ("", text)
 
     def read(self, argument: str, raw: Any) -> Any:
         return json.loads(checked_text(raw))
@@ -166,7 +164,7 @@ COLLECTION_TYPES: Final[tuple[CellType, ...]] = (_List(), _Tuple(), NESTED, _Jso
 
 
 def elements(name: str, raw: Any) -> list[Any]:
-    """Return the elements of a list or of its JSON, those of a dtype as Python's numbers."""
+    """Return the elements of a list or its JSON, as numbers if a dtype is named."""
     found = json.loads(raw) if isinstance(raw, str) else raw
     if type(found) is not list:
         raise TypeError(f"not a list but {type(found).__name__}")
@@ -175,9 +173,11 @@ def elements(name: str, raw: Any) -> list[Any]:
     return [None if element is None else number(name, element) for element in found]
 
 
-def _element_of(values: Sequence[Any]) -> str | None:
-    """Return the type of the elements, ``"mixed"`` for numbers, None if they need another way."""
-    kinds = set(map(type, values))
+def _element_of(values: Sequence[Any], kinds: set[type]) -> str | None:
+    """Return the type of the elements of a flat list, None if it has no Arrow type.
+
+    Numbers of several types are ``"mixed"``.
+    """
     if not kinds:
         return "null"
     if int in kinds and (
@@ -185,7 +185,7 @@ def _element_of(values: Sequence[Any]) -> str | None:
     ):
         return None
     if len(kinds) == 1:
-        kind = kinds.pop()
+        (kind,) = kinds
         if kind is str and not is_utf8("".join(values)):
             return None
         return {bool: "bool", int: "int64", float: "float64", str: "string"}.get(kind)
@@ -211,7 +211,7 @@ def _texts(raws: list[Any]) -> Coded:
 
 
 def _is_storable(kind: pa.DataType, depth: int = 0) -> bool:
-    """Return whether Parquet can hold the type, and JSON its values when it is widened later."""
+    """Return whether Parquet can hold the type, and JSON its values."""
     import pyarrow as pa
 
     if depth > _DEEP or pa.types.is_binary(kind):

@@ -118,7 +118,7 @@ class _NpyScalar(_Scalar):
 
 
 class _KeptArray(_Array):
-    """A large array of numbers that is kept elsewhere; the cell has a text that refers to it."""
+    """A large array of numbers that is kept elsewhere; the cell has its reference."""
 
     name = "array"
     arrow = "string"
@@ -188,12 +188,12 @@ NUMPY: Final[tuple[CellType, ...]] = (
 
 @lru_cache(maxsize=256)
 def _name(dtype: np.dtype[Any]) -> str:
-    """Return the name of a dtype of numpy's own in native order of bytes, else an empty one."""
+    """Return the name of a dtype, empty if it is not numpy's or in other byte order."""
     return dtype.name if dtype.isbuiltin == 1 or dtype.kind in "mM" else ""
 
 
 def npy_bytes(array: np.ndarray) -> bytes | None:
-    """Return an array in numpy's own format, None if that would lose something or need a pickle."""
+    """Return an array in numpy's own format, None if that would lose something."""
     import io
     import warnings
 

@@ -1,4 +1,4 @@
-"""The cell type of what no other takes: pickles, which stay closed unless one asks for them."""
+"""The cell type of all other values: pickles, which stay closed unless asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daskresearch.store.columns.cell_type import CellType
 @final
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """A value that is kept as a pickle, and was not unpickled, because a pickle can run any code.
+    """A pickle that was not loaded, because a pickle can run any code.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def pickled(value: Any) -> bytes:
 
 
 def unpickled(closed: Pickled) -> Any:
-    """Return the value of a pickle, or the pickle as it is if it cannot be loaded here."""
+    """Return the value of a pickle, or the pickle if it cannot be loaded here."""
     try:
         return closed.load()
     except Exception:  # the class may be gone, or the library of another version

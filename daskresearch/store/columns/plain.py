@@ -16,7 +16,7 @@ _NUMBERS: Final = frozenset([bool, int, float, complex])
 
 
 class NotPlain(Exception):  # noqa: N818
-    """A value is, or holds, something other than data of Python's own types and numpy's scalars."""
+    """A value holds something else than Python's own data and numpy's scalars."""
 
 
 def plain(value: Any) -> Any:
@@ -66,7 +66,7 @@ def _python_scalar(value: Any) -> Any:
 
 
 def alike(left: Any, right: Any) -> bool:
-    """Return whether two plain values are the same, also in the types within and the order of keys.
+    """Return whether two plain values are the same, with types and order of keys.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def _typed_texts(values: set[Any] | frozenset[Any]) -> set[tuple[type, str]]:
 
 
 def text_cell(value: Any) -> tuple[str, str]:
-    """Return tag and text of plain data: JSON if that brings it back, else a Python literal.
+    """Return tag and text of plain data: JSON if that brings it back, else a literal.
 
     Raises
     ------
@@ -106,17 +106,13 @@ def text_cell(value: Any) -> tuple[str, str]:
     >>> text_cell({"a": [1, None]}), text_cell((1, {2}))
     (('json', '{"a": [1, null]}'), ('literal', '(1, {2})'))
     """
-    text = json_text(value)
-    return ("literal", literal_text(value)) if text is None else ("json", text)
-
-
-def json_text(value: Any) -> str | None:
-    """Return plain data as JSON, None if that would not bring it back."""
     try:
         text = json.dumps(value)
-        return text if alike(json.loads(text), value) else None
+        if alike(json.loads(text), value):
+            return "json", text
     except (TypeError, ValueError, RecursionError):
-        return None
+        pass
+    return "literal", literal_text(value)
 
 
 def literal_text(value: Any) -> str:
@@ -137,7 +133,7 @@ def literal_text(value: Any) -> str:
 
 
 def literal(text: str) -> Any:
-    """Return the value of a Python literal, in which ``nan`` and ``inf`` may stand, too.
+    """Return the value of a Python literal, which may have ``nan`` and ``inf``.
 
     Examples
     --------
@@ -167,7 +163,7 @@ def is_utf8(text: str) -> bool:
 
 
 def text_of(raw: Any) -> str:
-    """Return the text of a number, point in time or span of time, from which readers make it again.
+    """Return the text that brings back a number, point in time or span of time.
 
     Examples
     --------
@@ -193,7 +189,7 @@ def text_of(raw: Any) -> str:
 
 
 def digits(number: int) -> str:
-    """Return the text of an int of any size: hexadecimal where decimal takes Python too long."""
+    """Return the digits of an int, hexadecimal where decimal takes Python too long."""
     return str(number) if number.bit_length() < 1000 else hex(number)
 
 
@@ -216,7 +212,7 @@ def boolean(raw: Any) -> bool:
 
 
 def number(name: str, raw: Any) -> Any:
-    """Return the number of Python that a cell of one of the dtypes `NUMBERS` stands for."""
+    """Return Python's number of a raw value or its text, for one of `NUMBERS`."""
     if name.startswith(("int", "uint")):
         return whole(raw)
     return boolean(raw) if name == "bool" else float(raw)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _Null(CellType):
-    """A value that stands for nothing; it has a tag, as a null without one is `MISSING`."""
+    """A null that is a value; it has a tag, as a null without one is `MISSING`."""
 
     def array(self, argument: Any, raws: list[Any]) -> pa.Array:
         import pyarrow as pa
@@ -64,7 +64,7 @@ class _Bool(CellType):
 
 
 class _Int(CellType):
-    """An int of any size: beyond 64 bits the nearest float, with a tag that has the digits."""
+    """An int of any size: beyond 64 bits the nearest float, and a tag with the digits."""
 
     name = "int"
     raw_types = (int,)

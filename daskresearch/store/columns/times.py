@@ -1,4 +1,4 @@
-"""The cell types of dates, times and spans of Python and pandas, with their zones and units."""
+"""The cell types of dates, times and spans of Python and of pandas."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Encoded(NamedTuple):
 
 
 def encode(values: Sequence[Any], keep_arrays: Keep | None = None) -> Encoded:
-    """Return values as one Arrow array, with tags where its type does not tell how to decode.
+    """Return values as an Arrow array, with tags where its type does not tell all.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def encode(values: Sequence[Any], keep_arrays: Keep | None = None) -> Encoded:
 
 
 def _sole(values: Sequence[Any]) -> pa.Array | None:
-    """Return the array of values that are all of one cell type and need no tags, else None."""
+    """Return the array of values that are of one cell type and need no tags, or None."""
     import pyarrow as pa
 
     kinds = set(map(type, values))
@@ -206,13 +206,13 @@ def decode(
 
 
 def _base_reader(kind: pa.DataType) -> Callable[[Any], Any] | None:
-    """Return the reader of cells without a tag, None if they hold the values themselves."""
+    """Return the reader of untagged cells, None if they hold the values themselves."""
     cell_type, _ = implied_type(kind)
     return None if cell_type.is_raw else reader_of(implied_tag(kind))
 
 
 def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece, of a type that `encode` gives, whoever wrote the file."""
+    """Return a column in one piece, of a type as `encode` gives, whoever wrote it."""
     import pyarrow as pa
 
     array = in_one_piece(array)

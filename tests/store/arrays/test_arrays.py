@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -38,8 +39,11 @@ def edit_metadata(local, **fields):
 
 
 def test_arrays_of_all_kinds_come_back_as_they_were(folder):
-    arrays = [np.arange(max(1, int(np.prod(shape)))).astype(dtype)[: int(np.prod(shape))].reshape(shape)
-              for dtype in DTYPES for shape in SHAPES]  # fmt: skip
+    arrays = [
+        np.arange(max(1, math.prod(shape))).astype(dtype)[: math.prod(shape)].reshape(shape)
+        for dtype in DTYPES
+        for shape in SHAPES
+    ]
     if folder.startswith("s3"):
         arrays = arrays[:: 2 * len(SHAPES) + 1]  # fewer, as each is several requests
     reader, references = kept(folder, arrays)
@@ -302,7 +306,7 @@ FULL_DISK = """
 import resource, sys
 import numpy as np
 from daskresearch.errors import StorageError
-from daskresearch.store.arrays.reader import ArrayWriter
+from daskresearch.store.arrays.writer import ArrayWriter
 from daskresearch.store.files.opening import open_files
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:

@@ -22,8 +22,8 @@ def part(**variables):
     """Return the table of a part."""
     encoded = {name: encode(values) for name, values in variables.items()}
     n_rows = len(next(iter(variables.values())))
-    types = joined({name: one.tags for name, one in encoded.items()}, n_rows)
-    arrays = {name: one.array for name, one in encoded.items()}
+    types = joined({name: column.tags for name, column in encoded.items()}, n_rows)
+    arrays = {name: column.array for name, column in encoded.items()}
     return pa.table(arrays if types is None else arrays | {"_types": types})
 
 
@@ -51,15 +51,16 @@ def in_file(table):
     return pq.read_table(file)
 
 
-def decoded_alone(parts):
-    """Return what the parts decode to one by one, MISSING where a part has no such column."""
+def decoded_alone(tables):
+    """Return what each table decodes to alone, MISSING where it has no such column."""
+    parts = [values_of(table) for table in tables]
     names = list(dict.fromkeys(itertools.chain.from_iterable(parts)))
-    lengths = [len(next(iter(one.values()))) for one in parts]
+    lengths = [len(next(iter(part.values()))) for part in parts]
     return {
         name: [
             value
-            for one, n in zip(parts, lengths, strict=True)
-            for value in one.get(name, [MISSING] * n)
+            for part, n in zip(parts, lengths, strict=True)
+            for value in part.get(name, [MISSING] * n)
         ]
         for name in names
     }
@@ -70,7 +71,7 @@ def decoded_alone(parts):
 def test_parts_decode_together_to_what_they_decode_to_alone(recorded):
     parts = [in_file(part(a=values)) for values in recorded]
     together = values_of(in_file(concatenated(parts)))
-    alone = decoded_alone([values_of(one) for one in parts])
+    alone = decoded_alone(parts)
     assert together.keys() == alone.keys()
     assert all([same_column(together[name], alone[name]) for name in alone])
 
@@ -92,17 +93,14 @@ def test_parts_decode_together_to_what_was_recorded(recorded):
 )
 @law
 def test_parts_of_different_columns_decode_together(recorded):
-    rows = [
-        {name: (values * 3 + [None] * 3)[:3] for name, values in one.items()} for one in recorded
+    parts = [
+        part(**{name: (values * 3 + [None] * 3)[:3] for name, values in variables.items()})
+        for variables in recorded
     ]
-    parts = [part(**one) for one in rows]
-    schema = common_schema([one.schema for one in parts])
-    fit = [in_file(fitted(one, schema)) for one in parts]
-    assert all([one.schema.equals(schema) for one in fit])
-    together, alone = (
-        values_of(pa.concat_tables(fit)),
-        decoded_alone([values_of(one) for one in parts]),
-    )
+    schema = common_schema([table.schema for table in parts])
+    tables = [in_file(fitted(table, schema)) for table in parts]
+    assert all([table.schema.equals(schema) for table in tables])
+    together, alone = values_of(pa.concat_tables(tables)), decoded_alone(parts)
     assert list(together) == list(alone)
     assert all([same_column(together[name], alone[name]) for name in alone])
 
@@ -110,15 +108,13 @@ def test_parts_of_different_columns_decode_together(recorded):
 @given(st.lists(columns(max_size=3), min_size=3, max_size=3))
 @law
 def test_tables_can_be_widened_again_and_again(recorded):
-    first, second, third = [part(a=values) for values in recorded]
-    step = concatenated([concatenated([first, second]), third])
-    assert same_column(
-        values_of(step)["a"], decoded_alone([values_of(one) for one in (first, second, third)])["a"]
-    )
+    parts = [part(a=values) for values in recorded]
+    step = concatenated([concatenated(parts[:2]), parts[2]])
+    assert same_column(values_of(step)["a"], decoded_alone(parts)["a"])
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "kind"),
+    ("first", "second", "kind"),
     [
         ([1, MISSING], [0.5], pa.float64()),
         ([2**53 + 1, 1], [0.5], pa.float64()),
@@ -136,10 +132,10 @@ def test_tables_can_be_widened_again_and_again(recorded):
         ([np.array([2**63], dtype="uint64")], [[1]], pa.list_(pa.float64())),
     ],
 )
-def test_a_column_widens_to_what_is_of_use_to_readers(one, other, kind):
-    table = concatenated([part(a=one), part(a=other)])
+def test_a_column_widens_to_what_is_of_use_to_readers(first, second, kind):
+    table = concatenated([part(a=first), part(a=second)])
     assert table.schema.field("a").type == kind
-    assert same_column(values_of(in_file(table))["a"], [*one, *other])
+    assert same_column(values_of(in_file(table))["a"], [*first, *second])
 
 
 def test_one_schema_is_left_as_it_is():
