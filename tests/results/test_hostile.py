@@ -342,8 +342,8 @@ def test_a_link_that_stays_inside_is_followed(scene):
 
 NAMES = [
     "../../x", "/etc/passwd", "..", ".", "", " ", "a\0b", "a\\b", "C:\\x", "a/b/c", "~", "$HOME",
-    "*?[x]", "é" * 300, "x" * 300, "case", "CASE", "Case", "con", "a\nb", "%2E%2E", "@empty", "zarr.json",
-    "a.parquet", "{x}", "b[0]", "__import__('os')", "id_", "_TYPES", "config_status",
+    "*?[x]", "é" * 300, "x" * 300, "case", "CASE", "Case", "con", "a\nb", "%2E%2E", "@empty",
+    "zarr.json", "a.parquet", "{x}", "b[0]", "__import__('os')", "id_", "_TYPES", "config_status",
     "config_config_status", "status", "_types", "_aliases", "stdout", "n_rows",
 ]  # fmt: skip
 

@@ -204,7 +204,7 @@ class Attempt(NamedTuple):
 
 
 def attempt_run(folder: str, calls: str, report: str, attempt: Attempt) -> None:
-    """Run a research in a process that heads a group; a file reports errors of the library."""
+    """Run a research in a process that heads a group, and report errors in a file."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     daskresearch.store.folder.writer._MOST_EXPERIMENTS = attempt.part_size
@@ -223,7 +223,7 @@ def attempt_run(folder: str, calls: str, report: str, attempt: Attempt) -> None:
 @final
 @dataclass
 class Study:
-    """A folder, the runs into it that are killed, and what became of their experiments.
+    """A folder, the runs into it that are killed, and what became of experiments.
 
     Attributes
     ----------

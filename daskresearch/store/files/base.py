@@ -55,7 +55,7 @@ class Files(Protocol):
         """
 
     def names(self, folder: str) -> list[str]:
-        """Return the sorted names in a folder, none if it is not there; ``""`` is the root."""
+        """Return the sorted names in a folder, none if it is not there; ``""`` is the top."""
 
     def walk(self, folder: str) -> list[str]:
         """Return the sorted paths of all files below a folder, without links.
