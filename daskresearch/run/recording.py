@@ -27,7 +27,7 @@ from daskresearch.store.files.lock import FolderLock
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.compact import compact, sweep
 from daskresearch.store.folder.description import FORMAT, read_description
-from daskresearch.store.folder.finished import Finished, come_to
+from daskresearch.store.folder.finished import FinishedExperiments, come_to
 from daskresearch.store.folder.parquet import parquet_bytes
 from daskresearch.store.folder.parts import Ended
 from daskresearch.store.folder.store import FolderStore
@@ -85,7 +85,7 @@ class Recording:
     _options: RunOptions
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
     _description: dict[str, Any] = field(default_factory=dict)
-    _finished: Finished | None = None
+    _finished: FinishedExperiments | None = None
     _writer: PartWriter | None = None
     _moved: dict[str, int] = field(default_factory=dict)
     _definition: str = ""
@@ -145,7 +145,8 @@ class Recording:
         for one in ids if self.before is not None else ():
             if known is None:
                 known = {
-                    one.rpartition(b"_")[2]: one for one in Finished.of(self.files).ids.tolist()
+                    one.rpartition(b"_")[2]: one
+                    for one in FinishedExperiments.of(self.files).ids.tolist()
                 }
             former = known.get(one.rpartition("_")[2].encode(), b"").decode()
             if former not in ("", one):
@@ -202,7 +203,7 @@ class Recording:
 
     def _learn(self, definition: dict[str, str]) -> None:
         """Find out which experiments are finished, and warn of those that ran by another plan."""
-        finished = Finished.of(self.files)
+        finished = FinishedExperiments.of(self.files)
         others = self._description["definitions"]
         is_known = "" not in definition.values()  # else nobody can tell that it is the same
         stale = {

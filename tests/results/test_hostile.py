@@ -1,4 +1,4 @@
-"""Nothing in a folder is trusted: whatever others put there is refused in plain words, or does no harm."""
+"""Whatever others put into a folder is refused in plain words, or does no harm."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ LOOKS: Mapping[str, Callable[[str], object]] = {
         iterations=0, x=1, alias={"x": "1"}, domain=Domain(x=[1])
     ),
     "lazy arrays": lambda name: [
-        np.asarray(one) for one in ResearchResults(name).to_df(arrays="lazy").big
+        np.asarray(array) for array in ResearchResults(name).to_df(arrays="lazy").big
     ],
     "dask": lambda name: ResearchResults(name).ddf.compute(scheduler="sync"),
     "xarray": lambda name: ResearchResults(name).to_xarray(),
@@ -206,7 +206,7 @@ READ = [
 def test_what_does_no_harm_is_read(name, scene):
     ATTACKS[name](scene)
     frame = ResearchResults(str(scene.folder)).df
-    assert [one.tolist() for one in frame.big] == [[1.0] * 1000, [2.0] * 1000]
+    assert [array.tolist() for array in frame.big] == [[1.0] * 1000, [2.0] * 1000]
 
 
 def test_arrays_under_names_that_lead_out_are_not_looked_for(scene):
@@ -294,26 +294,26 @@ def writing(folder: Path, calls: Path, **options) -> Research:
 )
 def test_an_experiment_does_not_write_through_a_link_in_place_of_its_folder(mode, scene, tmp_path):
     folder = tmp_path / "writing"
-    known = list(writing(folder, tmp_path / "calls").results.configs_to_df().id)
+    ids = list(writing(folder, tmp_path / "calls").results.configs_to_df().id)
     shutil.rmtree(folder / "artifacts")
     for part in folder.glob("experiments/*"):
         part.unlink()
     (folder / "artifacts").mkdir()
-    (folder / "artifacts" / known[0]).symlink_to(scene.outside)
+    (folder / "artifacts" / ids[0]).symlink_to(scene.outside)
     resumed = writing(folder, tmp_path / "calls", resume=True, **mode)
     assert contents(scene.outside) == {"secret.txt": b"secret"}
     (failure,) = resumed.results.failures.to_dict("records")
-    assert failure["id"] == known[0]
+    assert failure["id"] == ids[0]
     assert "is a link" in str(failure["exception"])
-    assert list(resumed.results.artifacts_to_df().id) == [known[1]]
+    assert list(resumed.results.artifacts_to_df().id) == [ids[1]]
     assert noted(tmp_path / "calls") == ["1", "2", "2"]
 
 
 def test_what_experiments_print_is_not_written_through_a_link(scene, tmp_path):
     folder = tmp_path / "printing"
     printing = Research(str(folder), Option("x", [1])).print("printed")
-    (known,) = printing.run(seed=1, bar=False, redirect_stdout=2).results.configs_to_df().id
-    path = folder / "artifacts" / known / "stdout.txt"
+    (name,) = printing.run(seed=1, bar=False, redirect_stdout=2).results.configs_to_df().id
+    path = folder / "artifacts" / name / "stdout.txt"
     path.unlink()
     path.symlink_to(scene.outside / "secret.txt")
     for part in folder.glob("experiments/*"):
@@ -341,10 +341,10 @@ def test_a_link_that_stays_inside_is_followed(scene):
 # names
 
 NAMES = [
-    "../../x", "/etc/passwd", "..", ".", "", " ", "a\0b", "a\\b", "C:\\x", "a/b/c", "~", "$HOME", "*?[x]", "é" * 300,
-    "x" * 300, "case", "CASE", "Case", "con", "a\nb", "%2E%2E", "@empty", "zarr.json", "a.parquet", "{x}", "b[0]",
-    "__import__('os')", "id_", "_TYPES", "config_status", "config_config_status", "status", "_types", "_aliases",
-    "stdout", "n_rows",
+    "../../x", "/etc/passwd", "..", ".", "", " ", "a\0b", "a\\b", "C:\\x", "a/b/c", "~", "$HOME",
+    "*?[x]", "é" * 300, "x" * 300, "case", "CASE", "Case", "con", "a\nb", "%2E%2E", "@empty",
+    "zarr.json", "a.parquet", "{x}", "b[0]", "__import__('os')", "id_", "_TYPES", "config_status",
+    "config_config_status", "status", "_types", "_aliases", "stdout", "n_rows",
 ]  # fmt: skip
 
 
@@ -375,7 +375,8 @@ def test_names_of_variables_and_texts_of_values_lead_nowhere(place, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["deep"]
         assert [path.name for path in folder.parent.iterdir()] == ["results"]
         assert {path.name for path in folder.iterdir()} == {
-            "research.json", "research.log", "plan.pkl", ".lock", "experiments", "results", "arrays.zarr", "artifacts",
+            "research.json", "research.log", "plan.pkl", ".lock", "experiments", "results",
+            "arrays.zarr", "artifacts",
         }  # fmt: skip
         assert all(len(path.name) <= 200 for path in folder.rglob("*"))
 
@@ -421,7 +422,7 @@ def test_names_of_a_research_that_are_no_place_are_refused(name):
     for look in (
         ResearchResults,
         Research.load,
-        lambda one: Research(one).save(1, "v").run(bar=False),
+        lambda place: Research(place).save(1, "v").run(bar=False),
     ):
         with pytest.raises(
             StorageError, match=r"no place for a results folder|nothing to open|wildcards"

@@ -1,4 +1,4 @@
-"""Whatever ends a run, its folder holds whole experiments, and the same call goes on with it."""
+"""Whatever ends a run, its folder holds whole experiments, and a run goes on."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_what_a_killed_run_left_is_removed_when_the_next_goes_on(tmp_path, expec
     (part,) = (study.folder / "results").iterdir()
     shutil.copy(part, study.folder / "results" / "stray.parquet")
     shutil.copy(part, study.folder / "experiments" / f"stray.parquet.{'0' * 32}.part")
-    (group, *_) = [one for one in (study.folder / "arrays.zarr").iterdir() if one.is_dir()]
+    (group, *_) = [path for path in (study.folder / "arrays.zarr").iterdir() if path.is_dir()]
     shutil.copytree(group, study.folder / "arrays.zarr" / "stray")
     (study.folder / "arrays.zarr" / "stray" / "big" / f"zarr.json.{'0' * 32}.partial").touch()
     study.look()

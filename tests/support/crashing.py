@@ -1,6 +1,7 @@
-"""Runs to be killed: a research whose calls are counted, processes that run it, and what must hold of its folder.
+"""Runs to be killed.
 
-Runs are forked from a server that has imported everything, so that one costs a few hundredths of a second.
+A research counts its calls, processes run it, and `Study` tells what must hold of its folder. Runs
+are forked from a server that has imported everything, so that one costs hundredths of a second.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def mend(x: int, iteration: int, mended: str) -> None:
 def research_of(
     calls: str, *, pause_s: float = 0.0, mended: str = "/", n: int = N_CONFIGS
 ) -> Research:
-    """Return a research that notes each experiment which begins, and records floats, large arrays and mixed types."""
+    """Return a research that notes each experiment that begins.
+
+    It records floats, large arrays and mixed types.
+    """
     return (
         Research(domain=Option("x", list(range(n))))
         .begin(calls, EC("x"), E().iteration, pause_s)
@@ -101,14 +105,16 @@ def expected_of(n: int = N_CONFIGS) -> pd.DataFrame:
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose arrays have become bytes, which are equal or not."""
     arrays = [
-        None if is_nothing(one) else (one.shape, one.dtype.str, one.tobytes())
-        for one in frame["big"]
+        None if is_nothing(array) else (array.shape, array.dtype.str, array.tobytes())
+        for array in frame["big"]
     ]
     return frame.assign(big=pd.Series(arrays, index=frame.index, dtype=object))
 
 
 def plant(folder: str, at: int, before: str, act: Callable[[], object]) -> None:
-    """Call a function before the n-th change of a folder: a file opened to be written, written half, moved, removed.
+    """Call a function before the n-th change of a folder.
+
+    A change is a file opened to be written, written half, moved or removed.
 
     Parameters
     ----------
@@ -198,7 +204,7 @@ class Attempt(NamedTuple):
 
 
 def attempt_run(folder: str, calls: str, report: str, attempt: Attempt) -> None:
-    """Run a research in a process of its own, which heads a group; errors of the library are reported in a file."""
+    """Run a research in a process that heads a group, and report errors in a file."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     daskresearch.store.folder.writer._MOST_EXPERIMENTS = attempt.part_size
@@ -217,7 +223,7 @@ def attempt_run(folder: str, calls: str, report: str, attempt: Attempt) -> None:
 @final
 @dataclass
 class Study:
-    """A folder and the runs into it, which are killed, and what became of their experiments.
+    """A folder, the runs into it that are killed, and what became of experiments.
 
     Attributes
     ----------
@@ -274,7 +280,7 @@ class Study:
         return started(attempt_run, str(self.folder), str(self.calls), str(report), attempt)
 
     def run(self, *, after_s: float | None = None, **options: Any) -> str:
-        """Run in a process, and return what came of it: ``"killed"``, ``"done"`` or an error.
+        """Run in a process, and return how it ended: ``"killed"``, ``"done"`` or an error.
 
         Parameters
         ----------
@@ -306,7 +312,7 @@ class Study:
         return "killed" if exit_code else (self.place / "report").read_text()
 
     def look(self) -> None:
-        """Compare all that the folder holds with what is expected, and with what it held before."""
+        """Compare what the folder holds with what is expected and what it held before."""
         found, begun = self._found(), self.n_begun()
         self.lost |= self.finished - found
         self.doubled |= {x for x in self.finished if begun[x] > self._begun[x]}
@@ -343,16 +349,17 @@ class Study:
         assert results.failures.empty
         assert_frame_equal(comparable(results.df), self.expected, check_exact=True)
         parts = {path.name: pq.read_table(path) for path in (self.folder / "experiments").iterdir()}
-        ids = [one for table in parts.values() for one in table["id"].to_pylist()]
+        ids = [name for table in parts.values() for name in table["id"].to_pylist()]
         assert sorted(ids) == sorted(results.configs_to_df().id)
         assert {path.name for path in (self.folder / "results").iterdir()} == {*parts}
         rows = [pq.read_table(path) for path in (self.folder / "results").iterdir()]
-        assert Counter(one for table in rows for one in table["id"].to_pylist()) == Counter(
+        assert Counter(name for table in rows for name in table["id"].to_pylist()) == Counter(
             self.expected.id
         )
         assert asides(self.folder) == []
         assert {path.name for path in self.folder.iterdir()} == {
-            ".lock", "arrays.zarr", "experiments", "plan.pkl", "research.json", "research.log", "results",
+            ".lock", "arrays.zarr", "experiments", "plan.pkl", "research.json", "research.log",
+            "results",
         }  # fmt: skip
         assert (
             json.loads((self.folder / "research.json").read_bytes())["runs"][-1]["state"]
@@ -363,7 +370,7 @@ class Study:
 
 
 def hold(calls: str, gate: str, x: int) -> int:
-    """Return a value; the first experiment waits for a file the first time that it runs."""
+    """Return a value; the first experiment waits for a file when it runs first."""
     note(calls, x)
     if x == 0 and noted(calls).count("0") == 1:
         wait_for(Path(gate).exists)
@@ -434,4 +441,6 @@ def end_group(process: Any) -> None:
 
 def are_gone(processes: list[psutil.Process]) -> bool:
     """Return whether none of some processes is alive."""
-    return not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
+    return not any(
+        process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes
+    )

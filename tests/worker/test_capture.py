@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_text_outside_of_experiments_goes_where_it_went_before(capsys, caplog, l
     assert caplog.messages == ["outside"]
 
 
-def own_context() -> dict[str, contextvars.Context]:
+def own_context() -> dict[str, Any]:
     """Return arguments of a thread without context, as all are up to Python 3.13."""
     return {"context": contextvars.Context()} if sys.version_info >= (3, 14) else {}
 

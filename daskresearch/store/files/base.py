@@ -1,4 +1,4 @@
-"""What all kinds of folders have in common: the protocol `Files`, checked paths and translated errors."""
+"""What all kinds of folders share: `Files`, checked paths and translated errors."""
 
 from __future__ import annotations
 
@@ -15,24 +15,17 @@ from daskresearch.errors import MissingFileError, StorageError
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
-
 NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 NOT_ALLOWED: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
-
-
 NO_FOLDER: Final = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
-
-
 ASIDE: Final = re.compile(r"\.[0-9a-f]{32}\.part(ial)?$")  # ours, and those of zarr
-
-
 LONGEST_NAME: Final = 100
 
 
 class Files(Protocol):
-    """The files of one results folder; it can be pickled, and opens the same folder again.
+    """The files of one results folder.
+
+    It can be pickled, and opens the same folder again.
 
     Attributes
     ----------
@@ -56,13 +49,19 @@ class Files(Protocol):
         """Write a file whole or not at all, and the folders above it."""
 
     def append(self, path: str, content: bytes) -> None:
-        """Write to the end of a file, which is made if it is not there; for notes, whose last a power cut may take."""
+        """Write to the end of a file, which is made if it is not there.
+
+        This is for notes: a power cut may take the last of them.
+        """
 
     def names(self, folder: str) -> list[str]:
-        """Return the sorted names of what is in a folder now, none if there is no folder; ``""`` is the root."""
+        """Return the sorted names in a folder, none if it is not there; ``""`` is the top."""
 
     def walk(self, folder: str) -> list[str]:
-        """Return the sorted paths, from `folder` on, of all files in it and its folders; links are left out."""
+        """Return the sorted paths of all files below a folder, without links.
+
+        They are relative to the folder.
+        """
 
     def exists(self, path: str) -> bool:
         """Return whether there is a file or folder."""
@@ -77,7 +76,7 @@ class Files(Protocol):
         """Remove a folder with all it holds, if there is one; the targets of links stay."""
 
     def opened(self, path: str) -> Any:
-        """Return what pyarrow reads a file from: its path if it is local, else an opened file, to be closed."""
+        """Return what pyarrow reads: a local path, or an opened file, to be closed."""
 
     def zarr_store(self, path: str, *, read_only: bool) -> Store:
         """Return a folder as a store of zarr."""
@@ -86,10 +85,10 @@ class Files(Protocol):
         """Return the absolute path of a file or folder, None if it is not local."""
 
     def upload(self, local_folder: str, path: str) -> None:
-        """Put the files of a local folder under `path`; the local folder may be moved there, and be gone."""
+        """Put the files of a local folder under `path`; the local folder may be gone then."""
 
     def sweep(self) -> None:
-        """Remove what writers that were killed have left; to be called while no other is writing."""
+        """Remove what killed writers have left; to be called while nobody writes."""
 
 
 def safe_name(text: str) -> str:
@@ -133,7 +132,7 @@ def checked(path: str, *, root: bool = False) -> str:
     'parts/a.parquet'
     >>> checked("../a")
     Traceback (most recent call last):
-    daskresearch.errors.StorageError: '../a' is no path inside of a results folder; name a file below it, without '..'
+    daskresearch.errors.StorageError: '../a' is no path inside of a results folder; ...
     """
     if root and not path:
         return path
@@ -148,7 +147,9 @@ def checked(path: str, *, root: bool = False) -> str:
 def translated(
     path: str, done: str, way: str = "", *, passed: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Turn an OSError inside into a `StorageError`, with `way` any other exception as well.
+    """Turn an OSError inside into a `StorageError`.
+
+    With `way` any other exception becomes one as well.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ class LocalFiles:
         return sorted([name for name in found if not is_aside(name)])
 
     def walk(self, folder: str) -> list[str]:
-        """Return the sorted paths of all files in a folder and its folders; links are left out."""
+        """Return the sorted paths of all files below a folder, without links."""
         full = self._inside(self._full(checked(folder, root=True)))
         found = []
         with translated(full, "read"):
@@ -143,7 +143,7 @@ class LocalFiles:
                 shutil.move(local_folder, full)
 
     def sweep(self) -> None:
-        """Remove the files of writers that were killed before they moved them to their places."""
+        """Remove files that killed writers did not move to their places."""
         with translated(self.url, "written"):
             for folder, _, names in os.walk(os.path.realpath(self.url)):
                 for name in filter(is_aside, names):
@@ -158,7 +158,8 @@ class LocalFiles:
         root, real = os.path.realpath(self.url), os.path.realpath(full)
         if real != root and not real.startswith(os.path.join(root, "")):
             raise StorageError(
-                f"{full!r} is a link that leads out of the results folder, to {real!r}; remove the link"
+                f"{full!r} is a link that leads out of the results folder, to {real!r}; "
+                f"remove the link"
             )
         return full
 

@@ -1,4 +1,4 @@
-"""A local folder of zarr in which each file that is read is a file of that folder."""
+"""A local store of zarr that reads only regular files of its own folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class InsideStore(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Return the same, without an event loop."""
+        """Return what a file holds, without an event loop."""
         self._check(key)
         return super().get_sync(key, prototype=prototype, byte_range=byte_range)
 
@@ -58,5 +58,6 @@ class InsideStore(LocalStore):
             return  # zarr knows what to make of a file that is not there
         if not is_good and not os.path.isdir(path):
             raise StorageError(
-                f"{path!r} is a link or no regular file, which no results folder holds there; remove it"
+                f"{path!r} is a link or no regular file, which no results folder holds there; "
+                f"remove it"
             )

@@ -1,7 +1,7 @@
 """Who writes to a results folder: one run at a time.
 
-A local folder is held by a lock of the operating system, which goes with its process however that ends. A remote one
-is held by a lease, which its holder renews; one that was not renewed for long is anyone's.
+A local folder is held by a lock of the operating system, which ends with its process. A remote
+folder is held by a lease, which its holder renews; a lease that was not renewed for long is free.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SETTLE_S: Final = 0.2  # in which two that take a lease at once both have written
+SETTLE_S: Final = 0.2  # within which two runs that take a lease at once have both written
 
 
 @final
@@ -38,7 +38,7 @@ class Lease:
     Attributes
     ----------
     token : str
-        Another one each time that a folder is taken.
+        Different each time that a folder is taken.
     host : str
     pid : int
     renewed_at : float
@@ -92,7 +92,7 @@ class FolderLock:
     renew_s : float
         Seconds after which the lease of a remote folder is renewed.
     expire_s : float
-        Seconds after which a lease that was not renewed is anyone's.
+        Seconds after which a lease that was not renewed is free.
     clock : callable
         Returns the seconds since the epoch.
 
@@ -108,7 +108,7 @@ class FolderLock:
     >>> with FolderLock(files):
     ...     FolderLock(files).acquire()
     Traceback (most recent call last):
-    daskresearch.errors.BusyError: another run is writing to 'memory://FolderLock' (process ... on host ...); ...
+    daskresearch.errors.BusyError: another run is writing to 'memory://FolderLock' (...); ...
     """
 
     def __init__(
@@ -164,11 +164,12 @@ class FolderLock:
                 self._files.remove(LEASE)
         finally:
             if self._kernel_lock is not None:
-                self._kernel_lock.release()  # its file stays: another may have opened it to wait for the lock
+                # its file stays: another may have opened it to wait for the lock
+                self._kernel_lock.release()
                 self._kernel_lock = None
 
     def check(self) -> None:
-        """Raise BusyError if another run has taken the folder, as after this machine slept."""
+        """Raise BusyError if another run took the folder, as while this machine slept."""
         if self._lost:
             raise busy(self._files, self._read())
 

@@ -1,7 +1,8 @@
-"""The files of a results folder, in a local folder or behind any URL that fsspec knows.
+"""Opens the files of a results folder, on this machine or behind a URL.
 
-Paths are relative to the folder and separated by ``/``; a path which could lead out of it is refused. A file is
-written whole or not at all. What goes wrong is a `StorageError`, which keeps the number of the operating system.
+Paths are relative to the folder and separated by ``/``; a path that could lead out is refused.
+A file is written whole or not at all. Errors are a `StorageError` with the number of the operating
+system.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ class RemoteFiles:
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         if set(url) & set("*?[]"):
             raise StorageError(
-                f"{url!r} holds wildcards, which stand for many folders; choose a name without '*?[]'"
+                f"{url!r} holds wildcards, which stand for many folders; "
+                f"choose a name without '*?[]'"
             )
         self._url = url.rstrip("/") if not url.endswith("://") else url
         self._options = dict(options or {})
@@ -171,11 +172,12 @@ class RemoteFiles:
 
     @contextmanager
     def _reached(self, path: str, done: str, *, root: bool = False) -> Iterator[str]:
-        """Give the path as the file system knows it, and turn what it raises into a `StorageError`."""
+        """Give the path in the file system, whose errors become a `StorageError`."""
         checked(path, root=root)
         if set(path) & set("*?[]"):
             raise StorageError(
-                f"{path!r} holds wildcards, which stand for many files; choose a name without '*?[]'"
+                f"{path!r} holds wildcards, which stand for many files; "
+                f"choose a name without '*?[]'"
             )
         with reached(f"{self._url}/{path}".rstrip("/"), done):
             yield f"{self._root}/{path}" if path else self._root

@@ -1,7 +1,7 @@
-"""Clean-up: many small parts become a few large ones of one schema, and what no part needs is removed.
+"""Clean-up of a folder: small parts become a few large ones of one schema.
 
-A new part is complete before the ones that it replaces go, so that a reader finds each experiment at any moment, and a
-kill leaves at most a record twice, which readers and the next clean-up take for one.
+A new part is complete before the parts that it replaces go. So a reader finds each experiment at
+any moment. A kill leaves at most a record twice; readers and the next clean-up take one of them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROWS_A_PART = 1_000_000
-"""About how many rows a large part has."""
+"""About how many rows a large part has at most."""
 EXPERIMENTS_A_PART = 250_000
+"""About how many experiments a large part has at most."""
 BYTES_A_PART = 100_000_000
-"""About how large its files are, which are held in memory while it is made."""
+"""About how many bytes its files have, which are held in memory while it is made."""
 MERGED = "all"
-"""What the names of large parts begin with, as those of others do with the name of their batch, if they have one."""
+"""How the names of merged parts begin; those of other parts begin with the name of their batch."""
 
 
 def compact(
@@ -41,13 +42,13 @@ def compact(
     only_small: bool = False,
     chosen: Callable[[str], bool] | None = None,
 ) -> dict[str, Part]:
-    """Bring the parts of a folder to a few files of one schema.
+    """Merge the parts of a folder into a few files of one schema.
 
     Parameters
     ----------
     files : Files
     positions : Mapping of str to int, optional
-        Places of experiments, by id, that are not those with which they were recorded.
+        By id, the places of experiments that have moved since they were recorded.
     only_small : bool
         Whether large parts stay as they are, whatever their schema.
     chosen : callable, optional
@@ -160,7 +161,7 @@ def _merge(
     schemas: tuple[pa.Schema, pa.Schema],
     positions: Mapping[str, int],
 ) -> None:
-    """Write one part with those experiments of several that count, then remove these parts."""
+    """Write one part with the records of several that count, then remove these."""
     experiments: Iterable[pa.Table] = (
         _moved(_experiments_of(files, part, kept[part.name], schemas[0]), positions)
         for part in batch
@@ -187,7 +188,7 @@ def _merge(
 def _is_in_order(
     batch: Sequence[Part], kept: Mapping[str, NDArray[np.int64]], positions: Mapping[str, int]
 ) -> bool:
-    """Return whether all records of parts count and stand in domain order, as is usual."""
+    """Return whether all records of parts count and stand in domain order."""
     import numpy as np
 
     tables = [_moved(part.experiments, positions) for part in batch]
@@ -232,7 +233,7 @@ def _referenced(results: pa.Table) -> set[str]:
 
 
 def _moved(experiments: pa.Table, positions: Mapping[str, int]) -> pa.Table:
-    """Return the table with the positions that experiments have now."""
+    """Return a table of experiments with the positions that they have now."""
     import pyarrow as pa
 
     if not positions:
@@ -242,12 +243,12 @@ def _moved(experiments: pa.Table, positions: Mapping[str, int]) -> pa.Table:
         experiments.column("position").to_pylist(),
         strict=True,
     )
-    column = pa.array([positions.get(one, place) for one, place in places], pa.int64())
+    column = pa.array([positions.get(name, place) for name, place in places], pa.int64())
     return experiments.set_column(experiments.column_names.index("position"), "position", column)
 
 
 def _sorted(experiments: pa.Table, results: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Return both tables in domain order."""
+    """Return tables of experiments and of their results in domain order."""
     import numpy as np
     import pyarrow as pa
 
@@ -262,13 +263,14 @@ def _sorted(experiments: pa.Table, results: pa.Table) -> tuple[pa.Table, pa.Tabl
     return experiments.take(pa.array(order)), results.take(pa.array(rows))
 
 
-def sweep(files: Files, known: Mapping[str, Part] | None = None) -> None:
-    """Remove what killed runs have left: files aside, results and arrays that belong to no part.
+def sweep(files: Files, read_before: Mapping[str, Part] | None = None) -> None:
+    """Remove what killed runs have left.
 
-    Nobody else may be writing to the folder. Parts that are known need not be read again.
+    These are files aside, and results and arrays that belong to no part. Nobody else may be writing
+    to the folder. Parts that were read before are not read again.
     """
     files.sweep()
-    parts = read_parts(files, known, ["n_rows"])
+    parts = read_parts(files, read_before, ["n_rows"])
     suffix = ".parquet"
     for name in files.names(RESULTS):
         if name.endswith(suffix) and name.removesuffix(suffix) not in parts:

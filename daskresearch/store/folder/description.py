@@ -12,8 +12,13 @@ from daskresearch.store.files.base import Files, translated
 FORMAT: Final = 1
 
 _NEEDED: Final[dict[str, type]] = {
-    "name": str, "seed": int, "parameters": list, "variables": list, "definitions": dict, "runs": list,
-}  # fmt: skip
+    "name": str,
+    "seed": int,
+    "parameters": list,
+    "variables": list,
+    "definitions": dict,
+    "runs": list,
+}
 
 
 def read_description(files: Files) -> dict[str, Any] | None:
@@ -56,6 +61,7 @@ def described(files: Files) -> dict[str, Any]:
     description = read_description(files)
     if description is None:
         raise StorageError(
-            f"{files.url!r} is no folder of a research: it has no {DESCRIPTION}; give the name that run() had"
+            f"{files.url!r} is no folder of a research: it has no {DESCRIPTION}; "
+            f"give the name that run() had"
         )
     return description

@@ -1,4 +1,4 @@
-"""Which experiments a folder holds: looked up by id in arrays, as there may be millions."""
+"""The finished experiments of a folder, in arrays, as there may be millions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedExperiments:
     """The experiments of a folder that ended without failure.
 
     Attributes
@@ -31,7 +31,7 @@ class Finished:
         A hash of the group of each, which holds within this process.
     positions : ndarray of int
     seen : ndarray of bool
-        Whether a run came to them; for that run to tell.
+        Whether the current run has come to them; that run writes it.
     """
 
     ids: NDArray[np.bytes_]
@@ -42,8 +42,8 @@ class Finished:
     seen: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, files: Files) -> Finished:
-        """Return those of a folder."""
+    def of(cls, files: Files) -> FinishedExperiments:
+        """Return the finished experiments of a folder."""
         import numpy as np
 
         parts = read_parts(files, columns=(*RECORDS, "content", "definition", "group"))
@@ -66,56 +66,58 @@ class Finished:
         return cls(ids[order], contents, used, groups, positions, np.zeros(len(ids), dtype=bool))
 
     def place(self, experiment_id: str) -> int | None:
-        """Return which of them an experiment is, None if it is not among them."""
+        """Return the place of an experiment in the arrays, None if it is not among them."""
         place = int(self.ids.searchsorted(experiment_id.encode()))
         if place == len(self.ids) or self.ids[place] != experiment_id.encode():
             return None
         return place
 
     def has(self, place: int, content: str, group: bytes) -> bool:
-        """Return whether the config of one of them has the values of this hash, and it the group, if one is given."""
+        """Return whether an experiment has this content and, if one is given, this group."""
         is_alike = bool(self.contents[place] == content.encode())
         return is_alike and (not group or bool(self.groups[place] == hash(group)))
 
     def definitions(self) -> Counter[str]:
-        """Return how many ran by each plan."""
+        """Return how many experiments ran by each plan."""
         return Counter([text.decode() for text in self.used.tolist()])
 
-    def only(self, definition: str) -> Finished:
-        """Return those that ran by one plan."""
+    def only(self, definition: str) -> FinishedExperiments:
+        """Return the experiments that ran by one plan."""
         mask = self.used == definition.encode()
-        return Finished(*[getattr(self, one.name)[mask] for one in fields(self)])
+        return FinishedExperiments(*[getattr(self, field.name)[mask] for field in fields(self)])
 
 
 def come_to(
     snapshot: FolderSnapshot,
     run: int,
-    finished: Finished | None,
+    finished: FinishedExperiments | None,
     moved: Mapping[str, int],
     n_done: int,
 ) -> NDArray[np.bool_]:
-    """Return which experiments of a folder have had their turn in a run, be it that they were finished before.
+    """Return which experiments of a folder have had their turn in a run.
+
+    Either they ran in it, or it found them finished.
 
     Parameters
     ----------
     snapshot : FolderSnapshot
     run : int
         The number of the run.
-    finished : Finished, optional
-        Those of runs before; they count once they are seen.
+    finished : FinishedExperiments, optional
+        The experiments that earlier runs finished; they count once they are seen.
     moved : Mapping of str to int
-        Where they are now, if that is not where they were.
+        By id, the places of experiments that have moved since they were recorded.
     n_done : int
         How many experiments have had their turn.
     """
     import numpy as np
 
     seen = set() if finished is None else set(finished.ids[finished.seen].tolist())
-    known = zip(snapshot.ids, snapshot.column("run"), snapshot.positions.tolist(), strict=True)
+    records = zip(snapshot.ids, snapshot.column("run"), snapshot.positions.tolist(), strict=True)
     mask = [
         position < n_done
         if number == run
-        else one.encode() in seen and moved.get(one, position) < n_done
-        for one, number, position in known
+        else name.encode() in seen and moved.get(name, position) < n_done
+        for name, number, position in records
     ]
     return np.array(mask, dtype=bool)

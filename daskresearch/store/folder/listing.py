@@ -19,7 +19,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 RECORDS = ("id", "position", "status", "run", "n_rows")
-"""The columns that tell which records count, and where their rows are."""
+"""The columns that tell which records count, and how many rows they have."""
 
 _LIGHT = (*RECORDS, *AUXILIARY, ALIASES, TYPES)
 
@@ -27,7 +27,7 @@ _TRIES = 8
 
 
 class Part(NamedTuple):
-    """What is known of a part: its experiments, as far as it was read.
+    """A part of a folder, as far as it was read.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 
 
 def retried(function: Callable[[], T]) -> T:
-    """Return what a function returns that reads parts, again if some were replaced meanwhile."""
+    """Call a function that reads parts, again if some were replaced meanwhile."""
     for _ in range(_TRIES):
         try:
             return function()
@@ -59,18 +59,21 @@ def _names(files: Files, folder: str) -> list[str]:
 
 
 def read_parts(
-    files: Files, known: Mapping[str, Part] | None = None, columns: Collection[str] | None = None
+    files: Files,
+    read_before: Mapping[str, Part] | None = None,
+    columns: Collection[str] | None = None,
 ) -> dict[str, Part]:
-    """Return the parts of a folder by name; those that are known are not read again; see `read_part`.
+    """Return the parts of a folder by name.
 
-    A part whose results or arrays are gone counts as never written, so that its experiments run again.
+    Parts that were read before are not read again. A part whose results or arrays are gone counts
+    as never written: its experiments run again.
     """
-    known = known or {}
+    read_before = read_before or {}
     names = _names(files, EXPERIMENTS)
     with_results = set(_names(files, RESULTS))
     parts = {}
     for name in names:
-        part = known[name] if name in known else read_part(files, name, columns)
+        part = read_before[name] if name in read_before else read_part(files, name, columns)
         if name in with_results or not part.experiments.column("n_rows").to_numpy().any():
             parts[name] = part
         elif name in _names(files, EXPERIMENTS):

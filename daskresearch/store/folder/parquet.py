@@ -1,4 +1,4 @@
-"""Parquet files of a folder, with errors that say which one and what to do."""
+"""Parquet files of a folder, written and read, with errors that name the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def parquet_bytes(schema: pa.Schema, tables: Iterable[pa.Table]) -> bytes:
             if n_full:
                 writer.write_table(rest.slice(0, n_full), ROWS_A_GROUP)
                 rest = rest.slice(n_full)
-                pa.default_memory_pool().release_unused()  # else each thread keeps what it has freed
+                # else each thread keeps what it has freed
+                pa.default_memory_pool().release_unused()
         if len(rest):
             writer.write_table(rest)
     content: bytes = sink.getvalue().to_pybytes()
@@ -74,7 +75,7 @@ def read_table(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
 def selected(
     file: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
 ) -> pa.Table:
-    """Return some columns, each of which must be there once, of all row groups or some."""
+    """Return columns that must each be there once, of all row groups or some."""
     if groups is None:
         return file.read(columns=columns).select(columns)
     return file.read_row_groups(groups, columns=columns).select(columns)

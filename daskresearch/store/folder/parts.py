@@ -1,10 +1,13 @@
 """A part: what some experiments of a run leave behind, as two Parquet tables.
 
-``experiments/<part>.parquet`` has one row an experiment, ``results/<part>.parquet`` one row an iteration. The rows of
-the results stand in the order of the experiments, ``n_rows`` of each. The table of experiments is written last: a part
-without it does not exist. Two more columns hold JSON objects by column, null where there is nothing to tell: ``_types``
-how cells are to be decoded (see `daskresearch.store.columns.values`), ``_aliases`` the texts of config values that are not
-their ``str``, in a list if the text stands in the place of a value that Parquet cannot hold.
+(a) ``experiments/<part>.parquet`` has one row an experiment. It is written last: a part without it
+does not exist. (b) ``results/<part>.parquet`` has one row an iteration. Its rows stand in the order
+of the experiments, ``n_rows`` of each.
+
+Two columns hold JSON objects by column, null where there is nothing to tell. ``_types`` says how
+cells are to be decoded (see `daskresearch.store.columns.values`). ``_aliases`` holds the texts of
+config values that are not their ``str``; a text in a list stands in the place of a value that
+Parquet cannot hold.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class Stamp(NamedTuple):
     Attributes
     ----------
     run : int
-        The number of the run within the folder: of two records of one experiment that of the later run counts.
+        The number of the run within the folder; of two records of an experiment the later counts.
     definition : str
         A hash of the plan by which they ran.
     worker : str
@@ -69,7 +72,9 @@ class Stamp(NamedTuple):
 
 
 def column_of(parameter: str) -> str:
-    """Return the column of a parameter: its name, behind ``config_`` if that is the name of another column.
+    """Return the column of a parameter.
+
+    It has the name of the parameter, behind ``config_`` if another column has that name.
 
     Examples
     --------
@@ -83,7 +88,7 @@ def column_of(parameter: str) -> str:
 
 
 def parameter_of(column: str) -> str | None:
-    """Return the parameter that a column holds, None if it is none.
+    """Return the parameter that a column holds, None if it holds none.
 
     Examples
     --------
@@ -100,12 +105,17 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     """Return the table of some experiments."""
     import pyarrow as pa
 
-    records, experiments = [one.record for one in ended], [one.experiment for one in ended]
+    records, experiments = [each.record for each in ended], [each.experiment for each in ended]
     configs = [experiment.values for experiment in experiments]  # noqa: PD011  (no frame)
-    texts = [dict(zip(one.values, one.texts, strict=True)) for one in experiments]
+    texts = [
+        dict(zip(values, each.texts, strict=True))
+        for values, each in zip(configs, experiments, strict=True)
+    ]
     n = len(ended)
     fields = own_fields()
-    columns: dict[str, Any] = {"id": pa.array([one.id for one in experiments], fields["id"].type)}
+    columns: dict[str, Any] = {
+        "id": pa.array([experiment.id for experiment in experiments], fields["id"].type)
+    }
     aliases: list[dict[str, Any]] = [{} for _ in ended]
     tags: dict[str, Any] = {}
     for name in dict.fromkeys(name for config in configs for name in config):
@@ -122,15 +132,15 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
         "n_iters": [record.n_iters for record in records],
         "n_rows": [len(record.iterations) for record in records],
         "position": [record.position for record in records],
-        "group": [one.group_key for one in experiments],
+        "group": [experiment.group_key for experiment in experiments],
         "run": [stamp.run] * n,
         "definition": [stamp.definition] * n,
-        "content": [one.content for one in experiments],
+        "content": [experiment.content for experiment in experiments],
         "failures": [_failures(record.failures) for record in records],
         "stdout": [_writable(record.stdout) or None for record in records],
         "stderr": [_writable(record.stderr) or None for record in records],
         "log": [_writable(record.log) or None for record in records],
-        ALIASES: [json.dumps(texts) if texts else None for texts in aliases],
+        ALIASES: [json.dumps(by_name) if by_name else None for by_name in aliases],
     }
     columns |= {name: pa.array(values, fields[name].type) for name, values in own.items()}
     types = joined(tags, n)
@@ -139,7 +149,7 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
 
 
 def own_fields() -> dict[str, pa.Field]:
-    """Return the fields of the columns in `OWN`, by name; ids and integers are never null."""
+    """Return the fields of the columns in `OWN`; ids and integers are never null."""
     import pyarrow as pa
 
     failure = [
@@ -167,7 +177,7 @@ def own_fields() -> dict[str, pa.Field]:
 
 
 def with_own_types(table: pa.Table) -> pa.Table:
-    """Return a table of experiments, or some of its columns, in the types of `own_fields`."""
+    """Return columns of a table of experiments in the types of `own_fields`."""
     import pyarrow as pa
 
     fields = own_fields()
@@ -180,7 +190,10 @@ def _parameter(
     texts: Sequence[Mapping[str, str]],
     aliases: list[dict[str, Any]],
 ) -> tuple[Any, list[str | None] | None]:
-    """Return the column of a parameter and its tags, having noted the texts that tell more than the values."""
+    """Return the column of a parameter and its tags.
+
+    Texts that tell more than the values are noted in `aliases`.
+    """
     values = [config.get(name, MISSING) for config in configs]
     for row, value in enumerate(values):
         if value is MISSING:
@@ -206,7 +219,7 @@ _NUMBERS = frozenset({bool, int, float, type(None), type(MISSING)})
 
 
 def _is_storable(value: Any) -> bool:
-    """Return whether a config value can be kept as it is: it needs no pickle and no file of its own."""
+    """Return whether a config value can be kept without a pickle or a file of its own."""
     if type(value) in _SIMPLE:
         return True
     if not isinstance(value, (list, tuple, dict, set, frozenset, bytes, complex)) and not hasattr(
@@ -230,21 +243,21 @@ def _failures(failures: Sequence[Failure]) -> list[dict[str, Any]] | None:
     import cloudpickle
 
     rows = []
-    for one in failures:
+    for failure in failures:
         try:
-            content = cloudpickle.dumps(one.exception)
+            content = cloudpickle.dumps(failure.exception)
         except Exception:
             content = None
-        text, trace = _writable(text_of(one.exception)), _writable(one.traceback)
-        unit = _writable(one.unit)
-        known = {
-            "unit": unit,
-            "iteration": one.iteration,
-            "exception": text,
-            "traceback": trace,
+        row = {
+            "unit": _writable(failure.unit),
+            "iteration": failure.iteration,
+            "exception": _writable(text_of(failure.exception)),
+            "traceback": _writable(failure.traceback),
             "pickle": content,
+            "kind": str(failure.kind),
+            "worker": failure.worker,
         }
-        rows.append({**known, "kind": str(one.kind), "worker": one.worker})
+        rows.append(row)
     return rows
 
 
@@ -276,18 +289,18 @@ def results_table(ended: Sequence[Ended], keep: Keep | None = None) -> pa.Table:
     """
     import pyarrow as pa
 
-    ids = [one.experiment.id for one in ended for _ in one.record.iterations]
-    iterations = [iteration for one in ended for iteration in one.record.iterations]
+    ids = [each.experiment.id for each in ended for _ in each.record.iterations]
+    iterations = [iteration for each in ended for iteration in each.record.iterations]
     columns: dict[str, Any] = {
         "id": pa.array(ids, pa.string()),
         "iteration": pa.array(iterations, pa.int64()),
     }
     tags: dict[str, Any] = {}
-    for name in dict.fromkeys(name for one in ended for name in one.record.columns):
+    for name in dict.fromkeys(name for each in ended for name in each.record.columns):
         values: list[Any] = []
-        for one in ended:
-            recorded = one.record.columns.get(name)
-            values += [MISSING] * len(one.record.iterations) if recorded is None else recorded
+        for each in ended:
+            recorded = each.record.columns.get(name)
+            values += [MISSING] * len(each.record.iterations) if recorded is None else recorded
         encoded = encode(values, None if keep is None else partial(keep, name))
         columns[name], tags[name] = encoded.array, encoded.tags
     types = joined(tags, len(ids))
@@ -308,7 +321,7 @@ def metadata_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def without_unwritable(ended: Ended) -> Ended:
-    """Return an experiment of which values that cannot be written have become failures."""
+    """Return an experiment whose values that cannot be written have become failures."""
     record = ended.record
     columns: dict[str, list[Any]] = {}
     failures = list(record.failures)

@@ -1,4 +1,4 @@
-"""The rows of chosen experiments, read from the row groups of the parts that hold them."""
+"""The rows of chosen experiments, read from the row groups that hold them."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _with_arrays(
 def read_request(
     files: Files, request: Request, names: Sequence[str], iterations: Sequence[int] | None
 ) -> tuple[Any, NDArray[np.int64]]:
-    """Return the rows of a part that are asked for, and for each the index of its experiment."""
+    """Return the rows that are asked for, and for each the index of its experiment."""
     import numpy as np
 
     path = f"{RESULTS}/{request.part}.parquet"
@@ -150,7 +150,17 @@ def _with_integers(table: pa.Table) -> pa.Table:
 def _groups_of(
     file: Any, wanted: NDArray[np.int64], iterations: Sequence[int] | None
 ) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
-    """Return the row groups that hold wanted rows, which of these are in them, and where among all rows of these."""
+    """Find wanted rows in the row groups of a file.
+
+    Returns
+    -------
+    groups : list of int
+        The row groups that hold wanted rows and, if iterations are given, may hold one of these.
+    kept : ndarray
+        The indices of the wanted rows in these groups.
+    places : ndarray
+        Where each of them is among all rows of these groups.
+    """
     import numpy as np
 
     metadata = file.metadata
@@ -177,4 +187,4 @@ def _may_hold(metadata: Any, group: int, column: int, iterations: Sequence[int])
     statistics = metadata.row_group(group).column(column).statistics
     if statistics is None or not statistics.has_min_max:
         return True
-    return any(statistics.min <= one <= statistics.max for one in iterations)
+    return any(statistics.min <= number <= statistics.max for number in iterations)

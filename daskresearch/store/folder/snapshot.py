@@ -1,12 +1,13 @@
 """What a folder holds at one moment, and of its rows only what is asked for.
 
-Of two records of one experiment, as a retry or a killed clean-up leaves them, that of the later run counts.
+A retry or a killed clean-up leaves two records of one experiment: that of the later run counts.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
@@ -75,7 +76,10 @@ class FolderSnapshot:
             self._part, self._row = self._part[valid], self._row[valid]
 
     def _valid_records(self) -> NDArray[np.int64]:
-        """Return the records that count: one of each experiment, of the latest run, and of several the good one."""
+        """Return the records that count: one of each experiment.
+
+        It is that of the latest run; of several in one run, one without failure.
+        """
         import numpy as np
 
         n = len(self._part)
@@ -87,20 +91,19 @@ class FolderSnapshot:
 
         runs, statuses = self.column("run"), self.column("status")
         best: dict[str, int] = {}
-        for i, (one, run, status) in enumerate(zip(ids, runs, statuses, strict=True)):
+        for i, (name, run, status) in enumerate(zip(ids, runs, statuses, strict=True)):
             rank = (run, status == "ok")
-            other = best.get(one)
+            other = best.get(name)
             if other is None or rank > (runs[other], statuses[other] == "ok"):
-                best[one] = i
+                best[name] = i
         return np.array(sorted(best.values()), dtype=np.int64)
 
     def only(self, part: str) -> FolderSnapshot:
         """Return what one part holds, without the records that others supersede."""
-        places = [place for place, one in enumerate(self._parts) if one.name == part]
-        return self.where((self._part == places[0]) if places else (self._part < 0))
+        return self.where(self._is_in(part))
 
     def where(self, mask: NDArray[np.bool_]) -> FolderSnapshot:
-        """Return the same with some of the experiments."""
+        """Return a snapshot of some of the experiments."""
         import pyarrow as pa
 
         some = FolderSnapshot(self._files, [], self._true_values, allow_pickle=self._allow_pickle)
@@ -111,11 +114,15 @@ class FolderSnapshot:
 
     def members(self, part: str) -> NDArray[np.int64]:
         """Return the rows of a part that count."""
-        places = [place for place, one in enumerate(self._parts) if one.name == part]
-        return self._row[self._part == places[0]] if places else self._row[:0]
+        return self._row[self._is_in(part)]
+
+    def _is_in(self, part: str) -> NDArray[np.bool_]:
+        places = [place for place, other in enumerate(self._parts) if other.name == part]
+        mask: NDArray[np.bool_] = self._part == (places[0] if places else -1)
+        return mask
 
     def column(self, name: str) -> list[Any]:
-        """Return a column of the table of experiments as it is."""
+        """Return a column of the table of experiments, not decoded."""
         values: list[Any] = [] if self._table is None else self._table.column(name).to_pylist()
         return values
 
@@ -149,7 +156,7 @@ class FolderSnapshot:
 
     @cached_property
     def variables(self) -> tuple[str, ...]:
-        """The variables that any of the experiments recorded, in domain order whatever the names of the parts."""
+        """The variables that any experiment recorded, in domain order of the parts."""
         parts = sorted(
             self._parts, key=lambda part: part.experiments.column("position").to_numpy().min()
         )
@@ -157,7 +164,7 @@ class FolderSnapshot:
 
     @cached_property
     def has_updates(self) -> bool:
-        """Whether any of the experiments comes from a domain that took the place of another."""
+        """Whether any experiment comes from a domain that took the place of another."""
         return bool(self._integers("updates").any())
 
     @cached_property
@@ -175,7 +182,7 @@ class FolderSnapshot:
 
     @cached_property
     def _aliases(self) -> dict[str, dict[int, Any]]:
-        """The texts of config values that are not their ``str``, by parameter and experiment."""
+        """Texts of config values that are not their ``str``, by parameter and row."""
         aliases: dict[str, dict[int, Any]] = {}
         if self._table is None or self._table.column(ALIASES).null_count == self._table.num_rows:
             return aliases
@@ -206,18 +213,18 @@ class FolderSnapshot:
             tags = None if tags is None else [tags[i] for i in rows]
         values = decode(column, tags, allow_pickle=self._allow_pickle)
         shown = self._aliases.get(name, {})
-        known = self._true_values.get(name)
-        if known and shown:
+        true_values = self._true_values.get(name)
+        if true_values and shown:
             values = list(values)
             for place, row in enumerate(rows):
                 text = shown.get(row)
-                alike = known.get(text[0], []) if isinstance(text, list) and text else []
+                alike = true_values.get(text[0], []) if isinstance(text, list) and text else []
                 if len(alike) == 1:  # else nobody knows which
                     values[place] = alike[0]
         return values
 
     def texts(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any]:
-        """Return the same as texts."""
+        """Return the values of a parameter, `repetition` or `updates`, as texts."""
         values = self.values(name, index)
         shown = self._aliases.get(name, {})
         plain = values if isinstance(values, list) else values.tolist()
@@ -250,33 +257,32 @@ class FolderSnapshot:
         failed = {i for i, status in enumerate(self.column("status")) if status == "failed"}
         found = []
         for index, listed in self.heavy(["failures"], failed):
-            for one in filter(None, listed["failures"] or ()):
-                exception = self._exception(one)
-                unit, iteration, traceback = (
-                    one["unit"] or "",
-                    one["iteration"] or 0,
-                    one["traceback"] or "",
+            for row in filter(None, listed["failures"] or ()):
+                failure = Failure(
+                    row["unit"] or "",
+                    row["iteration"] or 0,
+                    self._exception(row),
+                    row["traceback"] or "",
+                    row.get("kind") or FailureKind.EXCEPTION,
+                    row.get("worker") or "",
                 )
-                kind, worker = one.get("kind") or FailureKind.EXCEPTION, one.get("worker") or ""
-                found.append((index, Failure(unit, iteration, exception, traceback, kind, worker)))
+                found.append((index, failure))
         return found
 
-    def _exception(self, one: Mapping[str, Any]) -> BaseException:
+    def _exception(self, row: Mapping[str, Any]) -> BaseException:
         import cloudpickle
 
-        if self._allow_pickle and one["pickle"] is not None:
-            try:
-                exception = cloudpickle.loads(one["pickle"])
-            except Exception:
-                return RecordedError(one["exception"] or "")
-            if isinstance(exception, BaseException):
-                return exception
-        return RecordedError(one["exception"] or "")
+        if self._allow_pickle and row["pickle"] is not None:
+            with suppress(Exception):
+                exception = cloudpickle.loads(row["pickle"])
+                if isinstance(exception, BaseException):
+                    return exception
+        return RecordedError(row["exception"] or "")
 
     def heavy(
         self, columns: list[str], wanted: set[int] | None = None
     ) -> Iterable[tuple[int, dict[str, Any]]]:
-        """Yield the index of experiments and some columns that were not read, part by part."""
+        """Yield indices of experiments, each with cells of columns that are read now."""
         for place, part in enumerate(self._parts):
             index = (self._part == place).nonzero()[0].tolist()
             index = [i for i in index if wanted is None or i in wanted]
@@ -324,7 +330,7 @@ def _first(values: list[Any] | NDArray[Any]) -> Any:
 
 
 def _are_distinct(ids: pa.ChunkedArray) -> bool:
-    """Return whether all ids have hashes of their own, which need less memory than the ids."""
+    """Return whether the hashes of ids differ; they need less memory than the ids."""
     import numpy as np
 
     hashes = np.zeros(len(ids), np.int64)

@@ -1,6 +1,7 @@
-"""Reading a folder: its parts, and of them a snapshot whenever one is asked for.
+"""The results in a folder: its parts, and snapshots of them.
 
-Parts never change; they come, and are replaced by larger ones with the same experiments, also while somebody reads.
+Parts never change. New ones come, and larger ones with the same experiments replace them, also
+while somebody reads.
 """
 
 from __future__ import annotations
@@ -99,7 +100,10 @@ class FolderStore:
         is_live: bool = True,
         chooses: Chooser | None = None,
     ) -> FolderStore:
-        """Return a store of the same folder that unpickles, or does not; one that is not live may travel."""
+        """Return a store of the same folder with other options.
+
+        A store that is not live calls no `flush`, so that it can be pickled.
+        """
         return FolderStore(
             self.files,
             self._variables,

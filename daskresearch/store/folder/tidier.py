@@ -1,4 +1,4 @@
-"""Clean-up while a run goes on: in a thread of its own, so that workers need not wait for it."""
+"""Clean-up while a run goes on, in a thread of its own: no worker waits for it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _MOST_PARTS = 400
 class Tidier:
     """Merges the small parts of a run whenever there are many.
 
-    Those of a batch are left alone until it has ended: if its worker dies it runs again, and must find what it has
-    written.
+    The parts of a batch stay until it has ended: if its worker dies the batch runs again, and must
+    find what it has written.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Tidier:
         self._ended.add(batch)
 
     def close(self) -> None:
-        """Wait until nothing is merged any more.
+        """Wait until the merge in progress has ended.
 
         Raises
         ------

@@ -1,7 +1,8 @@
-"""Writing: experiments that have ended wait a moment, then become a part of the folder.
+"""The writer of parts: ended experiments wait a moment, then become a part.
 
-A part's large arrays are written first, then its rows, and its experiments last: with them it exists. Whatever kills
-a process before has cost the experiments of the last moment and left files that nobody reads.
+The large arrays of a part are written first, then its rows, and its experiments last: with them the
+part exists. A process that is killed before loses the experiments of the last moment and leaves
+files that nobody reads.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 WAIT_S = 1.0
-"""How many seconds an experiment that has ended waits at most for others, to be written with them."""
+"""The most seconds that an experiment that has ended waits, to be written with others."""
 _MOST_EXPERIMENTS = 10_000
 _MOST_ROWS = 100_000
 _MOST_BYTES = 100_000_000
@@ -65,14 +66,14 @@ class Target:
     definition: str
 
     def writer(self, prefix: str = "", folder: str = "", wait_s: float = WAIT_S) -> PartWriter:
-        """Return what writes parts.
+        """Return a writer of parts.
 
         Parameters
         ----------
         prefix : str
             What their names begin with.
         folder : str
-            Where experiments have their folders, which are put into that of the run if it is elsewhere.
+            Where experiments have their folders; they are uploaded if the run's folder is remote.
         wait_s : float
             How long an experiment that has ended waits for others at most.
         """
@@ -100,7 +101,9 @@ def check_visible(target: Target) -> None:
 
 
 def check_current(target: Target) -> None:
-    """Refuse to write what ends after its run was killed, and another has gone on with the folder.
+    """Refuse to write if the folder belongs to another run now.
+
+    A worker may outlive its run, and another run go on with the folder meanwhile.
 
     Raises
     ------
@@ -117,13 +120,14 @@ def check_current(target: Target) -> None:
         ) from None
     if not is_current:
         raise BusyError(
-            f"another run has gone on with {target.url!r}, so that nothing of this one is written any more"
+            f"another run has gone on with {target.url!r}, "
+            f"so that nothing of this one is written any more"
         )
 
 
 @final
 class PartWriter:
-    """Writes experiments as they end, some at a time; whoever appends may do so from several threads.
+    """Writes experiments as they end, some at a time; several threads may append.
 
     Parameters
     ----------
@@ -238,9 +242,9 @@ class PartWriter:
         try:
             results = results_table(waiting, arrays.keep)
         except PickleError:
-            n_failed = sum(bool(one.record.failures) for one in waiting)
-            waiting = [without_unwritable(one) for one in waiting]
-            self.n_unwritable += sum(bool(one.record.failures) for one in waiting) - n_failed
+            n_failed = sum(bool(ended.record.failures) for ended in waiting)
+            waiting = [without_unwritable(ended) for ended in waiting]
+            self.n_unwritable += sum(bool(ended.record.failures) for ended in waiting) - n_failed
             results = results_table(waiting, arrays.keep)
         experiments = experiments_table(waiting, self._stamp)
         self._check()
@@ -248,38 +252,40 @@ class PartWriter:
         rows = [results] if results.num_rows else None
         write_part(self._files, part, schemas, [experiments], rows, arrays.groups)
         try:
-            self._check()  # another run may have begun meanwhile, and taken what had no part yet for waste
+            # another run may have begun meanwhile, and swept away the files of the part
+            self._check()
         except BaseException:
             self._files.remove(f"{EXPERIMENTS}/{part}.parquet")
             raise
         self.n_parts += 1
 
     def _upload_folders(self, waiting: list[Ended]) -> None:
-        """Put the folders of experiments where that of the run is, if that is not on this machine."""
+        """Move the folders of experiments to the folder of the run, if that is remote."""
         if self._folder and not self._files.is_local:
-            for one in waiting:
-                path = os.path.join(self._folder, one.experiment.id)
+            for ended in waiting:
+                path = os.path.join(self._folder, ended.experiment.id)
                 if os.path.isdir(path):
-                    self._files.upload(path, f"{ARTIFACTS}/{one.experiment.id}")
+                    self._files.upload(path, f"{ARTIFACTS}/{ended.experiment.id}")
                     shutil.rmtree(path, ignore_errors=True)
 
 
 def committed(target: Target, name: str) -> dict[str, tuple[bool, int]]:
-    """Return what was written of a batch before its worker died: by id, whether it failed and its iterations."""
+    """Return what a batch wrote before its worker died.
+
+    By id, whether the experiment failed, and its number of iterations.
+    """
     files = open_files(target.url)
-    known: dict[str, tuple[bool, int]] = {}
+    written: dict[str, tuple[bool, int]] = {}
     for file in files.names(EXPERIMENTS):
         if file.startswith(f"{name}-"):
             path = f"{EXPERIMENTS}/{file}"
             try:
                 table = read_table(files, path, ["id", "status", "n_iters"])
-            except (
-                MissingFileError
-            ):  # a clean-up has merged it meanwhile: what runs twice is the same
-                continue
-            for one in table.to_pylist():
-                known[one["id"]] = one["status"] == "failed", one["n_iters"]
-    return known
+            except MissingFileError:
+                continue  # a clean-up has merged it meanwhile: what runs twice is the same
+            for row in table.to_pylist():
+                written[row["id"]] = row["status"] == "failed", row["n_iters"]
+    return written
 
 
 def write_part(
