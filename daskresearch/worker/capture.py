@@ -140,6 +140,7 @@ class Captured:
 
     Examples
     --------
+    >>> from daskresearch.worker.proxies import captured_by, installed
     >>> captured = Captured(Modes(stdout=1))
     >>> with installed(captured.modes), captured_by(captured):
     ...     print("loss", 0.5)
