@@ -26,7 +26,7 @@ from daskresearch.store.folder import compact
 Rows = dict[tuple[str, int], dict[str, Any]]
 
 # dask.dataframe uses what pandas 3 has deprecated
-deprecated = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+deprecated = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 
 
 class Model:
