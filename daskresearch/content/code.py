@@ -1,8 +1,7 @@
-"""What code is made of, apart from where it stands: instructions, constants, the names it reads, members of classes."""
+"""What code is: whose it is, which version of a library, what it refers to, members of classes."""
 
 from __future__ import annotations
 
-import dis
 import enum
 import functools
 import hashlib
@@ -17,8 +16,9 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from daskresearch.content.instructions import code_content, reads_of
 from daskresearch.content.modules import is_users_module, is_users_path
 from daskresearch.content.parts import KeyPart
 
@@ -28,12 +28,6 @@ PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 Inside = Callable[[str, Any], bytes]
 """Gives the content of a part of a value, of which the first argument says where it is, for errors."""
 
-_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-_OF_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
-_CONSTANTS = frozenset({*dis.hasconst, dis.opmap.get("KW_NAMES", -1)})
-_NAMES = frozenset(dis.hasname)
-_VARIABLES = frozenset({*dis.hasname, *dis.haslocal, *dis.hasfree})
-_PLACES = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
 _HEAP_TYPE = 1 << 9
 _KNOWN = 4_096
 
@@ -46,27 +40,6 @@ _NOT_MEMBERS = frozenset(
     """.split()  # noqa: SIM905
 )
 _OF_ENUMS = frozenset({*vars(enum.Enum("One", "A")), *vars(enum.IntFlag("One", "A"))})
-
-
-class Reads(NamedTuple):
-    """What code reads by name, also in functions, comprehensions and classes inside it.
-
-    Attributes
-    ----------
-    globals : tuple of str
-        In order of first use; names of builtins among them.
-    names : frozenset of str
-        These, and the names of attributes.
-    bare : frozenset of str
-        Names of any kind whose value is used otherwise than for one of its attributes.
-    imports : tuple
-        The level, name and wanted names of each import.
-    """
-
-    globals: tuple[str, ...]
-    names: frozenset[str]
-    bare: frozenset[str]
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
 
 
 def is_users(module: str | None) -> bool:
@@ -178,109 +151,6 @@ def _digest_of_compiled(module: str) -> str:
     if not path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
         return ""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-@functools.lru_cache(maxsize=_KNOWN)
-def code_content(code: types.CodeType) -> bytes:
-    """Return what a code object does, without its name, file and lines, and without docstrings unless it reads one.
-
-    Examples
-    --------
-    >>> code_content((lambda x: x + 1).__code__) == code_content((lambda x:
-    ...     x + 1).__code__)
-    True
-    """
-    instructions = _instructions(code)
-    steps: list[tuple[int, Any]] = []
-    for one, after in zip(instructions, [*instructions[1:], None], strict=True):
-        if _says_place(one) or (after is not None and _says_place(after)):
-            continue
-        if one.opcode in _CONSTANTS:
-            steps.append((one.opcode, _constant(code.co_consts[one.arg or 0])))
-        else:
-            steps.append((one.opcode, one.argval if one.opcode in _NAMES else one.arg))
-    flags = code.co_flags & 0xFFFF  # those above are of the file: its imports from __future__
-    numbers = (
-        code.co_argcount,
-        code.co_posonlyargcount,
-        code.co_kwonlyargcount,
-        flags,
-        sys.version_info[:2],
-    )
-    names = (
-        code.co_varnames,
-        code.co_freevars,
-        code.co_cellvars,
-        sorted({*code.co_names} - _PLACES),
-    )
-    texts = [repr(steps), repr(code.co_exceptiontable), repr(numbers), repr(names)]
-    if "__doc__" in code.co_names:
-        texts += map(_constant, code.co_consts[:1])
-    return "\n".join(texts).encode("utf-8", "surrogatepass")
-
-
-@functools.lru_cache(maxsize=64)  # content and names are asked for one after the other
-def _instructions(code: types.CodeType) -> list[dis.Instruction]:
-    return [
-        one for one in dis.get_instructions(code) if one.opname not in {"EXTENDED_ARG", "CACHE"}
-    ]
-
-
-def _says_place(instruction: dis.Instruction) -> bool:
-    """Return whether an instruction stores what a class inside code has of its docstring and lines."""
-    return instruction.opname == "STORE_NAME" and instruction.argval in _PLACES
-
-
-def _constant(value: Any) -> str:
-    if isinstance(value, types.CodeType):
-        return f"code({code_content(value)!r})"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_constant, value))},)"
-    if isinstance(value, frozenset):
-        return f"{{{', '.join(sorted(map(_constant, value)))}}}"
-    return hex(value) if type(value) is int else repr(value)  # repr refuses the longest integers
-
-
-@functools.lru_cache(maxsize=_KNOWN)
-def reads_of(code: types.CodeType) -> Reads:
-    """Return what code reads by name.
-
-    Examples
-    --------
-    >>> reads_of((lambda x: [len(y) for y in sorted(x.items())]).__code__).globals
-    ('sorted', 'len')
-    """
-    read: dict[str, None] = {}
-    names: set[str] = set(code.co_names)
-    bare: set[str] = set()
-    imports: dict[tuple[int, str, tuple[str, ...]], None] = {}
-    bound: list[tuple[str, str]] = []
-    source = ""
-    instructions = _instructions(code)
-    for i, one in enumerate(instructions):
-        if one.opname in _GLOBALS:
-            read[one.argval] = None
-        elif one.opname == "IMPORT_NAME":
-            level, wanted = instructions[i - 2].argval, instructions[i - 1].argval
-            imports[level, one.argval, tuple(wanted or ())] = None
-        if one.opname in {"IMPORT_NAME", "IMPORT_FROM"}:
-            source = one.argval
-        elif one.opname.startswith("STORE_") and source:
-            bound.append((str(one.argval), source))
-        is_loaded = one.opcode in _VARIABLES and one.opname.startswith("LOAD_")
-        if is_loaded and instructions[i + 1].opname not in _OF_ATTRIBUTES:
-            bare.update(one.argval if isinstance(one.argval, tuple) else [one.argval])
-    for constant in code.co_consts:
-        if isinstance(constant, str) and not names.isdisjoint({"import_module", "__import__"}):
-            imports[0, constant, ()] = None
-        if isinstance(constant, types.CodeType):
-            inner = reads_of(constant)
-            read |= dict.fromkeys(inner.globals)
-            imports |= dict.fromkeys(inner.imports)
-            names |= inner.names
-            bare |= inner.bare
-    bare |= {source for name, source in bound if name in bare}
-    return Reads(tuple(read), frozenset(names), frozenset(bare), tuple(imports))
 
 
 def attributes_read(module: types.ModuleType, code: types.CodeType) -> dict[str, Any]:

@@ -33,7 +33,6 @@ from daskresearch.content.code import (
     PLAIN,
     attributes_read,
     closure_of,
-    code_content,
     combined,
     defaults_of,
     digest_of,
@@ -48,8 +47,8 @@ from daskresearch.content.code import (
     members_of,
     modules_imported,
     plain_content,
-    reads_of,
 )
+from daskresearch.content.instructions import code_content, reads_of
 from daskresearch.content.objects import (
     callable_content,
     short_text,

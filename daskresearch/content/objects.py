@@ -15,12 +15,12 @@ from daskresearch.content.arrays import is_array, is_frame, is_tensor, tensor_co
 from daskresearch.content.code import (
     PLAIN,
     Inside,
-    code_content,
     framed,
     home_of,
     is_users_code,
     library_content,
 )
+from daskresearch.content.instructions import code_content
 from daskresearch.errors import HashError
 
 _DESCRIPTORS = (

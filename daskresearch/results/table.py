@@ -162,9 +162,9 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
         if series.dtype.kind == "f" and _are_beyond_floats(values):
             series = pd.Series(values, dtype=object)
         return series
-    except (
-        ValueError
-    ):  # values that look like parts of one larger array, or texts that are not valid
+    except (ValueError, OverflowError):
+        # (a) values that look like parts of one larger array; (b) texts that are not valid;
+        # (c) integers beyond floats, in pandas before 3
         column = np.empty(len(values), dtype=object)
         for i, value in enumerate(values):
             column[i] = value

@@ -273,10 +273,7 @@ DIFFERENT: dict[str, list[Any]] = {
                   functools.partial(Crate, 2), keeping(1), keeping(2), Crate, Box, Box[int], Box[str]],
     "builtins": [len, [1].append, [2].append, str.upper, str.lower, dict.fromkeys, (1).__add__, int.__add__,
                  operator.itemgetter(1), operator.itemgetter(2), operator.methodcaller("a", 1)],
-    "functions of numpy": [
-        *(np.add, np.subtract, np.trace, np.cross),
-        *(getattr(np.linalg, name) for name in ("trace", "cross") if hasattr(np.linalg, name)),
-    ],
+    "functions of numpy": [np.add, np.subtract, np.trace, np.linalg.trace, np.cross, np.linalg.cross],
     "annotations": [int | str, int | None, list[int], list[str], typing.Any, typing.Literal["a"], "int"],
     "loggers": [logging.getLogger("a"), logging.getLogger("b")],
     "singletons": [None, ..., NotImplemented, sys, np],

@@ -258,6 +258,11 @@ SAME_CODE = {
         "def f(x):\n k = 1\n return x + k",
         "\n\n# first\ndef f(x):\n k = 1  # one\n\n return (\n  x\n  + k)",
     ),
+    "lines of loops and handlers": (
+        "def f(x):\n for y in x:\n  try:\n   z = x + y\n  except E: z = y\n return x + z",
+        "def f(x):\n for y in (\n  x):\n  try:\n   z = (x\n    + y)\n  except E:\n   z = y\n"
+        " return (x +\n  z)",
+    ),
     "a docstring": ("def f(x):\n x + 1", "def f(x):\n 'Add.'\n x + 1"),
     "docstrings inside": (
         "def f():\n def g():\n  'a'\n  return 1\n class A:\n  'a'\n return g, A",

@@ -26,7 +26,7 @@ from daskresearch.store.folder import compact
 Rows = dict[tuple[str, int], dict[str, Any]]
 
 # dask.dataframe uses what pandas 3 has deprecated
-deprecated = pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")
+deprecated = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
 
 
 class Model:
@@ -94,7 +94,7 @@ def by_polars(folder: Path, columns: list[str] | None = None) -> Iterable[dict[s
 
 
 def by_duckdb(folder: Path, columns: list[str] | None = None) -> Iterable[dict[str, Any]]:
-    found = duckdb.connect().sql(f"select * from '{folder}/*.parquet'")
+    found = duckdb.sql(f"select * from '{folder}/*.parquet'")
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     return rows if columns is None else [{name: row[name] for name in columns} for row in rows]
 
@@ -192,7 +192,7 @@ def joined_by_duckdb(folder: Path) -> Any:
         select config_status, sum("int") from '{folder}/results/*.parquet'
         join '{folder}/experiments/*.parquet' using (id) where "head/layout" = 2 group by config_status
     """
-    return dict(duckdb.connect().sql(query).fetchall())
+    return dict(duckdb.sql(query).fetchall())
 
 
 def joined_by_pyarrow(folder: Path) -> Any:
