@@ -1,7 +1,8 @@
-"""The folder of a run while it goes on: what it holds already, what is added, and how it is left.
+"""The folder of a run while it goes on: what it holds, what is added, and how it is left.
 
-A folder is one research: a description (``research.json``), what experiments left behind, and the runs that added to
-it. It may be created, gone on with (`resume`), or refused; whoever writes to it holds its lock.
+A folder is one research: a description (``research.json``), what experiments left behind, and the
+runs that added to it. It may be created, gone on with (`resume`), or refused; whoever writes to it
+holds its lock.
 """
 
 from __future__ import annotations
@@ -41,19 +42,19 @@ FINISHED, STOPPED = "finished", "stopped"
 
 
 class Facts(NamedTuple):
-    """What is written of a research beside its experiments.
+    """What a folder tells of a research beside its experiments.
 
     Attributes
     ----------
     description : dict
-        Its domain, plan and preview, as JSON.
+        The domain, plan and preview, as JSON.
     definition : dict of str to str
         By unit or option, a hash of what could change results; empty where it has none.
     plan : bytes, optional
         The pickled research, if it can be pickled.
     variables : tuple of str
     env : dict of str to dict
-        By the name of a file, what is told of the environment.
+        What is told of the environment, by the name of a file.
     """
 
     description: dict[str, Any]
@@ -74,7 +75,7 @@ class Recording:
     before : dict, optional
         The description that was there.
     folder : str
-        Where experiments have their folders; empty if each process is to make its own.
+        Where experiments have their folders; empty if each process makes its own.
     true_values : dict of str to dict
         By parameter and text, the values that files may not hold.
     """
@@ -95,14 +96,14 @@ class Recording:
 
     @classmethod
     def open(cls, name: str, options: RunOptions) -> Recording:
-        """Return the hold on the folder of a name; nothing is written but its lock.
+        """Return the hold on the folder of a name, of which only the lock is written.
 
         Raises
         ------
         FolderExistsError
-            If it is there already, and the run is none that resumes.
+            If the folder is there already, and the run does not resume.
         OptionError
-            If it was made with another seed.
+            If the folder was made with another seed.
         BusyError
             If another run is writing to it.
         """
@@ -134,25 +135,27 @@ class Recording:
         return self.files.url
 
     def check_prefixed(self, ids: Iterable[str]) -> None:
-        """Refuse experiments of the folder that have other prefixes now, as they would run again and count twice.
+        """Refuse experiments of the folder whose ids have other prefixes now.
+
+        They would run again and count twice.
 
         Raises
         ------
         OptionError
-            Names the first of them.
+            Names the first of these experiments.
         """
-        known: dict[bytes, bytes] | None = None
-        for one in ids if self.before is not None else ():
-            if known is None:
-                known = {
-                    one.rpartition(b"_")[2]: one for one in Finished.of(self.files).ids.tolist()
-                }
-            former = known.get(one.rpartition("_")[2].encode(), b"").decode()
-            if former not in ("", one):
+        formers: dict[bytes, bytes] | None = None
+        for experiment_id in ids if self.before is not None else ():
+            if formers is None:
+                finished = Finished.of(self.files).ids.tolist()
+                formers = {former.rpartition(b"_")[2]: former for former in finished}
+            former = formers.get(experiment_id.rpartition("_")[2].encode(), b"").decode()
+            if former not in ("", experiment_id):
                 raise OptionError(
-                    f"experiment {former} of the folder is {one} in this domain, where create_id_prefix numbers its "
-                    f"values otherwise, so that it would run again; add no values but behind the others and within as "
-                    f"many digits, or run under another name"
+                    f"experiment {former} of the folder is {experiment_id} in this domain, where "
+                    "create_id_prefix numbers its values otherwise, so that it would run again; "
+                    "add no values but behind the others and within as many digits, or run under "
+                    "another name"
                 )
 
     def begin(self, name: str, seed: int, facts: Facts) -> None:
@@ -169,9 +172,9 @@ class Recording:
         definitions = {**before.get("definitions", {}), self._definition: facts.definition}
         runs = before.get("runs", [])
         now = _now()
-        for known in runs:
-            if isinstance(known, dict) and known.get("state") == "running":
-                known["state"] = "killed"  # its lock is ours now
+        for earlier in runs:
+            if isinstance(earlier, dict) and earlier.get("state") == "running":
+                earlier["state"] = "killed"  # its lock is ours now
         versions = core_versions()
         run = {"number": len(runs), "started": now, "versions": versions, "state": "running"}
         self._description = {
@@ -188,7 +191,9 @@ class Recording:
             "definition": self._definition,
             "runs": [*runs, run],
         }
-        self._describe()  # first: a folder without it is no research, and workers of a killed run add no more to it
+        # first, as a folder without a description is no research, and as workers of a killed run
+        # read there that the folder is not theirs any more
+        self._describe()
         if self.before is None:
             self.files.sweep()
         else:
@@ -206,18 +211,18 @@ class Recording:
         others = self._description["definitions"]
         is_known = "" not in definition.values()  # else nobody can tell that it is the same
         stale = {
-            one: n
-            for one, n in finished.definitions().items()
-            if one != self._definition or not is_known
+            former: n
+            for former, n in finished.definitions().items()
+            if former != self._definition or not is_known
         }
-        changed = changed_parts([others.get(one, {}) for one in stale], definition)
+        changed = changed_parts([others.get(former, {}) for former in stale], definition)
         n_stale = sum(stale.values())
         if self._options.resume == "changed":
             finished = finished.only(self._definition if is_known else "")
         elif n_stale and changed:
             text = (
-                f"{n_stale} finished experiments are kept that ran before these changed: {', '.join(changed)}; "
-                f"resume='changed' runs them again"
+                f"{n_stale} finished experiments are kept that ran before these changed: "
+                f"{', '.join(changed)}; resume='changed' runs them again"
             )
             self._log(text)
             warnings.warn(text, ChangedUnitsWarning, stacklevel=6)
@@ -229,37 +234,41 @@ class Recording:
         return Target(self.files.url, self._token, number, self._definition)
 
     def define(self, definition: Mapping[str, str]) -> None:
-        """Take note of the plan, before anything is written."""
+        """Take note of the definition of the plan, before anything is written."""
         self._definition = _short_hash(definition)
 
     def is_finished(self, experiment_id: str, content: str, position: int, group: bytes) -> bool:
-        """Return whether an experiment need not run, as the folder has it; it may have another position now.
+        """Return whether an experiment need not run, as the folder has it.
 
-        In another group than it had it runs again, if it depends on it, so that it shares what this group shares.
+        In another group than it had it runs again, if it depends on it, so that it shares what this
+        group shares.
         """
         if self._finished is None:
             return False
-        known = self._finished.place(experiment_id)
-        if known is None:
+        place = self._finished.place(experiment_id)
+        if place is None:
             return False
-        self._finished.seen[known] = True
-        if not self._finished.has(known, content, group):
+        self._finished.seen[place] = True
+        if not self._finished.has(place, content, group):
             return False
-        if self._finished.positions[known] != position:
+        if self._finished.positions[place] != position:
             self._moved[experiment_id] = position
         return True
 
     def end(self, n_made: int) -> None:
-        """Put what the domain has no more behind its last experiment."""
+        """Move experiments of the folder that left the domain behind its last experiment.
+
+        Parameters
+        ----------
+        n_made : int
+            How many experiments the domain has.
+        """
         if self._finished is not None:
             unseen = (~self._finished.seen).nonzero()[0]
-            ids, positions = (
-                self._finished.ids[unseen].tolist(),
-                self._finished.positions[unseen].tolist(),
-            )
-            self._moved |= {
-                one.decode(): n_made + place for one, place in zip(ids, positions, strict=True)
-            }
+            ids = self._finished.ids[unseen].tolist()
+            positions = self._finished.positions[unseen].tolist()
+            for experiment_id, position in zip(ids, positions, strict=True):
+                self._moved[experiment_id.decode()] = n_made + position
 
     def append(self, ended: Ended) -> None:
         """Write an experiment that ended in this process, within a second or so."""
@@ -268,7 +277,7 @@ class Recording:
         self._writer.append(ended)
 
     def flush(self) -> None:
-        """Write what waits to be written."""
+        """Write the experiments that wait to be written."""
         if self._writer is not None:
             self._writer.flush()
 
@@ -288,10 +297,13 @@ class Recording:
         )
 
     def so_far(self, store: FolderStore, n_done: int) -> FolderStore:
-        """Return of the folder what this run has come to, be it that it ran or was finished before."""
+        """Return the experiments of the folder that have had their turn in this run.
+
+        They ran in it, or were finished before.
+        """
         run = self.target().run
         return store.reopened(
-            chooses=lambda known: come_to(known, run, self._finished, self._moved, n_done)
+            chooses=lambda shot: come_to(shot, run, self._finished, self._moved, n_done)
         )
 
     def tidy(self, batch: str = "") -> None:
@@ -300,7 +312,7 @@ class Recording:
         Parameters
         ----------
         batch : str
-            The name of one that has ended, of which workers have written the parts.
+            The name of a batch that has ended, whose parts workers have written.
         """
         if self._tidier is None:
             self._tidier = Tidier(self.files, self._check_ours)
@@ -309,7 +321,7 @@ class Recording:
         self._tidier.look(0 if self._writer is None else self._writer.n_parts)
 
     def _check_ours(self) -> None:
-        """Refuse to change a folder that another run has taken, as it may when this machine slept."""
+        """Refuse to change a folder that another run took, as while this machine slept."""
         self._lock.check()
         check_current(self.target())
 
@@ -346,15 +358,15 @@ class Recording:
             if profile:
                 self._attach_profile(profile)
             if state in (FINISHED, STOPPED):
-                known = compact(self.files, self._moved)
+                compacted = compact(self.files, self._moved)
                 if state == FINISHED:  # else workers may be writing what is ended by force
-                    sweep(self.files, known)
+                    sweep(self.files, compacted)
             counts = {"n_experiments": n_experiments, "n_failed": n_failed, "n_skipped": n_skipped}
             self._description["runs"][-1] |= {"ended": _now(), "state": state, **counts}
             self._describe()
             self._log(
-                f"the run has {state}: {n_experiments} experiments ran, {n_failed} of them failed, {n_skipped} were "
-                f"there already"
+                f"the run has {state}: {n_experiments} experiments ran, {n_failed} of them failed, "
+                f"{n_skipped} were there already"
             )
         finally:
             with contextlib.suppress(Exception):  # nothing is merged behind the lock

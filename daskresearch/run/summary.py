@@ -1,4 +1,4 @@
-"""What a folder tells of a research beside its results: domain, plan and preview, as plain JSON."""
+"""What a folder tells of a research beside its results, as plain JSON."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LONGEST = 200
 def facts_of(
     prepared: Preparation, counts: Counts, plan: bytes | None, env: dict[str, Any]
 ) -> Facts:
-    """Return what is written of a research.
+    """Return what a folder tells of a research beside its experiments.
 
     Parameters
     ----------
     prepared : Preparation
     counts : Counts
-        Of the calls that it will make.
+        The calls that the research will make.
     plan : bytes, optional
         The pickled research.
     env : dict
-        By the name of a file, what is told of the environment.
+        What is told of the environment, by the name of a file.
     """
     job, options = prepared.job, prepared.options
     description = {
@@ -62,7 +62,7 @@ def _domain_facts(prepared: Preparation) -> dict[str, Any]:
 
 
 def _values(domain: Domain) -> dict[str, list[str]]:
-    """Return the texts of the values of each parameter, as far as there are not too many."""
+    """Return the texts of the values of each parameter, up to a limit."""
     from daskresearch.domain import Alias, values_of
 
     texts: dict[str, list[str]] = {}

@@ -223,6 +223,6 @@ class Watch:
 
 
 def _any_hears(observers: Sequence[Observer], name: str) -> bool:
-    """Return whether any observer does something when it is told of this, be it a subclass or not."""
+    """Return whether any observer overrides a method, in its class or in itself."""
     bound = [getattr(observer, name) for observer in observers]
     return any([getattr(m, "__func__", m) is not getattr(Observer, name) for m in bound])
