@@ -37,7 +37,7 @@ else:
 
 
 Run = Session | Stored
-"""A run of this process, or one that a folder tells of; both have the properties asked for here."""
+"""A run of this process, or a run that a folder tells of."""
 
 
 @final
@@ -68,7 +68,7 @@ class Monitor:
 
 
 def n_ended_text(run: Run) -> str:
-    """Return how many experiments of a run have ended, and of how many if that is known.
+    """Return how many experiments of a run have ended, and of how many if known.
 
     A folder may hold more experiments than its first domain has, as another may take its place.
     """
@@ -90,7 +90,7 @@ def ran_text(run: Run | None) -> str:
 
 
 class LastRun(Collection):
-    """What can be asked of a research while it runs and afterwards, also in another process."""
+    """What can be asked of a research while it runs, and afterwards."""
 
     _name: str
     _last_run: Run | None

@@ -1,4 +1,4 @@
-"""A research that a folder holds: what of it works without its plan, and how it is removed."""
+"""A research that a folder holds: what works without its plan, and its removal."""
 
 from __future__ import annotations
 

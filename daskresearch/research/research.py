@@ -1,4 +1,4 @@
-"""The user's face: `Research`, a plan over a domain, to be run or computed with Dask."""
+"""The user's face: `Research`, a plan over a domain that can be run or computed."""
 
 from __future__ import annotations
 

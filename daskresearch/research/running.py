@@ -18,9 +18,8 @@ from daskresearch.research.last_run import LastRun
 from daskresearch.run.job import Job
 from daskresearch.run.options import UNSET, RunOptions
 from daskresearch.run.preparation import Preparation
-from daskresearch.run.recording import Facts
 from daskresearch.run.session import Session
-from daskresearch.run.summary import facts_of
+from daskresearch.run.summary import Facts, facts_of
 from daskresearch.store.environment import environment, git_state
 from daskresearch.watch.observer import Observer
 from daskresearch.worker.pickling import dumps
@@ -216,11 +215,11 @@ class Runnable(LastRun):
         return self
 
     def options(self, **options: Any) -> Self:
-        """Return a research with other defaults for options of `run`; the original is unchanged.
+        """Return a research with other defaults for options of `run`.
 
-        `compute`, `preview`, `visualize`, `to_delayed` and Dask's functions use them, too; but what
-        says where and how to run (`scheduler`, `workers`, `devices`, `parallel`, `bar`,
-        `observers`, `detach`) is for `run` and `compute` alone.
+        The original is unchanged. `compute`, `preview`, `visualize`, `to_delayed` and Dask's
+        functions use them, too; but what says where and how to run (`scheduler`, `workers`,
+        `devices`, `parallel`, `bar`, `observers`, `detach`) is for `run` and `compute` alone.
 
         Parameters
         ----------

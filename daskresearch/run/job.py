@@ -1,4 +1,4 @@
-"""What is to be run: a plan, a domain and how often, with the function that replaces the domain."""
+"""What is to be run: a plan, a domain, how often, and how the domain changes."""
 
 from __future__ import annotations
 

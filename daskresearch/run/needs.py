@@ -97,7 +97,7 @@ def _devices(resources: Mapping[str, float], options: RunOptions, token: str) ->
 
 
 def needs_here(needs: Needs) -> Needs:
-    """Return what experiments need where they share their devices with the roots they call."""
+    """Return what experiments need where roots use the devices of experiments."""
     devices = needs.devices
     if devices is None:
         return needs

@@ -30,7 +30,7 @@ class _Unset(Enum):
 
 
 UNSET: Any = _Unset.UNSET
-"""What stands for the default of an option, which `Research.options` may have changed."""
+"""Stands for the default of an option, which `Research.options` may change."""
 
 
 @final
@@ -73,7 +73,7 @@ class RunOptions:
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
-        """Return the options that mappings give; a later mapping overrides, but for `UNSET`.
+        """Return the options of mappings, of which later ones override, but for `UNSET`.
 
         Raises
         ------

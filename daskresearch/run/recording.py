@@ -1,4 +1,4 @@
-"""The folder of a run while it goes on: what it holds, what is added, and how it is left.
+"""The folder of a run while it goes on: its start, what is added, and its end.
 
 A folder is one research: a description (``research.json``), what experiments left behind, and the
 runs that added to it. It may be created, gone on with (`resume`), or refused; whoever writes to it
@@ -16,11 +16,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from daskresearch.errors import ChangedUnitsWarning, OptionError
 from daskresearch.run.options import RunOptions
 from daskresearch.run.resuming import changed_parts, check_free, check_options, remove_empty
+from daskresearch.run.summary import Facts
 from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, ENV, LOG, PLAN, PROFILE
 from daskresearch.store.environment import core_versions
 from daskresearch.store.files.base import Files
@@ -39,29 +40,6 @@ from daskresearch.worker.profile import ProfileRow
 logger = logging.getLogger(__name__)
 
 FINISHED, STOPPED = "finished", "stopped"
-
-
-class Facts(NamedTuple):
-    """What a folder tells of a research beside its experiments.
-
-    Attributes
-    ----------
-    description : dict
-        The domain, plan and preview, as JSON.
-    definition : dict of str to str
-        By unit or option, a hash of what could change results; empty where it has none.
-    plan : bytes, optional
-        The pickled research, if it can be pickled.
-    variables : tuple of str
-    env : dict of str to dict
-        What is told of the environment, by the name of a file.
-    """
-
-    description: dict[str, Any]
-    definition: dict[str, str]
-    plan: bytes | None
-    variables: tuple[str, ...]
-    env: dict[str, Any]
 
 
 @final
@@ -128,11 +106,6 @@ class Recording:
     def seed(self) -> int | None:
         """The seed with which the folder was made."""
         return None if self.before is None else int(self.before["seed"])
-
-    @property
-    def url(self) -> str:
-        """Where the folder is."""
-        return self.files.url
 
     def check_prefixed(self, ids: Iterable[str]) -> None:
         """Refuse experiments of the folder whose ids have other prefixes now.
@@ -206,7 +179,7 @@ class Recording:
         self._log(f"run {run['number']} of {name!r} begins with seed {seed}")
 
     def _learn(self, definition: dict[str, str]) -> None:
-        """Find out which experiments are finished, and warn of those that ran by another plan."""
+        """Learn which experiments are finished, and warn of those of another plan."""
         finished = Finished.of(self.files)
         others = self._description["definitions"]
         is_known = "" not in definition.values()  # else nobody can tell that it is the same
@@ -352,7 +325,8 @@ class Recording:
         """
         try:
             self._check_ours()
-            self._close_writer()
+            if self._writer is not None:
+                self._writer.close()
             if self._tidier is not None:
                 self._tidier.close()
             if profile:
@@ -380,10 +354,6 @@ class Recording:
         if self.before is None:
             remove_empty(self.files)
 
-    def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
     def _attach_profile(self, rows: Sequence[ProfileRow]) -> None:
         """Write what units cost."""
         import pyarrow as pa
@@ -397,7 +367,7 @@ class Recording:
         self.files.write(f"{ENV}/{name}", json.dumps(facts, indent=1).encode())
 
     def withdraw(self) -> None:
-        """Remove what was written of a research that cannot run; what was there before stays."""
+        """Remove what was written of a research that cannot run, and only that."""
         if self.before is None:
             self.files.remove_tree(ENV)
             for name in (PLAN, LOG, DESCRIPTION):

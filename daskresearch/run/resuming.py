@@ -1,4 +1,4 @@
-"""Whether a run may use a folder: it is free, or a research that the run can go on with."""
+"""Whether a run may use a folder: it is free, or holds a research to go on with."""
 
 from __future__ import annotations
 

@@ -27,9 +27,10 @@ from daskresearch.run.job import Job
 from daskresearch.run.needs import check_here, needs_here, needs_of
 from daskresearch.run.options import RunOptions
 from daskresearch.run.preparation import Preparation
-from daskresearch.run.recording import FINISHED, STOPPED, Facts, Recording
+from daskresearch.run.recording import FINISHED, STOPPED, Recording
 from daskresearch.run.resuming import check_writable_names
 from daskresearch.run.stages import Stages
+from daskresearch.run.summary import Facts
 from daskresearch.store import MemoryStore, Store
 from daskresearch.store.folder.parts import Ended
 from daskresearch.watch.watch import Watch

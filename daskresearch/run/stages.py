@@ -62,7 +62,7 @@ class Stages:
     is_local: bool
 
     def run(self) -> None:
-        """Run the domain, and each that takes its place, until none does or the run is stopped."""
+        """Run the domain, and each that takes its place."""
         domain: Domain | None = self.job.domain
         n_done = 0
         for updates in itertools.count():
@@ -170,7 +170,7 @@ class Stages:
         return ResearchResults(store, self.prepared.parameters, self.prepared.explained)
 
     def _updated(self, n_done: int, *, is_due: bool) -> Domain | None:
-        """Return the domain that takes the place of what is left, if it is due and there is one."""
+        """Return the domain that takes the place of what is left, if one is due."""
         update = self.job.update
         if update is None or self.stop.is_set() or not is_due:
             return None

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from daskresearch.domain import Domain
 from daskresearch.graph import Counts
 from daskresearch.plan import Expression, Unit, name_of
 from daskresearch.run.preparation import Preparation
-from daskresearch.run.recording import Facts
 
 _MOST_TEXTS = 1000
 _LONGEST = 200
+
+
+class Facts(NamedTuple):
+    """What a folder tells of a research beside its experiments.
+
+    Attributes
+    ----------
+    description : dict
+        The domain, plan and preview, as JSON.
+    definition : dict of str to str
+        By unit or option, a hash of what could change results; empty where it has none.
+    plan : bytes, optional
+        The pickled research, if it can be pickled.
+    variables : tuple of str
+    env : dict of str to dict
+        What is told of the environment, by the name of a file.
+    """
+
+    description: dict[str, Any]
+    definition: dict[str, str]
+    plan: bytes | None
+    variables: tuple[str, ...]
+    env: dict[str, Any]
 
 
 def facts_of(

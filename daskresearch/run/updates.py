@@ -1,4 +1,4 @@
-"""How a domain is updated between experiments: when it is due, and by which function."""
+"""How a domain is updated between experiments: when, and by which function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def first_due(update: DomainUpdate | None, turns: range) -> int | None:
 
 
 def updated_domain(update: DomainUpdate, results: ResearchResults) -> Domain | None:
-    """Return the domain that takes the place of what is left, if the function gives one.
+    """Return the domain that takes the place of what is left, if there is one.
 
     Parameters
     ----------
