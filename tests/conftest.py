@@ -1,23 +1,70 @@
-"""What several test modules share: one cluster of two worker processes, started when it is first asked for."""
+"""What test modules share: a cluster of two workers, and the mark of tests that start workers."""
 
 from __future__ import annotations
 
+import gc
+import re
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NoReturn
 
 import pytest
-from distributed import Client
+from distributed import Client, SpecCluster
+from hypothesis import HealthCheck, settings
 
 from daskresearch import shutdown
+from tests.support.clusters import Servers
 from tests.support.running import local_cluster
 
 pytest.register_assert_rewrite(
     "tests.support.contracts", "tests.support.crashing", "tests.support.hostile"
 )
 
+# how long an example takes depends on the machine
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
+
+_STARTS_WORKERS = re.compile(r"local_cluster\(|LocalCluster\(|Client\(\)|\bworkers=[2-9]")
+
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
-    """Give a Client of two single-thread worker processes, which is not the default of the process."""
+    """Give a Client of two single-thread worker processes, not the default of the process."""
     with local_cluster() as cluster, Client(cluster, set_as_default=False) as client:
         yield client
         shutdown()  # two clusters must close in turn, or distributed's logs speak up
+
+
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """Hide what is there from the garbage collector, which is quick then."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `cluster` what shows that it starts workers: its fixture, or its text as a doctest."""
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            starts = any(_STARTS_WORKERS.search(example.source) for example in item.dtest.examples)
+        else:
+            starts = "client" in getattr(item, "fixturenames", ())
+        if starts:
+            item.add_marker("cluster")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests without the mark `cluster` fail where they start workers, if the others are left out."""
+    if "not cluster" not in config.getoption("markexpr"):
+        return
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        pytest.fail("this test starts worker processes: mark it with pytest.mark.cluster")
+
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    for starter in (SpecCluster, ProcessPoolExecutor, Servers):
+        patch.setattr(starter, "__init__", refuse)

@@ -13,12 +13,12 @@ import dask
 import pandas as pd
 import pytest
 from distributed import Client
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 
 from daskresearch import Research
 from tests.support.plans import RunSpec, UnitSpec, research_of, runs
 from tests.support.reference import run_reference
-from tests.support.running import local_cluster
+from tests.support.running import local_cluster, on_workers
 
 PLACES: dict[str, dict[str, Any]] = {
     "in_process": {},
@@ -28,6 +28,9 @@ PLACES: dict[str, dict[str, Any]] = {
     "folder_of_threads": {"scheduler": "threads", "workers": 3, "dump_results": True},
     "folder_of_two_workers": {"workers": 2, "dump_results": True},
 }
+places = pytest.mark.parametrize(
+    "place", [on_workers(name) if "workers" in name else name for name in PLACES]
+)
 
 
 def options_of(spec: RunSpec) -> dict[str, Any]:
@@ -70,7 +73,10 @@ def as_rows(frame: pd.DataFrame) -> list[Any]:
     return rows
 
 
-@pytest.fixture(scope="module", params=["synchronous", "threads", "processes", "two workers"])
+@pytest.fixture(
+    scope="module",
+    params=["synchronous", "threads", on_workers("processes"), on_workers("two workers")],
+)
 def compute(request: pytest.FixtureRequest) -> Iterator[Callable[[Research], pd.DataFrame]]:
     """Give what computes the graph of a research on each of Dask's schedulers."""
     with ExitStack() as stack:
@@ -97,11 +103,11 @@ def as_reference(spec: RunSpec) -> tuple[list[Any], list[Any]]:
     ], failures
 
 
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-THOROUGH = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=40)
+THOROUGH = settings(max_examples=300)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@places
 @FAST
 @given(spec=runs())
 @example(spec=RunSpec((UnitSpec("generator", "g", length=0, save="v"),), (1,), ()))
@@ -110,7 +116,7 @@ def test_random_plans_give_the_rows_of_the_plain_loop(place: str, spec: RunSpec)
 
 
 @pytest.mark.filterwarnings("ignore::daskresearch.errors.FailedExperimentsWarning")
-@settings(FAST, max_examples=60)
+@FAST
 @given(spec=runs())
 def test_graphs_of_random_plans_give_the_rows_of_the_plain_loop(
     compute: Any, spec: RunSpec
@@ -129,7 +135,7 @@ def test_many_graphs_of_random_plans_give_the_rows_of_the_plain_loop(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", PLACES)
+@places
 @THOROUGH
 @given(spec=runs())
 def test_many_random_plans_give_the_rows_of_the_plain_loop(place: str, spec: RunSpec) -> None:

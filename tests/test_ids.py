@@ -276,6 +276,7 @@ def test_an_experiment_has_one_id_in_all_its_iterations():
     assert list(frame.groupby("id", sort=False).iteration.apply(list)) == [[0, 1, 2], [0, 1, 2]]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_ids_are_the_same_on_worker_processes():
     domain = Domain(a=[1, 2, 2], b=[3, 4])

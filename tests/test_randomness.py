@@ -1,6 +1,7 @@
 """Random numbers: the same for the same seed and content, wherever and in whatever order experiments run."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, Domain, E, NumpySampler, O, Option, Research
-from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS, column, rows, table
+from tests.support.running import column, places, rows, table
 from tests.support.strategies import law
-
-PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
-places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 
 def draw(random):
@@ -87,11 +85,17 @@ def test_another_seed_gives_other_numbers():
     assert not set(one) & set(other)
 
 
+def state_of_process() -> np.ndarray:
+    """Return the state of numpy's generator of this process."""
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return np.array(state[1])
+
+
 def test_nothing_of_the_process_is_drawn_from():
     np.random.seed(5)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = state_of_process()
     one = column(drawing(X), "drawn", seed=1)
-    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert np.array_equal(state_of_process(), before)
     np.random.seed(6)  # noqa: NPY002
     assert column(drawing(X), "drawn", seed=1) == one
 

@@ -1,6 +1,7 @@
-"""The boxes of a plan's picture: the domain, units and variables, each with its size and how it is drawn.
+"""The boxes of a plan's picture: the domain, units and variables.
 
-The size of a box follows the plan alone, never its counts, so that two experiments look like a million.
+The size of a box follows the plan alone, never its counts, so that two experiments look like a
+million.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _ICONS = {
 @final
 @dataclass(frozen=True, slots=True)
 class UnitCard:
-    """A unit with all that its box tells.
+    """The box of a unit, with the counts that it shows.
 
     Attributes
     ----------
@@ -61,12 +62,12 @@ class UnitCard:
 
     @property
     def is_small(self) -> bool:
-        """Whether it calls nothing of the user's."""
+        """Whether its box is small, as the unit calls no function of the user's."""
         return self.unit.kind in (Kind.SAVE, Kind.DUMP, Kind.INPUT)
 
     @property
     def is_steady(self) -> bool:
-        """Whether it is a root that runs apart from the experiments."""
+        """Whether the unit is a root that runs apart from the experiments."""
         return self.root is not None and self.root.is_steady
 
     @property
@@ -82,7 +83,7 @@ class UnitCard:
         )
 
     def draw(self, box: Box) -> str:
-        """Return its shapes."""
+        """Return the shapes of the unit's box."""
         if self.is_small:
             look = "each" if self.root is None else "shared"
             shapes = [
@@ -142,21 +143,27 @@ class UnitCard:
         return "the whole config" if WHOLE_CONFIG in names else ", ".join(names)
 
     @property
+    def _experiments(self) -> str:
+        return short_count(self.counts.n_experiments)
+
+    @property
     def _calls_of_root(self) -> tuple[str, str]:
-        """What a root's calls come to, and what a plain loop's would."""
+        """Two lines: how often a root is called, and how often in a plain loop."""
         counts, name = self.counts, self.unit.name
         calls, plain = counts.calls.get(name), counts.calls_plain.get(name)
         if calls is None and plain is None and not self.is_steady:
-            return _few(
-                self.n_outputs, "pass", "passes"
-            ), f"instead of {short_number(counts.n_experiments)}"
-        if plain is None and counts.n_experiments is not None and self.unit.schedule.is_always:
-            return _few(calls, "call", "calls"), f"instead of {short_number(counts.n_experiments)}+"
-        return _few(calls, "call", "calls"), f"instead of {short_number(plain)}"
+            return _few(self.n_outputs, "pass", "passes"), f"instead of {self._experiments}"
+        if counts.n_experiments is None:
+            instead = self._experiments
+        elif plain is None and self.unit.schedule.is_always:
+            instead = f"{self._experiments}+"
+        else:
+            instead = short_number(plain)
+        return _few(calls, "call", "calls"), f"instead of {instead}"
 
     @property
     def n_outputs(self) -> int | None:
-        """How many outputs of a root there are at a time, for all experiments together; None if nobody knows."""
+        """How many outputs of a root all experiments share at a time; None if unknown."""
         counts, name = self.counts, self.unit.name
         calls, plain = counts.calls.get(name), counts.calls_plain.get(name)
         if self.is_small:
@@ -171,11 +178,9 @@ class UnitCard:
     def _calls_of_branch(self) -> str:
         calls, n_experiments = self.counts.calls.get(self.unit.name), self.counts.n_experiments
         if calls is None:
-            return (
-                f"{TIMES} {short_number(n_experiments)} {TIMES} ?"
-                if n_experiments is not None
-                else f"{TIMES} ?"
-            )
+            n_turns = self.unit.schedule.n_turns(self.counts.n_iters)
+            is_once = n_experiments is None and n_turns == 1
+            return f"{TIMES} {self._experiments}" + ("" if is_once else f" {TIMES} ?")
         return (
             f"{TIMES} {short_number(calls)}"
             if calls == n_experiments
@@ -184,7 +189,7 @@ class UnitCard:
 
     @property
     def title(self) -> str:
-        """All that there is to know, line by line."""
+        """The tooltip of the box: the unit's arguments, schedule and calls, line by line."""
         unit, name = self.unit, self.unit.name
         lines = [
             f"{name} ({kind_text(unit)}{', a root shared by experiments' if unit.is_root else ''})",
@@ -199,6 +204,22 @@ class UnitCard:
         return "\n".join(lines)
 
 
+def short_count(n_experiments: int | None) -> str:
+    """Return the number of experiments in at most nine characters."""
+    return "endless" if n_experiments is None else short_number(n_experiments)
+
+
+def experiments_text(n_experiments: int | None) -> str:
+    """Return the number of experiments with its noun.
+
+    Examples
+    --------
+    >>> experiments_text(1), experiments_text(None)
+    ('1 experiment', 'endless experiments')
+    """
+    return "endless experiments" if n_experiments is None else counted(n_experiments, "experiment")
+
+
 def _few(n: int | None, singular: str, plural: str) -> str:
     return f"{short_number(n)} {singular if n == 1 else plural}"
 
@@ -210,13 +231,13 @@ def domain_size(parameters: Mapping[str, str]) -> tuple[float, float]:
 
 
 def draw_domain(box: Box, n_experiments: int | None, parameters: Mapping[str, str]) -> str:
-    """Return the box of the domain: how many experiments, and the parameters with a few words on each."""
+    """Return the box of the domain: the number of experiments and its parameters."""
     x, room = box.x + 10, box.width - 20
     noun = "experiment" if n_experiments == 1 else "experiments"
     words = [
         rectangle(box.x, box.y, box.width, box.height, "domain"),
         label(x, box.y + 18, "domain", 9.5, room, look="muted"),
-        label(x, box.y + 35, short_number(n_experiments), 12.5, room, is_bold=True),
+        label(x, box.y + 35, short_count(n_experiments), 12.5, room, is_bold=True),
         label(x + room, box.y + 35, noun, 10, 70, look="muted", anchor="end"),
     ]
     y = box.y + 52
@@ -238,7 +259,7 @@ def draw_domain(box: Box, n_experiments: int | None, parameters: Mapping[str, st
         )
     title = "\n".join(
         [
-            counted(n_experiments, "experiment"),
+            experiments_text(n_experiments),
             *[f"{name}: {value}" for name, value in list(parameters.items())[:100]],
         ]
     )

@@ -1,8 +1,9 @@
-"""Where things stand in a picture: columns by data flow, wrapped into bands, and lines that go around the boxes.
+"""Where boxes and lines stand in a picture.
 
-*Columns* run from left to right and are wrapped into *bands*, as words are into the lines of a text. Lines keep to
-their lanes (see `daskresearch.draw.stations`); from band to band they go through the *gutter* between the two. A
-*back line* goes to any column, through the gutter below its band.
+*Columns* run from left to right and are wrapped into *bands*, as words are into the lines of a
+text. Lines keep to their lanes (see `daskresearch.draw.stations`), so that they go around the
+boxes; from band to band they go through the *gutter* between the two. A *back line* goes to any
+column, through the gutter below its band.
 """
 
 from __future__ import annotations
@@ -34,33 +35,34 @@ class Box:
 
     @property
     def right(self) -> float:
-        """Where it ends."""
+        """The x of its right edge."""
         return self.x + self.width
 
     @property
     def bottom(self) -> float:
-        """Where it ends below."""
+        """The y of its lower edge."""
         return self.y + self.height
 
     @property
     def middle(self) -> float:
-        """The height at which lines come and go."""
+        """The y at which lines come and go."""
         return self.y + self.height / 2
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A piece of a line: from one station to the next.
+    """A piece of a line, from a station to the next.
 
     Attributes
     ----------
     source : tuple of str
         The block that it comes from.
     target : tuple of str, optional
-        The block at which it ends, None at a lane.
+        The block at which it ends; None at a lane.
     points : tuple of Point
-        What it goes through; neighbours at different x and y are joined by a curve that begins and ends level.
+        Where it goes through. Points of different x and y are joined by a curve that begins and
+        ends level.
     is_back : bool
     """
 
@@ -80,7 +82,8 @@ class Layout:
     boxes : Mapping of key to Box
     lines : tuple of Line
     bands : tuple of Box
-        What the boxes and lanes of each band fill, without the space around them and what stands centred.
+        The extent of each band's boxes and lanes, without the space around them and without the
+        centred block.
     width, height : float
     """
 
@@ -105,8 +108,8 @@ class Frame:
     above, below : float
         The space above and below each band.
     centred : tuple of str, optional
-        A block in the first column that stands in the middle of its band, wherever its lines go, and may be taller
-        than that.
+        A block in the first column. It stands in the middle of its band, wherever its lines go,
+        and may be taller than the band.
     """
 
     bands: Sequence[range]
@@ -121,35 +124,37 @@ class Frame:
 
 
 def layers_of(upstream: Mapping[str, Collection[str]], first: int = 0) -> dict[str, int]:
-    """Return the layer of each name: behind all that it uses, and those that use nothing just before their first user.
+    """Return the layer of each name, behind the names that it uses.
+
+    A name that uses nothing stands just before its first user.
 
     Parameters
     ----------
     upstream : Mapping of str to collection of str
-        What each uses; unknown names do not count, nor does what would close a circle.
+        The names that each name uses. Unknown names do not count, nor do uses that close a circle.
     first : int
         The first layer.
 
     Examples
     --------
-    >>> layers_of({"load": [], "split": ["load"], "other": [], "train": ["split", "other", "train"]})
+    >>> layers_of({"load": [], "split": ["load"], "other": [], "train": ["split", "other"]})
     {'load': 0, 'split': 1, 'other': 1, 'train': 2}
     """
     layers: dict[str, int] = {}
     waiting = {
-        name: {one for one in names if one in upstream and one != name}
+        name: {used for used in names if used in upstream and used != name}
         for name, names in upstream.items()
     }
     while waiting:
         ready = [name for name, names in waiting.items() if not names & waiting.keys()]
         for name in ready or [next(iter(waiting))]:
             layers[name] = max(
-                [layers[one] + 1 for one in waiting.pop(name) if one in layers], default=first
+                [layers[used] + 1 for used in waiting.pop(name) if used in layers], default=first
             )
     users: dict[str, list[int]] = {}
     for name, names in upstream.items():
-        for one in names:
-            users.setdefault(one, []).append(layers[name])
+        for used in names:
+            users.setdefault(used, []).append(layers[name])
     return {
         name: max(first, min(users[name]) - 1) if name in users and not names else layers[name]
         for name, names in upstream.items()
@@ -162,14 +167,14 @@ def lay_out(
     back_links: Collection[tuple[Key, Key]],
     frame: Frame,
 ) -> Layout:
-    """Return where blocks stand and how the lines between them go.
+    """Return the layout of blocks and of the lines between them.
 
     Parameters
     ----------
     blocks : sequence of Block
-        Above one another in this order where lines do not ask for another.
+        The blocks of a column stand in this order, unless another lets fewer lines cross.
     links, back_links : collection of (key, key)
-        Source and target; the target of a link is in a later column.
+        Source and target. The target of a link is in a later column.
     frame : Frame
 
     Examples
@@ -205,19 +210,21 @@ def lay_out(
 @final
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """The places of all stations, from which lines follow.
+    """The positions of all stations, from which the lines follow.
 
     Attributes
     ----------
     columns : sequence of Box
-        What the stations of each column fill.
+        The extent of each column's stations.
     heights : Mapping of Station to float
         The height at which lines pass each.
     turns : sequence of list of key
-        For each band, the blocks whose lines go on in the next, from the top.
+        For each band, the blocks whose lines go on in the next band, from the top.
     gutters : sequence of float
         The height of each band's first track.
     backs : sequence of (key, key)
+        Source and target of the back lines.
+    column_of : Mapping of key to int
     """
 
     boxes: Mapping[Key, Box]
@@ -227,20 +234,20 @@ class _Grid:
     turns: Sequence[list[Key]]
     gutters: Sequence[float]
     backs: Sequence[tuple[Key, Key]]
-    places: Mapping[Key, int]
+    column_of: Mapping[Key, int]
     frame: Frame
     bottom: float
 
     @property
     def n_turns(self) -> int:
-        """How many lines turn around at most between two bands."""
+        """The most lines that go from a band to the next."""
         return max([len(keys) for keys in self.turns], default=0)
 
     def line(self, hop: Hop) -> Line:
         """Return the line of a hop."""
-        (source, column), (key, following) = one, other = hop
-        start, end = self._start(one), self._end(other)
-        y, z = self.heights[one], self.heights[other]
+        (source, column), (key, following) = station, other = hop
+        start, end = self._start(station), self._end(other)
+        y, z = self.heights[station], self.heights[other]
         left, right = self.columns[following].x, self.columns[column].right
         band = self.frame.band_of(column)
         if self.frame.band_of(following) == band:
@@ -251,7 +258,7 @@ class _Grid:
             near = self.bands[band + 1].x - _WRAP - _TRACK * rank
             track = self.gutters[band] + _TRACK * (n - 1 - rank)
             between = ((far, y), (far, track), (near, track), (near, z))
-        is_end = key in self.boxes and self.places[key] == following
+        is_end = key in self.boxes and self.column_of[key] == following
         points = dict.fromkeys([(start, y), *between, (end, z)])
         return Line(source, key if is_end else None, tuple(points))
 
@@ -259,9 +266,9 @@ class _Grid:
         """Return the line of a back link."""
         source, target = self.backs[i]
         start, end = self.boxes[source], self.boxes[target]
-        bands = [self.frame.band_of(self.places[key]) for key in (source, target)]
-        out = self.columns[self.places[source]].right + _BACK + 3 + 2 * (i % 3)
-        back = self.columns[self.places[target]].x - _BACK - 2 * (i % 3)
+        bands = [self.frame.band_of(self.column_of[key]) for key in (source, target)]
+        out = self.columns[self.column_of[source]].right + _BACK + 3 + 2 * (i % 3)
+        back = self.columns[self.column_of[target]].x - _BACK - 2 * (i % 3)
         tracks = [self.gutters[band] + _TRACK * (len(self.turns[band]) + i) for band in bands]
         points = [(start.right, start.middle), (out, start.middle), (out, tracks[0])]
         if bands[0] != bands[1]:
@@ -272,11 +279,11 @@ class _Grid:
 
     def _start(self, station: Station) -> float:
         key, column = station
-        return self.boxes[key].right if self.places[key] == column else self.columns[column].x
+        return self.boxes[key].right if self.column_of[key] == column else self.columns[column].x
 
     def _end(self, station: Station) -> float:
         key, column = station
-        return self.boxes[key].x if self.places[key] == column else self.columns[column].x
+        return self.boxes[key].x if self.column_of[key] == column else self.columns[column].x
 
 
 def _grid_of(
@@ -287,12 +294,18 @@ def _grid_of(
     back_links: Collection[tuple[Key, Key]],
     frame: Frame,
 ) -> _Grid:
-    """Return the places of all stations, given their heights within their bands."""
+    """Return the positions of all stations, from their heights within their bands."""
     backs = sorted(
         back_links, key=lambda pair: (by_key[pair[0]].column, by_key[pair[1]].column, pair)
     )
-    crossing = {one for one, other in hops if frame.band_of(one[1]) != frame.band_of(other[1])}
-    turns = [[one[0] for one in columns[band[-1]] if one in crossing] for band in frame.bands]
+    turning = {
+        (key, column)
+        for (key, column), (_, following) in hops
+        if frame.band_of(column) != frame.band_of(following)
+    }
+    turns = [
+        [station[0] for station in columns[band[-1]] if station in turning] for band in frame.bands
+    ]
     n_turns = max([len(keys) for keys in turns])
     wraps = _WRAP + _TRACK * (n_turns + len(backs)) if len(frame.bands) > 1 else 0.0
     heights: dict[Station, float] = {}
@@ -302,9 +315,9 @@ def _grid_of(
         x = left = _MARGIN + wraps
         stations = [station for column in band for station in columns[column]]
         edges = [
-            _edges(one, middles, by_key)
-            for one in stations
-            if one[0] != frame.centred or one[1] > 0
+            _edges(station, middles, by_key)
+            for station in stations
+            if station[0] != frame.centred or station[1] > 0
         ]
         top, bottom = (
             min([edge for edge, _ in edges], default=0.0),
@@ -319,26 +332,25 @@ def _grid_of(
             )
         shift = y + frame.above + excess - top
         for column in band:
-            blocks = [by_key[key] for key, place in columns[column] if by_key[key].column == column]
+            blocks = [by_key[key] for key, _ in columns[column] if by_key[key].column == column]
             width = max([block.width for block in blocks], default=0.0)
             extents.append(Box(x, top + shift, width, bottom - top))
             heights.update({station: middles[station] + shift for station in columns[column]})
             for block in blocks:
                 middle = heights[block.key, column]
-                place = Box(
+                boxes[block.key] = Box(
                     x + (width - block.width) / 2,
                     middle - block.height / 2,
                     block.width,
                     block.height,
                 )
-                boxes[block.key] = place
             x += width + frame.gaps[column]
         bands.append(Box(left, top + shift, extents[-1].right - left, bottom - top))
         n_tracks = len(keys) + len(backs)
         gutters.append(bands[-1].bottom + frame.below + excess + _TRACK)
         y = gutters[-1] + _TRACK * n_tracks
-    places = {block.key: block.column for block in by_key.values()}
-    return _Grid(boxes, extents, bands, heights, turns, gutters, backs, places, frame, y)
+    column_of = {block.key: block.column for block in by_key.values()}
+    return _Grid(boxes, extents, bands, heights, turns, gutters, backs, column_of, frame, y)
 
 
 def _edges(

@@ -1,7 +1,8 @@
-"""The picture of a plan: at the left the domain, then the units as data flows, at the right what they record.
+"""The picture of a plan: from left to right the domain, the units and their variables.
 
-Roots that run apart from the experiments stand in the first columns, all that belongs to the experiments behind them
-on one panel. The layout follows the plan and the parameters, not the counts.
+Roots that run apart from the experiments stand in the first columns. Behind them, on one panel,
+stand the units that belong to the experiments. The layout follows the plan and the parameters, not
+the counts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from daskresearch.draw.cards import (
     domain_size,
     draw_domain,
     draw_variable,
+    experiments_text,
+    short_count,
 )
 from daskresearch.draw.layout import Box, Frame, Layout, Line, Point, lay_out, layers_of
 from daskresearch.draw.stations import Block, Key
@@ -35,7 +38,7 @@ from daskresearch.graph.count import Counts
 from daskresearch.markup import counted, cut
 from daskresearch.plan import Plan, Unit, roots_of
 
-_MOST_LAYERS, _LAYERS_OF_BAND = 6, 5
+_MOST_LAYERS, _LAYERS_OF_BAND = 4, 3  # about as wide as a notebook
 _MOST_VARIABLES = 8
 _GAP, _FAN_GAP = 40.0, 78.0
 _ABOVE, _BELOW = 26.0, 14.0
@@ -46,7 +49,7 @@ _DOMAIN: Key = ("domain", "")
 @final
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """Which unit stands in which column, and who gives to whom.
+    """The column of each box, and the links between boxes.
 
     Attributes
     ----------
@@ -55,7 +58,7 @@ class _Flow:
         Columns; the first is the domain's.
     columns : Mapping of key to int
     variables : Mapping of key to list of Unit
-        The units that record each variable, or the last few together.
+        The units that record each variable. Where variables are many, the last share a key.
     links, back_links : sequence of (key, key)
     """
 
@@ -80,7 +83,8 @@ def draw_plan(plan: Plan, counts: Counts, parameters: Mapping[str, str]) -> str:
     Examples
     --------
     >>> from daskresearch import EC, Research
-    >>> plan = Research().add_callable("load", len, root=True).add_callable("train", abs, args=[EC("lr")]).plan
+    >>> research = Research().add_callable("load", len, root=True)
+    >>> plan = research.add_callable("train", abs, args=[EC("lr")]).plan
     >>> counts = Counts(100, 0, 101, 1, {"load": 100, "train": 100}, {"load": 1, "train": 100})
     >>> svg = draw_plan(plan, counts, {"lr": "100 values"})
     >>> "1 call" in svg, "instead of 100" in svg
@@ -102,7 +106,8 @@ def draw_plan(plan: Plan, counts: Counts, parameters: Mapping[str, str]) -> str:
         *[_variable(key, units, layout.boxes[key]) for key, units in flow.variables.items()],
         *_fans(flow, layout, counts),
     ]
-    title = f"plan of {counted(len(plan.units), 'unit')} for {counted(counts.n_experiments, 'experiment')}"
+    n_units, n_experiments = len(plan.units), counts.n_experiments
+    title = f"plan of {counted(n_units, 'unit')} for {experiments_text(n_experiments)}"
     if flow.back_links:
         shapes += _legend(layout.height)
     return picture(layout.width, layout.height + (18 if flow.back_links else 0), title, shapes)
@@ -111,11 +116,11 @@ def draw_plan(plan: Plan, counts: Counts, parameters: Mapping[str, str]) -> str:
 def _flow_of(plan: Plan, counts: Counts) -> _Flow:
     roots = roots_of(plan, counts.n_iters)
     cards = {unit.name: UnitCard(unit, roots.get(unit.name), counts) for unit in plan.units}
-    place = {unit.name: i for i, unit in enumerate(plan.units)}
+    rank = {unit.name: i for i, unit in enumerate(plan.units)}
     uses = [
-        (name, unit.name) for unit in plan.units for name in sorted(unit.upstream) if name in place
+        (name, unit.name) for unit in plan.units for name in sorted(unit.upstream) if name in rank
     ]
-    forward = [(one, other) for one, other in uses if place[one] < place[other]]
+    forward = [(name, user) for name, user in uses if rank[name] < rank[user]]
     layers = _layers(cards, forward)
     columns: dict[Key, int] = {_DOMAIN: 0}
     variables: dict[Key, list[Unit]] = {}
@@ -138,11 +143,11 @@ def _flow_of(plan: Plan, counts: Counts) -> _Flow:
     links: list[tuple[Key, Key]] = [
         (_DOMAIN, ("unit", unit.name)) for unit in plan.units if unit.config_names
     ]
-    links += [(("unit", one), ("unit", other)) for one, other in forward]
+    links += [(("unit", name), ("unit", user)) for name, user in forward]
     links += [(("unit", unit.name), key) for key, units in variables.items() for unit in units]
-    is_forward = [columns[one] < columns[other] for one, other in links]
+    is_forward = [columns[source] < columns[target] for source, target in links]
     backs: list[tuple[Key, Key]] = [
-        (("unit", one), ("unit", other)) for one, other in uses if place[one] >= place[other]
+        (("unit", name), ("unit", user)) for name, user in uses if rank[name] >= rank[user]
     ]
     backs += itertools.compress(links, [not ahead for ahead in is_forward])
     return _Flow(
@@ -151,10 +156,10 @@ def _flow_of(plan: Plan, counts: Counts) -> _Flow:
 
 
 def _layers(cards: Mapping[str, UnitCard], forward: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """Return the layer of each unit: first the roots that run apart, then all that belongs to the experiments."""
+    """Return the layer of each unit: roots that run apart from experiments come first."""
     upstream: dict[str, list[str]] = {name: [] for name in cards}
-    for one, other in forward:
-        upstream[other].append(one)
+    for name, user in forward:
+        upstream[user].append(name)
     apart = {name for name, card in cards.items() if card.is_steady}
     layers = layers_of({name: upstream[name] for name in cards if name in apart})
     first = max(layers.values(), default=-1) + 1
@@ -172,7 +177,7 @@ def _wrapped(layers: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _recorded(units: Iterable[Unit], band: int) -> dict[Key, list[Unit]]:
-    """Return the variables that the units of a band record, the last ones together if they are many."""
+    """Return the variables of a band's units; many variables share a last key."""
     sources: dict[str, list[Unit]] = {}
     for unit in units:
         names = [f"keys of {unit.name}"] if unit.saves_dict else unit.variables
@@ -189,7 +194,7 @@ def _recorded(units: Iterable[Unit], band: int) -> dict[Key, list[Unit]]:
 
 
 def _gaps_of(flow: _Flow) -> list[float]:
-    """Return the space behind each column: wider where a root's output fans out, and between panels."""
+    """Return the space behind each column, wider where a root's output fans out."""
     gaps = [_GAP] * flow.bands[-1].stop
     for name in _fanning(flow):
         gaps[flow.columns["unit", name]] = _FAN_GAP
@@ -197,33 +202,31 @@ def _gaps_of(flow: _Flow) -> list[float]:
 
 
 def _fanning(flow: _Flow) -> list[str]:
-    """Return the roots whose output goes to units that are called more often, as far as the plan tells."""
+    """Return the roots whose users are called more often, as far as the plan tells."""
     fanning = []
     for (_, name), (kind, target) in flow.links:
-        one, other = flow.cards.get(name), flow.cards.get(target) if kind == "unit" else None
-        if one is None or other is None or one.root is None or name in fanning:
+        source, user = flow.cards.get(name), flow.cards.get(target) if kind == "unit" else None
+        if source is None or user is None or source.root is None or name in fanning:
             continue
-        if other.root is None or (other.root.reads, other.root.is_of_group) != (
-            one.root.reads,
-            one.root.is_of_group,
-        ):
+        root, other = source.root, user.root
+        if other is None or (other.reads, other.is_of_group) != (root.reads, root.is_of_group):
             fanning.append(name)
     return fanning
 
 
 def _fans(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
-    """Return the labels behind roots: how many calls one of their outputs serves."""
+    """Return the labels behind roots that say how many users share an output."""
     shapes = []
     for name in _fanning(flow):
         targets = [
             flow.cards[target]
-            for (_, one), (kind, target) in flow.links
-            if one == name and kind == "unit"
+            for (_, source), (kind, target) in flow.links
+            if source == name and kind == "unit"
         ]
-        n_outputs, n_users = _outputs_and_users(flow.cards[name], targets, counts)
-        if n_outputs == 0 or (n_outputs is not None and n_outputs == n_users):
+        share = _share_of(flow.cards[name], targets, counts)
+        if not share:
             continue
-        text = f"1 → {short_number(None if n_users is None or n_outputs is None else round(n_users / n_outputs))}"
+        text = f"1 → {share}"
         box = layout.boxes["unit", name]
         x, width = box.right + 5, width_of(text, 9.5)
         ends = [
@@ -242,18 +245,23 @@ def _fans(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
     return shapes
 
 
-def _outputs_and_users(
-    card: UnitCard, targets: Sequence[UnitCard], counts: Counts
-) -> tuple[int | None, int | None]:
-    """Return how many outputs a root has, and how many experiments or outputs of other roots need them."""
+def _share_of(card: UnitCard, targets: Sequence[UnitCard], counts: Counts) -> str:
+    """Return how many experiments or other roots' outputs share a root's output; "" for one."""
+    n_outputs = card.n_outputs
     if any(target.root is None for target in targets):
-        return card.n_outputs, counts.n_experiments
-    known = [one.n_outputs for one in targets]
-    return card.n_outputs, None if None in known else max([n for n in known if n is not None])
+        n_users = counts.n_experiments
+        if n_users is None and n_outputs:
+            return short_count(n_users)
+    else:
+        outputs = [target.n_outputs for target in targets]
+        n_users = None if None in outputs else max([n for n in outputs if n is not None])
+    if n_outputs is None or n_users is None:
+        return "" if n_outputs == 0 else short_number(None)
+    return "" if n_outputs in (0, n_users) else short_number(round(n_users / n_outputs))
 
 
 def _lines(flow: _Flow, layout: Layout) -> list[str]:
-    """Return the lines, those of one source as one shape, so that they do not darken where they run together."""
+    """Return the lines, as one shape for each source, whose lines do not darken each other."""
     pieces: dict[tuple[Key, str], list[Sequence[Point]]] = {}
     tips = []
     for line in sorted(layout.lines, key=lambda line: line.source != _DOMAIN):
@@ -273,12 +281,10 @@ def _look(flow: _Flow, line: Line) -> str:
 
 
 def _panels(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
-    """Return the grounds on which units stand, with what they have in common above them."""
-    is_lockstep = bool(counts.n_groups) or any(
-        card.root and not card.is_steady for card in flow.cards.values()
-    )
+    """Return the panels on which units stand, with their captions."""
+    is_lockstep = any(card.root is not None and not card.is_steady for card in flow.cards.values())
     shapes = []
-    for band, place in zip(flow.bands, layout.bands, strict=True):
+    for band, extent in zip(flow.bands, layout.bands, strict=True):
         apart: list[Box] = []
         inside: list[Box] = []
         recorded: list[Box] = []
@@ -286,15 +292,10 @@ def _panels(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
             if flow.columns[key] in band and key != _DOMAIN:
                 is_apart = key[0] == "unit" and flow.cards[key[1]].is_steady
                 (apart if is_apart else inside if key[0] == "unit" else recorded).append(box)
-        y = place.y - 9
+        y = extent.y - 9
         if inside:
-            ground = _around(inside, place)
-            text = (
-                f"{short_number(counts.n_groups)} groups in lock-step"
-                if is_lockstep
-                else "each experiment"
-            )
-            text = "1 group in lock-step" if is_lockstep and counts.n_groups == 1 else text
+            ground = _around(inside, extent)
+            text = _lockstep_text(counts.n_groups) if is_lockstep else "each experiment"
             shapes.append(
                 rectangle(
                     ground.x,
@@ -330,8 +331,6 @@ def _panels(flow: _Flow, layout: Layout, counts: Counts) -> list[str]:
 
 
 def _lockstep_text(n_groups: int | None) -> str:
-    if n_groups == 0:
-        return "in lock-step"
     return f"{short_number(n_groups)} group{'' if n_groups == 1 else 's'} in lock-step"
 
 

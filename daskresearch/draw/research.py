@@ -1,9 +1,10 @@
-"""A research as a notebook shows it: its plan as a picture, and what it saves."""
+"""The notebook repr of a research: its plan as a picture, and the calls that it saves."""
 
 from __future__ import annotations
 
 from daskresearch.domain import Domain
 from daskresearch.domain.display import domain_body, parameter_texts, size_text
+from daskresearch.draw.cards import experiments_text
 from daskresearch.draw.plan import draw_plan
 from daskresearch.graph.count import Counts
 from daskresearch.markup import counted, number, page, section, table
@@ -12,7 +13,7 @@ from daskresearch.plan.display import units_table
 
 
 def research_html(name: str, domain: Domain, plan: Plan, counts: Counts, ran: str = "") -> str:
-    """Return the repr of a research in a notebook.
+    """Return the HTML that a notebook shows of a research.
 
     Parameters
     ----------
@@ -33,13 +34,14 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts, ran: st
     True
     """
     facts = [
-        "endless" if counts.n_experiments is None else counted(counts.n_experiments, "experiment"),
+        experiments_text(counts.n_experiments),
         counted(counts.n_nodes, "node"),
         *_saved(counts),
         *([ran] if ran else []),
     ]
+    svg = draw_plan(plan, counts, parameter_texts(domain.node))
     body = (
-        f'<div style="overflow-x: auto">{draw_plan(plan, counts, parameter_texts(domain.node))}</div>'
+        f'<div style="overflow-x: auto">{svg}</div>'
         + section("Domain", domain_body(domain.node), size_text(domain.size))
         + section("Plan", units_table(plan.units), counted(len(plan.units), "unit"))
         + section("Calls", _calls_table(counts), ", ".join(_saved(counts)))
@@ -48,17 +50,17 @@ def research_html(name: str, domain: Domain, plan: Plan, counts: Counts, ran: st
 
 
 def _saved(counts: Counts) -> list[str]:
-    """Return how many calls are saved, of the units of which that is known."""
-    known = [
+    """Return how many calls are saved, by the units whose calls are known; empty if none."""
+    both = [
         (plain, calls)
         for plain, calls in zip(counts.calls_plain.values(), counts.calls.values(), strict=True)
         if plain is not None and calls is not None
     ]
-    n_plain = sum([plain for plain, _ in known])
-    n_saved = n_plain - sum([calls for _, calls in known])
+    n_plain = sum([plain for plain, _ in both])
+    n_saved = n_plain - sum([calls for _, calls in both])
     if n_saved <= 0:
         return []
-    least = "at least " if len(known) < len(counts.calls) else ""
+    least = "at least " if len(both) < len(counts.calls) else ""
     return [f"{least}{number(n_saved)} of {number(n_plain)} calls saved"]
 
 

@@ -1,8 +1,9 @@
-"""In which order and at which heights blocks and lines stand in their columns.
+"""The order and the heights of blocks and lines in their columns.
 
-A *line* goes from a block to one in a later column. In each column between, it has a *lane*, so that it crosses no
-box; the lines of one block share their lanes. A *station* is a block, or a lane in a column: the pair of the block's
-key and the column. A *hop* is the step of a line from a station to one in the next column.
+A *line* goes from a block to a block in a later column. In each column between, it has a *lane*, so
+that it crosses no box; the lines of one block share their lanes. A *station* is a block, or a lane
+in a column: the pair of the block's key and the column. A *hop* is the step of a line from a
+station to a station of the next column.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _STIFF = 20.0
 @final
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Something to be placed in a column.
+    """A rectangle that is to stand in a column.
 
     Attributes
     ----------
@@ -44,7 +45,7 @@ class Block:
 
 
 def hops_of(by_key: Mapping[Key, Block], links: Iterable[tuple[Key, Key]]) -> list[Hop]:
-    """Return the steps of all lines from column to column, those that lines of one block share once."""
+    """Return the hops of all lines, once where the lines of a block share them."""
     hops: dict[Hop, None] = {}
     for source, target in links:
         start, end = by_key[source].column, by_key[target].column
@@ -56,14 +57,17 @@ def hops_of(by_key: Mapping[Key, Block], links: Iterable[tuple[Key, Key]]) -> li
 def _neighbours(hops: Iterable[Hop]) -> tuple[dict[Station, list[Station]], ...]:
     before: dict[Station, list[Station]] = {}
     after: dict[Station, list[Station]] = {}
-    for one, other in hops:
-        after.setdefault(one, []).append(other)
-        before.setdefault(other, []).append(one)
+    for station, following in hops:
+        after.setdefault(station, []).append(following)
+        before.setdefault(following, []).append(station)
     return before, after
 
 
 def ordered(columns: list[list[Station]], hops: Sequence[Hop]) -> list[list[Station]]:
-    """Return the columns in orders in which few lines cross, found by sorting them by the means of their neighbours."""
+    """Return the columns in orders in which few lines cross.
+
+    Each sweep sorts the stations of a column by the mean rank of their neighbours.
+    """
     before, after = _neighbours(hops)
     best, fewest = columns, _n_crossings(columns, hops)
     for sweep in range(_SWEEPS):
@@ -73,8 +77,11 @@ def ordered(columns: list[list[Station]], hops: Sequence[Hop]) -> list[list[Stat
         rank = {station: float(i) for column in columns for i, station in enumerate(column)}
         new = []
         for column in columns if sweep % 2 == 0 else reversed(columns):
-            means = {one: _mean([rank[other] for other in near.get(one, [one])]) for one in column}
-            new.append(sorted(column, key=lambda one: (means[one], rank[one])))
+            order = {
+                station: (_mean([rank[other] for other in near.get(station, [station])]), i)
+                for i, station in enumerate(column)
+            }
+            new.append(sorted(column, key=order.__getitem__))
             rank.update({station: float(i) for i, station in enumerate(new[-1])})
         columns = new if sweep % 2 == 0 else new[::-1]
         n_crossings = _n_crossings(columns, hops)
@@ -87,7 +94,7 @@ def _n_crossings(columns: Sequence[Sequence[Station]], hops: Iterable[Hop]) -> i
     rank = {station: i for column in columns for i, station in enumerate(column)}
     n_crossings = 0
     for _, part in itertools.groupby(
-        sorted((one[1], rank[one], rank[other]) for one, other in hops), lambda hop: hop[0]
+        sorted((start[1], rank[start], rank[end]) for start, end in hops), lambda hop: hop[0]
     ):
         ends: list[int] = []
         for _, _, end in part:
@@ -106,7 +113,10 @@ def _mean(values: Sequence[float], weights: Sequence[float] | None = None) -> fl
 def middles_of(
     columns: Sequence[Sequence[Station]], hops: Iterable[Hop], by_key: Mapping[Key, Block]
 ) -> dict[Station, float]:
-    """Return the height of each station's middle: near its neighbours', far enough from those above and below."""
+    """Return the height of each station's middle, near those of its neighbours.
+
+    Stations of a column keep their order, and their distance from those above and below.
+    """
     before, after = _neighbours(hops)
     gaps = [[_distance(*pair, by_key) for pair in itertools.pairwise(column)] for column in columns]
     middles: dict[Station, float] = {}
@@ -114,38 +124,41 @@ def middles_of(
         middles.update(zip(column, _settled([0.0] * len(column), distances), strict=True))
     for sweep in range(2 * _SWEEPS):
         nears = [before] if sweep % 3 == 0 else [after] if sweep % 3 == 1 else [before, after]
-        places = range(len(columns)) if sweep % 2 == 0 else reversed(range(len(columns)))
-        for i in places:
-            wanted = [_wanted(one, nears, middles) for one in columns[i]]
+        numbers = range(len(columns)) if sweep % 2 == 0 else reversed(range(len(columns)))
+        for i in numbers:
+            wanted = [_wanted(station, nears, middles) for station in columns[i]]
             middles.update(zip(columns[i], _settled(wanted, gaps[i]), strict=True))
     for near in (before, after, before):
         for i in range(len(columns)) if near is before else reversed(range(len(columns))):
-            wanted = [_levelled(one, near, middles) for one in columns[i]]
+            wanted = [_levelled(station, near, middles) for station in columns[i]]
             weights = [1.0 if by_key[key].column == i else _STIFF for key, _ in columns[i]]
             middles.update(zip(columns[i], _settled(wanted, gaps[i], weights), strict=True))
     return middles
 
 
 def _levelled(
-    one: Station, near: Mapping[Station, list[Station]], middles: Mapping[Station, float]
+    station: Station, near: Mapping[Station, list[Station]], middles: Mapping[Station, float]
 ) -> float:
-    """Return the height of a neighbour if it is almost this one's, so that the line between is straight."""
-    others = [middles[other] for other in near.get(one, [])]
-    closest = min(others, key=lambda middle: abs(middle - middles[one]), default=middles[one])
+    """Return a neighbour's height where it is almost the station's: a straight line."""
+    own = middles[station]
+    others = [middles[other] for other in near.get(station, [])]
+    closest = min(others, key=lambda middle: abs(middle - own), default=own)
     most = _LEVEL if len(others) == 1 else _LEVEL_OF_MANY
-    return closest if abs(closest - middles[one]) <= most else middles[one]
+    return closest if abs(closest - own) <= most else own
 
 
 def _wanted(
-    one: Station, nears: Sequence[Mapping[Station, list[Station]]], middles: Mapping[Station, float]
+    station: Station,
+    nears: Sequence[Mapping[Station, list[Station]]],
+    middles: Mapping[Station, float],
 ) -> float:
-    """Return the mean height of a station's neighbours, those of its own line before all."""
-    others = [other for near in nears for other in near.get(one, [])]
+    """Return the mean height of a station's neighbours; those of its line weigh most."""
+    others = [other for near in nears for other in near.get(station, [])]
     if not others:
-        return middles[one]
+        return middles[station]
     return _mean(
         [middles[other] for other in others],
-        [_STRAIGHT if other[0] == one[0] else 1.0 for other in others],
+        [_STRAIGHT if other[0] == station[0] else 1.0 for other in others],
     )
 
 
@@ -163,7 +176,9 @@ def _distance(above: Station, below: Station, by_key: Mapping[Key, Block]) -> fl
 def _settled(
     wanted: Sequence[float], distances: Sequence[float], weights: Sequence[float] = ()
 ) -> list[float]:
-    """Return the heights nearest to the wanted ones, by least squares, that keep their order and distances.
+    """Return the heights nearest to the wanted ones that keep order and distances.
+
+    Nearest is by least squares.
 
     Examples
     --------
@@ -171,13 +186,13 @@ def _settled(
     [-5.0, 5.0, 50.0]
     """
     offsets = list(itertools.accumulate(distances, initial=0.0))
-    runs: list[
-        tuple[float, float, int]
-    ] = []  # what stands together: its mean, weight and how many it holds
+    # stations that stand as close as they may: their mean, their weight and their number
+    runs: list[tuple[float, float, int]] = []
     for i, want in enumerate(wanted):
         runs.append((want - offsets[i], weights[i] if weights else 1.0, 1))
         while len(runs) > 1 and runs[-2][0] > runs[-1][0]:
-            (mean, weight, n), (other, more, m) = runs.pop(), runs.pop()
-            runs.append((_mean([mean, other], [weight, more]), weight + more, n + m))
+            (mean, weight, n), (mean_above, weight_above, n_above) = runs.pop(), runs.pop()
+            merged = _mean([mean, mean_above], [weight, weight_above])
+            runs.append((merged, weight + weight_above, n + n_above))
     means = itertools.chain.from_iterable([[mean] * n for mean, _, n in runs])
     return [round(mean + offset, 1) for mean, offset in zip(means, offsets, strict=False)]

@@ -1,7 +1,8 @@
 """Shapes and texts of pictures as SVG.
 
-Each shape has the light colours as plain attributes, which every program understands, and a class by which the
-stylesheet gives it the colours of the page around it. There are no ids, so that pictures on one page never mix.
+A shape has the light colours as plain attributes, which every program understands, and a class.
+By its class the stylesheet gives it the colours of the page around it. Shapes have no ids, so that
+pictures on one page never mix.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ SCOPE = "daskresearch-picture"
 TIMES = "\N{MULTIPLICATION SIGN}"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _CORNER = 7.0
-_LEAST_WIDTH = 760.0
 
 # class: the properties that are colours, and those that are not
 _LOOKS: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]] = {
@@ -77,7 +77,7 @@ def _em(letter: str) -> float:
 
 
 def fitted(text: str, size: float, width: float, *, is_bold: bool = False) -> str:
-    """Return a text that is no wider than asked, its end an ellipsis if it had to be cut.
+    """Return a text cut to a width, with an ellipsis where it was cut.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def short_number(n: int | None) -> str:
 
 
 def tag(name: str, attributes: Mapping[str, object], content: str = "", *, look: str = "") -> str:
-    """Return an element.
+    """Return an SVG element.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def tag(name: str, attributes: Mapping[str, object], content: str = "", *, look:
     content : str
         SVG.
     look : str
-        What it looks like: a class of the stylesheet.
+        A class of the stylesheet, which says what the element looks like.
 
     Examples
     --------
@@ -151,21 +151,21 @@ def rectangle(
     x: float, y: float, width: float, height: float, look: str, corner: float = 6.0
 ) -> str:
     """Return a rectangle with round corners."""
-    place = {
+    attributes = {
         "x": float(x),
         "y": float(y),
         "width": float(width),
         "height": float(height),
         "rx": float(corner),
     }
-    return tag("rect", place, look=look)
+    return tag("rect", attributes, look=look)
 
 
 def label(
     x: float, y: float, text: str, size: float, width: float,
     *, look: str = "text", anchor: str = "start", is_bold: bool = False,
 ) -> str:  # fmt: skip
-    """Return a text on its base line, cut to a width."""
+    """Return a text that stands on the height `y`, cut to a width."""
     attributes: dict[str, object] = {"x": float(x), "y": float(y), "font-size": float(size)}
     if anchor != "start":
         attributes["text-anchor"] = anchor
@@ -175,12 +175,15 @@ def label(
 
 
 def titled(title: str, content: str) -> str:
-    """Return shapes with a text that is shown where the pointer rests."""
+    """Return shapes with a tooltip."""
     return tag("g", {}, f"<title>{escape(title)}</title>{content}")
 
 
 def path(lines: Sequence[Sequence[tuple[float, float]]], look: str) -> str:
-    """Return lines through points: straight where they are level or plumb, with round corners, else curves."""
+    """Return lines through points.
+
+    A piece between points of equal x or y is straight, with a round corner; any other is a curve.
+    """
     return tag("path", {"d": "".join([_line(points) for points in lines])}, look=look)
 
 
@@ -217,16 +220,14 @@ def _corner(
 
 def tip(x: float, y: float, look: str) -> str:
     """Return the point of an arrow that comes from the left."""
-    corners = f"M{_pixels(x - 7)} {_pixels(y - 3.6)}L{_pixels(x)} {_pixels(y)}L{_pixels(x - 7)} {_pixels(y + 3.6)}Z"
+    back, above, below = _pixels(x - 7), _pixels(y - 3.6), _pixels(y + 3.6)
+    corners = f"M{back} {above}L{_pixels(x)} {_pixels(y)}L{back} {below}Z"
     return tag("path", {"d": corners}, look=look)
 
 
 def picture(width: float, height: float, title: str, shapes: Sequence[str]) -> str:
-    """Return a whole picture, which shows itself in the colours of the page around it."""
-    rules = [
-        f".{SCOPE} .{name} {{ {' '.join(f'{key}: var(--dr-{colour});' for key, colour in colours.items())} }}"
-        for name, (colours, _) in _LOOKS.items()
-    ]
+    """Return a whole picture, in the colours of the page around it."""
+    rules = [_rule(name, colours) for name, (colours, _) in _LOOKS.items()]
     size = {"width": float(round(width)), "height": float(round(height))}
     attributes = {
         "xmlns": "http://www.w3.org/2000/svg",
@@ -235,10 +236,15 @@ def picture(width: float, height: float, title: str, shapes: Sequence[str]) -> s
         "viewBox": f"0 0 {_pixels(size['width'])} {_pixels(size['height'])}",
         "role": "img",
         "font-family": _FONT,
-        "style": f"max-width: 100%; min-width: {min(size['width'], _LEAST_WIDTH):g}px; height: auto;",
+        "style": "max-width: none;",  # a picture shrunk to a narrow page is not read; it scrolls
     }
     style = f"<style>\n{theme(f'.{SCOPE}')}{chr(10).join(rules)}\n</style>"
     sheet = tag("rect", {"width": "100%", "height": "100%"}, look="paper")
     return tag(
         "svg", attributes, "".join([f"<title>{escape(title)}</title>", style, sheet, *shapes])
     )
+
+
+def _rule(look: str, colours: Mapping[str, str]) -> str:
+    settings = " ".join([f"{key}: var(--dr-{colour});" for key, colour in colours.items()])
+    return f".{SCOPE} .{look} {{ {settings} }}"

@@ -1,4 +1,4 @@
-"""Where experiments run: in this process, in threads, or on the workers of a Dask cluster."""
+"""Where experiments run: in this process, in threads, or on a Dask cluster."""
 
 from daskresearch.execute.choose import (
     DISTRIBUTED,
@@ -8,16 +8,16 @@ from daskresearch.execute.choose import (
     distributed_executor,
     local_executor,
 )
-from daskresearch.execute.executor import Came, Executor, Lost, lost
+from daskresearch.execute.executor import Executor, Lost, Returned, lost
 from daskresearch.execute.local import SerialExecutor, ThreadsExecutor
 
 __all__ = [
     "DISTRIBUTED",
     "SCHEDULERS",
-    "Came",
     "Executor",
     "Lost",
     "Place",
+    "Returned",
     "SerialExecutor",
     "ThreadsExecutor",
     "choose_place",

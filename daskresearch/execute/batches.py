@@ -1,4 +1,8 @@
-"""The batches of a run that are out: handed to workers, handed out again where they are lost, and what they send."""
+"""The batches of a run that are out on a cluster, from hand-out to receipt.
+
+A *stranded* batch is one that nobody will run, and an *emptied* one has run, but its receipt went
+with its worker. A batch is lost for good only if its worker died too often.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +38,11 @@ class Sent(NamedTuple):
     ----------
     groups : list of Group
     name : str
-        By which it writes, the same when it is handed out again.
+        Names what it writes; the same when it is handed out again.
     budget_s : float
-        After how many seconds its worker begins no further group.
+        The seconds after which its worker begins no further group.
     at_s : float
-        When it was handed out.
+        The time when it was handed out.
     address : str, optional
         The worker that it was meant for.
     """
@@ -94,41 +98,48 @@ class Batches:
         self._tend_at_s = time.monotonic() + _TEND_EACH_S
         self._out: dict[Future[Any], Sent] = {}
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self._emptied: set[Future[Any]] = set()  # what these sent went with their worker
+        self._emptied: set[Future[Any]] = set()
         self._unwanted: set[str] = set()
         self.last_dead = ""
-        """The address of the last worker whose death was one too many."""
+        """The address of the last worker of a batch that was given up."""
 
     def __len__(self) -> int:
         return len(self._out)
 
     def forbid(self, experiment_id: str) -> None:
-        """Run an experiment in no batch that is handed out from now on."""
+        """Leave an experiment out of all batches that are handed out from now on."""
         self._unwanted.add(experiment_id)
 
     def send(self, groups: list[Group], name: str, budget_s: float) -> None:
-        """Hand out a batch, of which a worker begins no further group after some seconds.
+        """Hand out a batch, whose worker begins no further group after some seconds.
 
         Raises
         ------
         PickleError
             If a value of a parameter cannot travel.
         """
-        known = self._roots.known([experiment for group in groups for experiment in group])
+        outcomes = self._roots.outcomes([experiment for group in groups for experiment in group])
         content = _pickled(groups)
-        # inputs would draw all batches to the worker that has these already
-        # but a wish for a worker would go before what the task needs of its resources
-        address = self._crew.least_busy() if known and not self._resources else None
+        # without an address Dask gives all batches to the worker that has the outcomes already
+        # but a task with an address is not kept from workers that lack its resources
+        address = self._crew.least_busy() if outcomes and not self._resources else None
         unwanted = (
-            [one.id for group in groups for one in group if one.id in self._unwanted]
+            [
+                experiment.id
+                for group in groups
+                for experiment in group
+                if experiment.id in self._unwanted
+            ]
             if self._unwanted
             else []
         )
         key = new_key(self._name)
         self._listener.begin(key)
         future = self._client.submit(
-            run_batch, self._blob, name, content, budget_s, unwanted, list(known), *known.values(),
-            key=key, pure=False, workers=address, allow_other_workers=address is not None, resources=self._resources,
+            run_batch,
+            *(self._blob, name, content, budget_s, unwanted, list(outcomes), *outcomes.values()),
+            key=key, pure=False, workers=address, allow_other_workers=address is not None,
+            resources=self._resources,
         )  # fmt: skip
         if address is not None:
             self._crew.begin(address)
@@ -136,9 +147,10 @@ class Batches:
         future.add_done_callback(self._ended.put)
 
     def ended(self) -> list[tuple[Sent, Receipt | None]]:
-        """Wait a moment, and return the batches that have ended with what they sent; others may be handed out again.
+        """Wait a moment, and return the batches that have ended, each with its receipt.
 
-        What a batch sent is None if its worker died too often. The worker of one that is stuck is ended.
+        A receipt is None if the worker of the batch died too often. The worker of a batch with a
+        stuck experiment is ended. Stranded batches are handed out again.
 
         Raises
         ------
@@ -149,16 +161,18 @@ class Batches:
         """
         arrived = self._arrived()
         ended = dict.fromkeys((*arrived, *self._filled_again()))
-        came = self._receipts([future for future in ended if future in self._out])
+        receipts = self._receipts([future for future in ended if future in self._out])
         if self._emptied or not arrived:
             for future in self._stranded():
                 sent = self._forget(future)
                 self._client.cancel([future], force=True)
                 self.send(sent.groups, sent.name, sent.budget_s)
-        return came
+        return receipts
 
     def finish(self, future: Future[Any], is_stopped: Callable[[], bool]) -> None:
-        """Wait for the end of a task beside which no batch is out; no longer if it is stopped and nobody could run it.
+        """Wait for the end of a task while no batch is out.
+
+        It gives up if the run is stopped and there is no worker.
 
         Parameters
         ----------
@@ -170,18 +184,18 @@ class Batches:
             self._arrived()
 
     def withdraw(self) -> None:
-        """Let go of all batches that are out; code that runs is not ended by it."""
+        """Cancel all batches that are out; code that runs already goes on."""
         futures = list(self._out)
         for future in futures:
             self._forget(future)
         self._client.cancel(futures, force=True)
 
     def running(self) -> list[str]:
-        """Return the keys of those that have not ended."""
+        """Return the keys of the batches that have not ended."""
         return [str(future.key) for future in self._out if not future.done()]
 
     def look(self) -> None:
-        """See how far tasks are, and which workers there are."""
+        """Look how far tasks are, and which workers there are."""
         if self._client.status != "running":
             raise ClusterError(
                 f"the client of the cluster is {self._client.status}: its scheduler is gone"
@@ -190,7 +204,7 @@ class Batches:
         self._crew.look()
 
     def _arrived(self) -> list[Future[Any]]:
-        """Return the futures that have ended, or none if none has for a moment; look after the workers then."""
+        """Return the futures that ended within a moment; if none did, tend the workers."""
         self.look()
         arrived: list[Future[Any]] = []
         with contextlib.suppress(queue.Empty):
@@ -205,7 +219,7 @@ class Batches:
         return arrived
 
     def _filled_again(self) -> list[Future[Any]]:
-        """Return the batches that have run again after what they sent was gone; the client may not be told of it."""
+        """Return the emptied batches that have run again; Dask need not tell of them."""
         if not self._emptied:
             return []
         held = self._client.who_has(list(self._emptied))
@@ -216,18 +230,24 @@ class Batches:
     def _stranded(self) -> list[Future[Any]]:
         """Return the batches that nobody will run.
 
-        A scheduler gives a task that it could place nowhere to the next worker that joins, but not if the task was
-        meant for another, even where others were allowed; nor if it has run on another, of which what it sent is gone.
+        A scheduler gives a task that waits for a worker to the next one that joins, but not if
+
+        (a) the task was meant for a worker that left, even where others were allowed;
+        (b) the task has run on a worker that left, and its receipt is gone.
         """
-        lost = [
-            future for future, sent in self._out.items()
-            if (future in self._emptied and not self._crew.is_empty) or self._crew.has_lost(sent.address)
-        ]  # fmt: skip
-        if not lost:
-            return lost
+        suspects = [
+            future
+            for future, sent in self._out.items()
+            if (future in self._emptied and not self._crew.is_empty)
+            or self._crew.has_lost(sent.address)
+        ]
+        if not suspects:
+            return suspects
         keys = {key for running in self._client.processing().values() for key in running}
         return [
-            one for one in lost if one.key not in keys and (one in self._emptied or not one.done())
+            future
+            for future in suspects
+            if future.key not in keys and (future in self._emptied or not future.done())
         ]
 
     def _forget(self, future: Future[Any]) -> Sent:
@@ -239,34 +259,34 @@ class Batches:
         return sent
 
     def _receipts(self, done: Sequence[Future[Any]]) -> list[tuple[Sent, Receipt | None]]:
-        """Return what batches sent; of those whose worker takes long to answer, or is gone with it, it comes later."""
+        """Return the receipts of batches, but for slow and for lost ones."""
         fetched: dict[Future[Any], Receipt] = {}
         if len(done) > 1:  # all at once: busy workers take long to answer each question
             gather = partial(self._client.gather, list(done), asynchronous=True)
-            with contextlib.suppress(Exception):  # which is told of the one future that it is of
+            with contextlib.suppress(Exception):  # it comes again from the future that it is of
                 fetched = dict(
                     zip(done, self._client.sync(gather, callback_timeout=_FETCH_S), strict=True)
                 )
-        came: list[tuple[Sent, Receipt | None]] = []
+        receipts: list[tuple[Sent, Receipt | None]] = []
         for future in done:
             try:
                 receipt = fetched.get(future) or self._receipt(future)
             except TimeoutError:
-                if future.status == "error":  # it is of the batch itself
+                if future.status == "error":  # the batch itself has raised it
                     raise
                 if any(self._client.who_has([future]).values()):
                     future.add_done_callback(self._ended.put)
                 else:
-                    self._emptied.add(future)  # the scheduler runs it again, or should
+                    self._emptied.add(future)  # the scheduler runs it again, unless it is stranded
                 continue
             if receipt is not None and receipt.stuck is not None:
                 self._end_worker(future)
-            came.append((self._forget(future), receipt))
-            future.release()  # held, it would run again if its worker died now, with what it has given back
-        return came
+            receipts.append((self._forget(future), receipt))
+            future.release()  # if it were held, a death of its worker would make it run again
+        return receipts
 
     def _receipt(self, future: Future[Any]) -> Receipt | None:
-        """Return what a batch sent, or None if its worker died too often."""
+        """Return the receipt of a batch, or None if its worker died too often."""
         from distributed import KilledWorker
 
         try:
@@ -278,16 +298,17 @@ class Batches:
         return receipt
 
     def _end_worker(self, future: Future[Any]) -> None:
-        """End the process of a batch that is stuck."""
+        """End the process of a batch with a stuck experiment."""
         addresses = [
             address for held in self._client.who_has([future]).values() for address in held
         ]
-        # or the batch would run again, as what it has sent goes with its worker
+        # or the batch would run again, as its receipt goes with its worker
         self._client.cancel([future], force=True)
         end_workers(self._client, addresses)
 
 
 def _pickled(groups: list[Group]) -> bytes:
+    """Return pickled groups, or raise the error of a value that cannot travel."""
     try:
         return dumps([[tuple(experiment) for experiment in group] for group in groups])
     except Exception:

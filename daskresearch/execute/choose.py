@@ -1,4 +1,7 @@
-"""Where a run takes place, by the conventions of Dask: what is asked for, else an active Client, else here."""
+"""Where a run takes place, by the conventions of Dask.
+
+That is the place that is asked for, else an active Client, else this process.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ DISTRIBUTED = ("distributed", "dask.distributed")
 
 
 def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Place:
-    """Return where a run takes place, by the precedence of Dask: argument, configuration, active Client, default.
+    """Return the place of a run: by argument, configuration, active Client or default.
 
     Parameters
     ----------
@@ -69,7 +72,8 @@ def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Plac
     if isinstance(scheduler, str):
         if scheduler.lower() in DISTRIBUTED and active_client() is None:
             raise OptionError(
-                f"scheduler {scheduler!r} needs an active distributed.Client; make one before the run"
+                f"scheduler {scheduler!r} needs an active distributed.Client; "
+                f"make one before the run"
             )
         return Place.CLIENT if scheduler.lower() in DISTRIBUTED else SCHEDULERS[scheduler.lower()]
     if scheduler is not None or active_client() is not None:
@@ -78,7 +82,7 @@ def choose_place(scheduler: Any, workers: int | None, *, parallel: bool) -> Plac
 
 
 def configured_scheduler() -> Any:
-    """Return the scheduler that Dask's configuration names, if it names one; it goes before an active Client."""
+    """Return the scheduler of Dask's configuration; it precedes an active Client."""
     if "dask" not in sys.modules:
         return None
     import dask
@@ -86,13 +90,14 @@ def configured_scheduler() -> Any:
     scheduler = dask.config.get("scheduler", None)
     if isinstance(scheduler, str) and scheduler.lower() not in (*SCHEDULERS, *DISTRIBUTED):
         raise OptionError(
-            f"Dask's configuration names the scheduler {scheduler!r}, which is none of {sorted(SCHEDULERS)}"
+            f"Dask's configuration names the scheduler {scheduler!r}, which is none of "
+            f"{sorted(SCHEDULERS)}"
         )
     return scheduler
 
 
 def active_client() -> Any:
-    """Return the user's current Client or None, without importing distributed if they have not."""
+    """Return the user's current Client or None, without an import of distributed."""
     if "distributed" not in sys.modules:
         return None
     from distributed import default_client
@@ -110,7 +115,17 @@ def local_executor(
     workers: int | None,
     look: Callable[[], object] = bool,
 ) -> Executor:
-    """Return the executor of a place in this process; `look` is called now and then where experiments do not."""
+    """Return the executor of a place in this process.
+
+    Parameters
+    ----------
+    place : Place
+    program : Program
+    context : Context
+    workers : int, optional
+    look : callable
+        Called now and then, where experiments do not call it themselves.
+    """
     if place is Place.SERIAL:
         return SerialExecutor(program, context)
     return ThreadsExecutor(program, context, workers, look)
@@ -129,7 +144,9 @@ def distributed_executor(
     counts_iterations: bool,
     whole_groups: bool,
 ) -> Executor:
-    """Return the executor of a place on a cluster; `watcher` is told of iterations if they are to be counted.
+    """Return the executor of a place on a cluster.
+
+    It tells `watcher` of iterations if these are to be counted.
 
     Raises
     ------
@@ -154,21 +171,19 @@ def distributed_executor(
         client = scheduler if hasattr(scheduler, "submit") else active_client()
         check_connected(client)
         check_installed(client)
-        devices = [
-            one for one in (context.devices, *context.root_devices.values()) if one is not None
-        ]
-        resources, n_own = checked_resources(
-            client, resources, has_ids=any(one.ids for one in devices)
-        )
+        all_devices = (context.devices, *context.root_devices.values())
+        has_ids = any(devices.ids for devices in all_devices if devices is not None)
+        resources, n_own = checked_resources(client, resources, has_ids=has_ids)
         context = replace(
             context,
             devices=context.devices and context.devices._replace(n_own=n_own),
             root_devices={
-                name: one._replace(n_own=n_own) for name, one in context.root_devices.items()
+                name: devices._replace(n_own=n_own)
+                for name, devices in context.root_devices.items()
             },
         )
     else:
-        others = {name for one in resources.values() for name in one} - {"GPU"}
+        others = {name for needed in resources.values() for name in needed} - {"GPU"}
         if others:
             raise OptionError(
                 f"units ask for {sorted(others)}, which a private cluster has not; give a Client"
@@ -178,7 +193,7 @@ def distributed_executor(
     topic = f"daskresearch-{uuid.uuid4().hex}" if counts_iterations else ""
     reporter = Reporter(topic) if topic else None
     content = pickle_plan((plan, replace(context, apart=apart, reporter=reporter)))
-    more: dict[str, Any] = {
+    options: dict[str, Any] = {
         "token": context.token,
         "retries": context.retries,
         "resources": resources,
@@ -189,7 +204,9 @@ def distributed_executor(
     if place is Place.CLIENT:
         listener = Listener(client, topic, watcher)
         tend = partial(ask_for_workers, client)
-        return DistributedExecutor(client, program, content, listener, workers, **more, tend=tend)
+        return DistributedExecutor(
+            client, program, content, listener, workers, **options, tend=tend
+        )
     n_workers = workers or os.cpu_count() or 1
     client = private_client(n_workers)
     return DistributedExecutor(
@@ -198,7 +215,7 @@ def distributed_executor(
         content,
         Listener(client, topic, watcher),
         n_workers,
-        **more,
+        **options,
         abort=end_tasks,
         tend=replace_dead_workers,
     )

@@ -1,4 +1,4 @@
-"""What is asked of a Client and its cluster: workers, the library, resources."""
+"""What is asked of a user's Client: a scheduler, workers, this library, resources."""
 
 from __future__ import annotations
 
@@ -17,20 +17,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LIBRARY = __name__.partition(".")[0]
-
-
 ANSWER_S = 5
-"""How long workers are waited for that are told or asked something."""
-
-
+"""How long the answers of workers are waited for."""
 _RESTART_S = 2
 
 
 def ask_for_workers(client: Client) -> None:
-    """Ask a cluster that has lost all its workers for those that it is to have.
+    """Ask a cluster that has lost all its workers to start them again.
 
-    Clusters of Dask give up a worker that is away a quarter of a minute after it was away before, as one that dies
-    again and again is, and start no other until they are scaled.
+    A Dask cluster gives up a worker that is missed twice within a quarter of a minute, as it is
+    taken for one that dies again and again. No other is started until the cluster is scaled.
     """
     cluster: Any = client.cluster
     if hasattr(cluster, "worker_spec") and not client.nthreads():
@@ -38,14 +34,16 @@ def ask_for_workers(client: Client) -> None:
 
 
 def end_workers(client: Client, addresses: Collection[str]) -> None:
-    """End worker processes, which their nannies start anew; those without a nanny are not started again by us."""
+    """End worker processes; those that have a nanny are started anew by it."""
     if not addresses:
         return
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    nursed = [one for one in addresses if one in workers and workers[one].get("nanny")]
+    nursed = [
+        address for address in addresses if address in workers and workers[address].get("nanny")
+    ]
     if nursed:
         client.restart_workers(nursed, timeout=_RESTART_S, raise_for_error=False)
-    alone = [one for one in addresses if one in workers and one not in nursed]
+    alone = [address for address in addresses if address in workers and address not in nursed]
     if alone:
         logger.warning(
             "worker processes %s run code that does not end, and are ended; no nanny replaces them",
@@ -68,20 +66,21 @@ def check_connected(client: Client) -> None:
         )
     if client.status != "running":
         raise ClusterError(
-            f"the Client is {client.status}, so it has no scheduler to run on; connect one that is open, or give "
-            f"scheduler='synchronous'"
+            f"the Client is {client.status}, so it has no scheduler to run on; "
+            f"connect one that is open, or give scheduler='synchronous'"
         )
 
 
 def check_installed(client: Client) -> None:
-    """Refuse a cluster that lacks this library: a worker that cannot read a task ends, and its tasks wait for ever.
+    """Refuse a cluster that lacks this library.
 
-    A worker that does not answer within seconds is believed to have it.
+    A worker that cannot unpickle a task ends, and its tasks would wait for ever. A worker that does
+    not answer within seconds is believed to have the library.
 
     Raises
     ------
     ClusterError
-        Names those that lack it.
+        Names the workers that lack it.
     """
     places: dict[str, Any] = {}
     with contextlib.suppress(OSError):  # as TimeoutError is
@@ -93,50 +92,53 @@ def check_installed(client: Client) -> None:
     if lacking:
         others = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
         raise ClusterError(
-            f"{_LIBRARY} cannot be imported on {', '.join(lacking[:3])}{others}; install it there, in the version that "
-            f"is here"
+            f"{_LIBRARY} cannot be imported on {', '.join(lacking[:3])}{others}; "
+            f"install it there, in the version that is here"
         )
 
 
 def checked_resources(
     client: Client, resources: Mapping[str, Mapping[str, float]], *, has_ids: bool
 ) -> tuple[dict[str, dict[str, float]], int]:
-    """Return what tasks are to take of the resources of workers, and how many GPUs one has at most.
+    """Return what tasks take of workers' resources, and the most GPUs of a worker.
 
-    Workers that say nothing of GPUs share them by leases alone, if the run names their ids.
+    Workers that declare no GPU share them by leases alone, if the run names the ids of devices.
 
     Parameters
     ----------
     client : distributed.Client
     resources : Mapping of str to Mapping
-        By root, and under the name ``''`` by an experiment.
+        What each root needs, and an experiment under the name ``''``.
     has_ids : bool
+        Whether the run names the ids of devices.
 
     Raises
     ------
     ClusterError
-        If no worker has as much, for which tasks would wait for ever.
+        If no worker has what a task needs, for which it would wait for ever.
     """
     if not any(resources.values()):
         return {}, 0
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    have = {address: worker.get("resources") or {} for address, worker in workers.items()}
-    n_own = int(max((one.get("GPU", 0) for one in have.values()), default=0))
-    left = {"GPU"} if has_ids and not n_own else set()
+    resources_of = {address: worker.get("resources") or {} for address, worker in workers.items()}
+    n_own = int(max((owned.get("GPU", 0) for owned in resources_of.values()), default=0))
+    left_out = {"GPU"} if has_ids and not n_own else set()
     taken = {
-        unit: {name: one for name, one in each.items() if name not in left}
-        for unit, each in resources.items()
+        unit: {name: amount for name, amount in needed.items() if name not in left_out}
+        for unit, needed in resources.items()
     }
-    for unit, wanted in taken.items():
-        enough = [
-            one
-            for one in have.values()
-            if all(one.get(name, 0) >= amount for name, amount in wanted.items())
-        ]
-        if have and not enough:
-            told = "; ".join(f"{address}: {one or 'none'}" for address, one in have.items())
+    for unit, needed in taken.items():
+        is_met = any(
+            all(owned.get(name, 0) >= amount for name, amount in needed.items())
+            for owned in resources_of.values()
+        )
+        if resources_of and not is_met:
+            told = "; ".join(
+                f"{address}: {owned or 'none'}" for address, owned in resources_of.items()
+            )
             raise ClusterError(
-                f"{f'root {unit!r}' if unit else 'an experiment'} needs {wanted}, which no worker has (resources by "
-                f"worker: {told}); start workers with them, as by dask worker --resources GPU=1"
+                f"{f'root {unit!r}' if unit else 'an experiment'} needs {needed}, which no worker "
+                f"has (resources by worker: {told}); start workers with them, as by "
+                f"dask worker --resources GPU=1"
             )
     return taken, n_own

@@ -1,4 +1,4 @@
-"""Which workers a cluster has at the moment, and what each of them does for a run."""
+"""The workers that a cluster has at the moment, and how many batches each has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EACH_S = 1
 _ALONE_S = 3
-_NO_WORKER = "the cluster has no worker; experiments wait until one joins; one that leaves at once tells why in its log"
+_NO_WORKER = (
+    "the cluster has no worker; experiments wait until one joins; "
+    "one that leaves at once tells why in its log"
+)
 
 
 @final
@@ -54,7 +57,7 @@ class Crew:
         self._alone_at_s = clock() + _ALONE_S
 
     def look(self) -> None:
-        """See which workers there are, unless that was a moment ago, and tell the log if there are none for long."""
+        """Look which workers there are, at most once a second; warn if none are for long."""
         now = self._clock()
         if now < self._look_at_s:
             return
@@ -69,7 +72,7 @@ class Crew:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was no worker when it was last looked."""
+        """Whether there was no worker at the last look."""
         return not self._threads
 
     @property
@@ -79,7 +82,7 @@ class Crew:
 
     @property
     def is_larger(self) -> bool:
-        """Whether more batches could run at once than may."""
+        """Whether the workers could run more batches at once than they may."""
         return self._n_threads > self.slots
 
     @property
@@ -89,11 +92,13 @@ class Crew:
     def least_busy(self) -> str | None:
         """Return the worker that has the fewest batches for its threads."""
         return min(
-            self._threads, key=lambda one: self._n_out[one] / self._threads[one], default=None
+            self._threads,
+            key=lambda address: self._n_out[address] / self._threads[address],
+            default=None,
         )
 
     def has_lost(self, address: str | None) -> bool:
-        """Return whether a worker is gone and there are others."""
+        """Return whether a worker has left while others are there."""
         return address is not None and bool(self._threads) and address not in self._threads
 
     def begin(self, address: str) -> None:
@@ -101,6 +106,6 @@ class Crew:
         self._n_out[address] += 1
 
     def end(self, address: str | None) -> None:
-        """Count a batch that has ended, of a worker that may be gone."""
+        """Count a batch as ended, whose worker may have left."""
         if address in self._n_out:
             self._n_out[address] -= 1

@@ -1,7 +1,7 @@
-"""The executor on a Dask cluster: batches as tasks, roots as tasks of their own, deaths contained.
+"""The executor on a Dask cluster, where batches and roots are tasks.
 
-A batch whose worker died too often is a *suspect*: its groups run again one at a time with nothing beside them, so
-that a group that kills its worker is told from its innocent neighbours.
+The groups of a batch whose worker died too often are *suspects*. Each runs again with nothing
+beside it, so that a group that kills its worker is told from its innocent neighbours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from daskresearch.execute.batches import Batches
 from daskresearch.execute.client import ANSWER_S
 from daskresearch.execute.crew import Crew
 from daskresearch.execute.events import Listener
-from daskresearch.execute.executor import Came, lost
+from daskresearch.execute.executor import Returned, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
 from daskresearch.store.folder.writer import Target, check_visible
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES = 64_000
 _END_S = 2
-_KEPT = "; what has finished is kept: run into the same folder with resume=True, on a Client that is connected"
+_KEPT = (
+    "; what has finished is kept: run into the same folder with resume=True, on a Client that is "
+    "connected"
+)
 
 
 @final
@@ -54,22 +57,24 @@ class DistributedExecutor:
     listener : Listener
         Hears how many iterations are done in tasks that run.
     workers : int, optional
-        The most batches that run at once. Default: as many as the workers have threads, also those that join later.
+        The most batches that run at once. Default: as many as the workers have threads, also those
+        that join later.
     token : str
-        Of the run.
+        The token of the run.
     retries : Mapping of str to int, optional
-        By kind of failure, how often an experiment is run again.
+        How often an experiment is run again, by kind of failure.
     resources : Mapping of str to Mapping, optional
-        What each steady root takes of the resources of its worker, and a batch under the name ``''``.
+        What each steady root takes of the resources of its worker, and a batch under the name
+        ``''``.
     has_leases : bool
         Whether experiments hold devices.
     whole_groups : bool
-        Whether groups come whole, so that what a root draws for one is best drawn where its members run.
+        Whether groups come whole. Then a root that draws for a group runs where its members run.
     way : Way
         What a batch costs beside its work.
     abort : callable, optional
-        Ends the tasks of these keys that still run after an error or an interrupt; with ``at_once=True`` after another
-        interrupt.
+        Ends the tasks of these keys that still run after an error or an interrupt; with
+        ``at_once=True`` after a second interrupt.
     tend : callable, optional
         Called every few seconds while nothing ends, to replace workers that are gone.
     """
@@ -131,8 +136,8 @@ class DistributedExecutor:
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
-        """Yield what came of experiments batch by batch, of suspects at the end.
+    ) -> Generator[Returned, None, None]:
+        """Yield what is returned of experiments batch by batch, of suspects at the end.
 
         Raises
         ------
@@ -149,8 +154,9 @@ class DistributedExecutor:
         except BaseException as error:
             self._abandon()
             if isinstance(error, Exception) and self._client.status != "running":
+                status = self._client.status
                 raise ClusterError(
-                    f"the scheduler of the cluster is gone (the client is {self._client.status}){_KEPT}"
+                    f"the scheduler of the cluster is gone (the client is {status}){_KEPT}"
                 ) from error
             if isinstance(error, CancelledError):
                 raise ClusterError(
@@ -160,14 +166,14 @@ class DistributedExecutor:
 
     def _run_batches(
         self, window: Window, stop: threading.Event
-    ) -> Generator[Came, None, list[tuple[str, Group]]]:
-        """Yield what came of experiments batch by batch; return the suspects, each with the name of its batch."""
+    ) -> Generator[Returned, None, list[tuple[str, Group]]]:
+        """Yield what is returned of experiments; return suspects with names of batches."""
         suspects: list[tuple[str, Group]] = []
         receipts: list[Receipt] = []
         while True:
             suspects += self._send(window, stop)
-            for known in receipts:  # workers are busy again before their records are looked at
-                yield from _came(known)
+            for receipt in receipts:  # workers are busy again before their records are looked at
+                yield from _returned(receipt)
             if receipts:
                 receipts = []
                 continue
@@ -177,29 +183,29 @@ class DistributedExecutor:
             if not ended and stop.is_set() and self._crew.is_empty:
                 self._batches.withdraw()  # nobody is there to begin them
                 return suspects
-            for sent, receipt in ended:
-                if receipt is None:
+            for sent, new in ended:
+                if new is None:
                     suspects += [(sent.name, group) for group in sent.groups]
                     continue
-                receipts.append(receipt)
-                self._note(receipt)
-                if receipt.n_groups:
-                    window.measured(receipt.n_groups, receipt.seconds, time.monotonic() - sent.at_s)
-                left = sent.groups[receipt.n_groups :]
-                if receipt.stuck is not None:
-                    again, gone = self._after_stuck(receipt.stuck, receipt.unfinished, left[0])
+                receipts.append(new)
+                self._note(new)
+                if new.n_groups:
+                    window.measured(new.n_groups, new.seconds, time.monotonic() - sent.at_s)
+                left = sent.groups[new.n_groups :]
+                if new.stuck is not None:
+                    again, gone = self._after_stuck(new.stuck, new.unfinished, left[0])
                     yield from gone
                     left = [*again, *left[1:]]
                 window.give_back(left)
 
     def _send(self, window: Window, stop: threading.Event) -> list[tuple[str, Group]]:
-        """Hand out as many batches as may be out now; return the suspects among them, each with a name."""
+        """Hand out as many batches as may be out; return suspects with names of batches."""
         suspects: list[tuple[str, Group]] = []
         self._batches.look()
         if stop.is_set():
             self._halt()
         window.slots = self._crew.slots
-        # one that is to wait would be run at once by a worker that the run may not use
+        # a batch that is to wait would be run at once by a worker that the run may not use
         n_most = window.slots if self._crew.is_larger else window.most_out
         while not stop.is_set() and len(self._batches) < n_most and (batch := window.next_batch()):
             name = uuid.uuid4().hex
@@ -210,40 +216,43 @@ class DistributedExecutor:
         return suspects
 
     def check(self, target: Target) -> None:
-        """Refuse to run if a worker does not see the folder of the run; those that join later are checked then."""
+        """Refuse to run if a worker does not see the folder of the run.
+
+        Workers that join later check it themselves.
+        """
         for answer in self._client.run(check_visible, target, on_error="return").values():
             if isinstance(answer, StorageError):
                 raise answer
 
     def cancel(self, experiment_id: str) -> None:
-        """End an experiment on whatever worker it is, or will be."""
+        """End an experiment on whatever worker it is or will be."""
         self._batches.forbid(experiment_id)
-        with contextlib.suppress(OSError):  # workers that are gone run nothing
+        with contextlib.suppress(OSError):  # a worker that is gone runs nothing
             self._tell(cancel, experiment_id)
 
     def _halt(self) -> None:
-        """Let nothing begin any more that waits on workers; what runs there ends as usual."""
+        """Let no experiment begin any more on workers; those that run there end as usual."""
         if not self._is_halted:
             self._is_halted = True
-            with contextlib.suppress(OSError):  # one that hangs is not waited for
+            with contextlib.suppress(OSError):  # a worker that hangs is not waited for
                 self._tell(halt)
 
     def close(self) -> None:
-        """Let go of the outputs of roots, so that the cluster can forget them, and listen no more."""
+        """Stop listening, and let go of outputs of roots, which the cluster then forgets."""
         self._roots.clear()
         self._listener.close()
-        with contextlib.suppress(
-            Exception
-        ):  # what has ended the run is told, and not that a cluster is gone
+        # the user is told what has ended the run, and not that a cluster is gone
+        with contextlib.suppress(Exception):
             if self._has_told:
                 self._tell(forget)
             if self._has_leases:
                 self._tell(forget_leases)
 
     def _abandon(self) -> None:
-        """End batches that are out, of which what has ended is written; code that does not return to Python runs on.
+        """End the batches that are out, after an error or an interrupt.
 
-        What made the run end is told, whatever becomes of its tasks; a second interrupt ends it at once.
+        Experiments of theirs that have ended are written. Errors are suppressed here, so that the
+        user is told what made the run end. A second interrupt ends the batches at once.
         """
         try:
             with contextlib.suppress(Exception):
@@ -262,25 +271,27 @@ class DistributedExecutor:
             with contextlib.suppress(Exception):
                 self._batches.withdraw()
 
-    def _tell(self, what: Callable[..., object], *arguments: str) -> None:
-        """Call a function of the run on all workers, but wait no longer than a moment for those that do not answer."""
+    def _tell(self, function: Callable[..., object], *arguments: str) -> None:
+        """Call a function of the run on all workers, and wait a moment for their answers."""
         self._has_told = True
         self._client.run(
-            what, self._token, *arguments, on_error="ignore", callback_timeout=ANSWER_S
+            function, self._token, *arguments, on_error="ignore", callback_timeout=ANSWER_S
         )
 
     def _run_suspect(
         self, name: str, group: Group, stop: threading.Event, deaths: int = 0
-    ) -> Iterator[Came]:
-        """Yield what came of a group that runs with nothing beside it, and of its members if it kills its worker."""
+    ) -> Iterator[Returned]:
+        """Yield what is returned of a group that runs with nothing beside it.
+
+        If it kills its worker, its members run one by one, unless they go in lock-step.
+        """
 
         def is_stopped() -> bool:
             return stop.is_set()
 
-        self._roots.known(group, lambda call: self._batches.finish(call, is_stopped))
-        self._batches.send(
-            [group], name, 0.0
-        )  # what it had written by that name does not run again
+        self._roots.outcomes(group, lambda call: self._batches.finish(call, is_stopped))
+        # by the old name, so that what was written by it does not run again
+        self._batches.send([group], name, 0.0)
         while not (ended := self._batches.ended()):
             if stop.is_set() and self._crew.is_empty:
                 self._batches.withdraw()  # nobody is there to run it
@@ -288,56 +299,52 @@ class DistributedExecutor:
         ((_, receipt),) = ended
         if receipt is not None:
             self._note(receipt)
-            yield from _came(receipt)
+            yield from _returned(receipt)
             if receipt.stuck is not None:
                 again, gone = self._after_stuck(receipt.stuck, receipt.unfinished, group)
                 yield from gone
-                for one in again:
-                    yield from self._run_suspect(name, one, stop)
+                for rest in again:
+                    yield from self._run_suspect(name, rest, stop)
         elif len(group) > 1 and not self._program.is_lockstep:
             for experiment in group:
                 yield from self._run_suspect(name, (experiment,), stop)
         elif deaths < self._retries.get(FailureKind.WORKER, 0):
             yield from self._run_suspect(name, group, stop, deaths + 1)
         else:
-            text = "the worker process died each time this experiment ran, perhaps out of memory or by os._exit"
+            text = (
+                "the worker process died each time this experiment ran, "
+                "perhaps out of memory or by os._exit"
+            )
+            dead = self._batches.last_dead
             for experiment in group:
-                yield lost(
-                    experiment,
-                    Failure(
-                        "worker",
-                        0,
-                        ClusterError(text),
-                        text,
-                        FailureKind.WORKER,
-                        self._batches.last_dead,
-                    ),
-                )
+                failure = Failure("worker", 0, ClusterError(text), text, FailureKind.WORKER, dead)
+                yield lost(experiment, failure)
 
     def _after_stuck(
         self, stuck: Stuck, unfinished: tuple[int, ...], group: Group
-    ) -> tuple[list[Group], list[Came]]:
-        """Return what of a group is to run again, and what is lost, as one experiment ended with its process."""
-        left = tuple([one for one in group if one.position in unfinished])
-        guilty = [
-            one for one in left if self._program.is_lockstep or one.position == stuck.position
-        ]
-        innocent = tuple([one for one in left if one not in guilty])
+    ) -> tuple[list[Group], list[Returned]]:
+        """Return what of a group with a stuck member runs again, and what is lost."""
+        is_lockstep = self._program.is_lockstep
+        left = [member for member in group if member.position in unfinished]
+        guilty = [member for member in left if is_lockstep or member.position == stuck.position]
+        innocent = tuple([member for member in left if member not in guilty])
         spent = self._timeouts.get(stuck.position, 0)
         self._timeouts[stuck.position] = spent + 1
         again = [innocent] if innocent else []
         if spent < self._retries.get(FailureKind.TIMEOUT, 0):
-            return [*again, group if self._program.is_lockstep else tuple(guilty)], []
-        return again, [lost(one, _failure_of(one, stuck)) for one in guilty]
+            return [*again, group if is_lockstep else tuple(guilty)], []
+        return again, [lost(member, _failure_of(member, stuck)) for member in guilty]
 
     def _note(self, receipt: Receipt) -> None:
-        """Take note of what units cost."""
+        """Add the costs of units, if they were measured."""
         if receipt.profile:
             self.profile = combined([*self.profile, *receipt.profile])
 
 
 def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
-    """Return the steady roots that are tasks of their own: all but those that a group draws where it runs.
+    """Return the steady roots that are tasks of their own.
+
+    These are all but those that a group calls for itself, where groups come whole.
 
     Parameters
     ----------
@@ -353,15 +360,16 @@ def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
 
 
 def _failure_of(experiment: Experiment, stuck: Stuck) -> Failure:
-    """Return why an experiment was ended: it is the stuck one, or goes in lock-step with it."""
+    """Return the failure of a stuck experiment, or of one in lock-step with it."""
     if experiment.position == stuck.position:
         return stuck.failure
-    text = f"experiment {experiment.id} was ended with its lock-step group, as {stuck.failure.exception}"
+    reason = stuck.failure.exception
+    text = f"experiment {experiment.id} was ended with its lock-step group, as {reason}"
     return replace(stuck.failure, exception=ExperimentTimeoutError(text))
 
 
-def _came(receipt: Receipt) -> Iterator[Came]:
-    """Yield what a batch sent back."""
+def _returned(receipt: Receipt) -> Iterator[Returned]:
+    """Yield what a receipt holds: records, or how many were written."""
     if receipt.records:
         yield from load_records(receipt.records)
     else:

@@ -1,7 +1,7 @@
-"""News from tasks that run on a cluster: each says now and then how many iterations it has done.
+"""Events in which tasks on a cluster say how many iterations they have done.
 
-They travel as events of Dask on a topic of the run. A task that is run again, as its worker died, begins again at
-zero; one that is not out says nothing that counts.
+They are events of Dask on a topic of the run. A task that is run again, as its worker died, begins
+at zero. Events of tasks that are not out do not count.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ class Watcher(Protocol):
     """Who wants to know how far a run is."""
 
     def running(self, n_iters: int) -> None:
-        """Take note of how many iterations are done in tasks that run elsewhere."""
+        """Hear how many iterations are done in tasks that run elsewhere."""
 
     def look(self) -> None:
-        """Show and tell what is new, if it is time to."""
+        """Show what is new, if it is time to."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Travels to the workers, and gives each task there what it calls after each iteration.
+    """Gives each task on a worker what it calls after each iteration.
 
     Attributes
     ----------
     topic : str
-        Of the run.
+        The topic of the run.
     """
 
     topic: str
 
     def __call__(self) -> Callable[[], object]:
-        """Return what the task calls whose thread this is; only the first half second goes by without an event."""
+        """Return what the task of this thread calls; it sends an event each half second."""
         from distributed import get_worker
 
         worker = get_worker()
@@ -69,7 +69,7 @@ class Listener:
     ----------
     client : distributed.Client
     topic : str
-        Of the run; empty if nobody wants to know of iterations.
+        The topic of the run; empty if nobody asks for iterations.
     watcher : Watcher
     """
 
@@ -81,40 +81,40 @@ class Listener:
         self._listens = False
 
     def listen(self) -> None:
-        """Listen from now on."""
+        """Begin to listen."""
         if self._topic and not self._listens:
             self._listens = True
             self._client.subscribe_topic(self._topic, self._live.hear)
 
     def begin(self, key: str) -> None:
-        """Count what the task of this key says."""
+        """Count the events of the task of this key."""
         if self._topic:
             self._live.begin(key)
 
     def end(self, key: str) -> None:
-        """Forget what the task of this key has said, as what came of it is known now."""
+        """Forget the events of the task of this key, as its receipt tells more."""
         self._live.end(key)
         self._watcher.running(self._live.n_iters)
 
     def look(self) -> None:
-        """Let the watcher look at what was heard."""
+        """Tell the watcher what was heard, and let it look."""
         self._watcher.running(self._live.n_iters)
         self._watcher.look()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._listens:
             self._listens = False
             self._live.clear()
-            with contextlib.suppress(Exception):  # a client that is closed has nobody to tell
+            with contextlib.suppress(Exception):  # the client may be closed
                 self._client.unsubscribe_topic(self._topic)
 
 
 @final
 class _Live:
-    """How many iterations are done in the tasks that are out.
+    """Counts the iterations that are done in the tasks that are out.
 
-    The client keeps it after the end of a run, since an event may still be on its way, so it holds nothing else.
+    It holds nothing else, as the client keeps it after the run, when an event may still arrive.
     """
 
     def __init__(self) -> None:
@@ -123,23 +123,23 @@ class _Live:
         self.n_iters = 0
 
     def begin(self, key: str) -> None:
-        """Count what this task says."""
+        """Count the events of this task."""
         with self._lock:
             self._tasks[key] = 0
 
     def end(self, key: str) -> None:
-        """Count it no more."""
+        """Drop the count of this task."""
         with self._lock:
             self.n_iters -= self._tasks.pop(key, 0)
 
     def clear(self) -> None:
-        """Count nothing more."""
+        """Drop all counts."""
         with self._lock:
             self._tasks.clear()
             self.n_iters = 0
 
     def hear(self, event: tuple[float, Any]) -> None:
-        """Take note of an event."""
+        """Count the iterations of an event."""
         key, n_iters = event[1]
         with self._lock:
             before = self._tasks.get(key)

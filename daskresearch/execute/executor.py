@@ -1,4 +1,4 @@
-"""The protocol of executors: groups of experiments go in, what came of them comes out."""
+"""The protocol of executors: groups of experiments go in, records come out."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from daskresearch.worker.profile import ProfileRow
 
 
 class Lost(NamedTuple):
-    """What is recorded of an experiment by others than its worker, which died."""
+    """The record of an experiment whose worker died or was ended."""
 
     record: Record
     experiment: Experiment
 
 
 def lost(experiment: Experiment, failure: Failure) -> Lost:
-    """Return what is recorded of an experiment of which nothing is left but its failure."""
+    """Return the record of an experiment of which only its failure is left."""
     return Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
 
 
 LOOK_EACH_S = 0.5
 
-
-Came = Record | Written | Lost
-"""What comes of experiments: a record of one, how many a worker has written itself, or one that was lost."""
+Returned = Record | Written | Lost
+"""A record of an experiment, a number of experiments that a worker has written, or a lost one."""
 
 
 class Executor(Protocol):
@@ -48,30 +47,30 @@ class Executor(Protocol):
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
-        """Yield what came of experiments when they have ended, in any order.
+    ) -> Generator[Returned, None, None]:
+        """Yield what is returned of experiments when they have ended, in any order.
 
         Parameters
         ----------
         groups : iterator of Group
-            Read only as far as is needed to keep every worker busy.
+            The groups, read only as far as is needed to keep every worker busy.
         total : int, optional
-            How many groups there will be, as far as is known.
+            How many groups there will be, if that is known.
         stop : threading.Event
             Once it is set, no further group begins.
         """
 
     def check(self, target: Target) -> None:
-        """Refuse to run where the folder of the run cannot be seen.
+        """Refuse to run if a worker does not see the folder of the run.
 
         Raises
         ------
         StorageError
-            Names the worker that does not see it.
+            Names the worker.
         """
 
     def cancel(self, experiment_id: str) -> None:
-        """End an experiment, be it that it runs or that it has not begun; what has ended stays as it is."""
+        """End an experiment that runs or has not begun; an ended one stays as it is."""
 
     def close(self) -> None:
-        """Let go of the outputs of roots; nothing runs afterwards."""
+        """Let go of the outputs of roots, when nothing runs any more."""

@@ -1,6 +1,7 @@
-"""Loaded by worker processes as they start: Ctrl-C in a terminal reaches them too, but is for the process of the run.
+"""Loaded by worker processes as they start, so that Ctrl-C does not end them.
 
-That ends what they do, so that they can write what has ended before.
+A terminal sends Ctrl-C to them too, but the process of the run alone obeys it. That ends their
+batches, so that they can write the experiments that have ended before.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import threading
 
 
 def dask_setup(_worker: object) -> None:
-    """Leave interrupts to the process of the run; Dask calls it by this name."""
+    """Ignore Ctrl-C in this process; Dask calls this function by its name."""
     if threading.current_thread() is threading.main_thread():
-        # no SIG_IGN, which programs that units start would inherit
+        # SIG_IGN would be inherited by programs that units start
         signal.signal(signal.SIGINT, lambda number, frame: None)

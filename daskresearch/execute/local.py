@@ -1,4 +1,4 @@
-"""Executors of this process: one after the other, or in threads."""
+"""Executors of this process: one experiment after the other, or in threads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, final
 
-from daskresearch.execute.executor import LOOK_EACH_S, Came
+from daskresearch.execute.executor import LOOK_EACH_S, Returned
 from daskresearch.store.folder.writer import Target
 from daskresearch.store.record import Record
 from daskresearch.worker import Context, Group, Program, RootOutputs, run_groups
@@ -32,8 +32,8 @@ class SerialExecutor:
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
-        """Yield the records in order."""
+    ) -> Generator[Returned, None, None]:
+        """Yield the records in the order of the groups."""
         with watching(self._context.token, self._context.timeout), heeding():
             for group in groups:
                 if stop.is_set():
@@ -55,7 +55,7 @@ class SerialExecutor:
 
 
 class _Done(NamedTuple):
-    """The end of a group, and what has been raised in it."""
+    """The end of a group, and the error that was raised in it."""
 
     error: BaseException | None
 
@@ -65,7 +65,7 @@ def _end(
     todo: queue.SimpleQueue[Group | None],
     hasten: Callable[[], object] = bool,
 ) -> None:
-    """Wait for threads to do what is left and to end."""
+    """Tell threads to end after the groups that are left, and wait for them."""
     for _ in threads:
         todo.put(None)
     hasten()
@@ -75,14 +75,14 @@ def _end(
 
 @final
 class ThreadsExecutor:
-    """Runs groups in threads of this process, none of which keeps it from ending.
+    """Runs groups in daemon threads of this process.
 
     Parameters
     ----------
     program : Program
     context : Context
     n_threads : int, optional
-        Default: the number of cores.
+        How many threads. Default: the number of cores.
     look : callable
         Called now and then, also while no experiment ends.
     """
@@ -103,8 +103,8 @@ class ThreadsExecutor:
 
     def run(
         self, groups: Iterator[Group], total: int | None, stop: threading.Event
-    ) -> Generator[Came, None, None]:
-        """Yield the records as experiments end; after an error or an interrupt all experiments end."""
+    ) -> Generator[Returned, None, None]:
+        """Yield the records as experiments end; an error or an interrupt ends all of them."""
         ended: queue.SimpleQueue[Record | _Done] = queue.SimpleQueue()
         todo: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         aborted = threading.Event()
@@ -152,7 +152,7 @@ class ThreadsExecutor:
                         raise done.error
             except BaseException:
                 aborted.set()
-                # another interrupt from here on leaves alone what does not return to Python
+                # a second interrupt leaves threads behind that do not return to Python
                 _end(threads, todo, lambda: abandon(self._context.token))
                 raise
             _end(threads, todo)
@@ -160,11 +160,11 @@ class ThreadsExecutor:
     def _next(
         self, ended: queue.SimpleQueue[Record | _Done], stop: threading.Event
     ) -> Record | _Done:
-        """Return what ends next, with a look around while nothing does."""
+        """Return the next record or end of a group, and look around while there is none."""
         while True:
             self._look()
             if stop.is_set():
-                halt(self._context.token)  # for what waits for a device
+                halt(self._context.token)  # ends the wait of experiments for a device
             with contextlib.suppress(queue.Empty):
                 return ended.get(timeout=LOOK_EACH_S)
 

@@ -1,10 +1,10 @@
-"""Clusters of this machine for a user's own Client, whose workers may start processes and may hold a GPU each."""
+"""Clusters of worker processes of this machine, which may own a GPU each."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError, OptionError
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _HOST = "127.0.0.1"
-_GUARD = """worker processes could not be started.
+NO_GUARD = """worker processes could not be started.
 
-A script that starts worker processes is imported again by each of them, so its own work must stand under a guard:
+A script that starts worker processes is imported again by each of them, so its own work must \
+stand under a guard:
 
     if __name__ == "__main__":
         {call}
@@ -32,21 +33,22 @@ def local_cluster(
     memory_limit: str | float | None = "auto",
     threads: int = 1,
 ) -> SpecCluster:
-    """Return a started cluster of worker processes on this machine, for a `distributed.Client`.
+    """Return a started cluster of processes of this machine, for a Client.
 
-    It listens on the loopback interface alone. Units may start processes of their own in its workers, as torch's
-    data loaders do. Without `gpus` it can be scaled and made adaptive, as every Dask cluster.
+    It listens on the loopback interface alone. Units may start processes of their own in its
+    workers, as torch's data loaders do. Without `gpus` it can be scaled and made adaptive, as every
+    Dask cluster.
 
     Parameters
     ----------
     workers : int, optional
         How many processes. Default: one for each of `gpus`, else 2.
     gpus : sequence of int or str, optional
-        The ids of devices. There is a worker for each, which sees it alone (``CUDA_VISIBLE_DEVICES``) and has the
-        Dask resource ``GPU``: 1.
+        The ids of devices. There is a worker for each, which sees it alone
+        (``CUDA_VISIBLE_DEVICES``) and has the Dask resource ``GPU``: 1.
     memory_limit : str, float or None
-        For each worker, as ``"4 GiB"`` or a number of bytes; one that exceeds it is restarted. Default: an equal part
-        of what the machine has. None: no limit.
+        The memory of each worker, as ``"4 GiB"`` or a number of bytes; a worker that exceeds it is
+        restarted. Default: an equal part of the memory of the machine. None: no limit.
     threads : int
         How many experiments each worker runs at once.
 
@@ -65,7 +67,8 @@ def local_cluster(
     --------
     >>> from distributed import Client
     >>> from daskresearch import EC, Option, Research, local_cluster
-    >>> research = Research(domain=Option("x", [1, 2])).add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
+    >>> research = Research(domain=Option("x", [1, 2]))
+    >>> research = research.add_callable("pow", pow, args=[EC("x"), 2], save_to="y")
     >>> with local_cluster(1) as cluster, Client(cluster):
     ...     research.run(bar=False, dump_results=False).results.df[["x", "y"]]
        x  y
@@ -76,50 +79,87 @@ def local_cluster(
     n_workers = _n_workers(workers, devices)
     if not _is_count(threads):
         raise OptionError(f"threads={threads!r} must be a positive integer")
+    options = {"nthreads": threads, "memory_limit": memory_of_each(memory_limit, n_workers)}
+    shares = [_of_device(device) for device in devices or ()] or [{}] * n_workers
+    return start_cluster(
+        [options | share for share in shares],
+        guard=NO_GUARD.format(call="local_cluster()", else_=""),
+        can_scale=devices is None,
+    )
+
+
+def start_cluster(
+    workers: Sequence[Mapping[str, Any]],
+    *,
+    guard: str,
+    can_scale: bool = True,
+    silence_logs: int = logging.ERROR,
+    scheduler: Mapping[str, Any] | None = None,
+) -> SpecCluster:
+    """Return a started cluster of this machine, which listens on loopback alone.
+
+    Parameters
+    ----------
+    workers : sequence of Mapping
+        The options of each worker, beside those that all have.
+    guard : str
+        The text of the error of a script that has no guard.
+    can_scale : bool
+        Whether workers may be added, which get the options of the first.
+    silence_logs : int
+        The level below which servers log nothing.
+    scheduler : Mapping, optional
+        More options of the scheduler.
+
+    Raises
+    ------
+    ClusterError
+        If the processes cannot be started, as in a script without a ``__main__`` guard.
+    """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(guard_text("local_cluster()"))
+        raise ClusterError(guard)
+    import dask
     from distributed import Nanny, Scheduler, Security, SpecCluster
 
-    let_workers_start_processes()
+    # a daemon may start no processes, as torch's loaders do
+    # it is read again whenever a worker is replaced, so it stays set
+    dask.config.set({"distributed.worker.daemon": False})
     security = Security()
-    options: dict[str, Any] = {
-        "host": _HOST, "nthreads": threads, "memory_limit": _memory_limit(memory_limit, n_workers),
-        "dashboard_address": f"{_HOST}:0", "silence_logs": logging.ERROR, "security": security,
+    common = {
+        "host": _HOST,
+        "protocol": "tls://" if security.require_encryption else "tcp://",
+        "dashboard_address": f"{_HOST}:0",
+        "security": security,
+    }
+    every_worker = {
+        **common,
+        "silence_logs": silence_logs,
         "preload": ["daskresearch.execute.keyboard"],
-    }  # fmt: skip
-    worker = {"cls": Nanny, "options": options}
-    own = [{} if devices is None else _of_device(device) for device in devices or [""] * n_workers]
+    }
+    specs = [{"cls": Nanny, "options": {**every_worker, **options}} for options in workers]
     try:
         return SpecCluster(
-            workers={
-                number: {"cls": Nanny, "options": options | more} for number, more in enumerate(own)
-            },
-            scheduler={
-                "cls": Scheduler,
-                "options": {
-                    "host": _HOST,
-                    "port": 0,
-                    "dashboard_address": f"{_HOST}:0",
-                    "security": security,
-                },
-            },
-            worker=worker if devices is None else None,
+            workers=dict(enumerate(specs)),
+            scheduler={"cls": Scheduler, "options": {**common, "port": 0, **(scheduler or {})}},
+            worker=specs[0] if can_scale else None,
             security=security,
-            silence_logs=logging.ERROR,
+            silence_logs=silence_logs,
         )
     except RuntimeError as error:
-        raise ClusterError(guard_text("local_cluster()")) from error
+        raise ClusterError(guard) from error
 
 
 def _devices(gpus: Sequence[int | str]) -> list[str]:
-    """Return the ids of devices as texts, which differ."""
+    """Return the ids of devices as texts, all different."""
     if isinstance(gpus, str):
         raise OptionError(f"gpus={gpus!r} must be a list of ids, as [{gpus!r}]")
     devices = [str(device) for device in gpus]
     wrong = [
-        one
-        for one in gpus
-        if isinstance(one, bool) or not isinstance(one, int | str) or str(one) in ("", "-1")
+        device
+        for device in gpus
+        if isinstance(device, bool)
+        or not isinstance(device, int | str)
+        or str(device) in ("", "-1")
     ]
     if wrong:
         raise OptionError(
@@ -139,7 +179,8 @@ def _n_workers(workers: int | None, devices: list[str] | None) -> int:
         raise OptionError(f"workers={workers!r} must be a positive integer")
     if devices is not None and workers != len(devices):
         raise OptionError(
-            f"workers={workers} is not the number of gpus, {len(devices)}: each worker owns one; leave workers out"
+            f"workers={workers} is not the number of gpus, {len(devices)}: each worker owns one; "
+            f"leave workers out"
         )
     return workers
 
@@ -153,8 +194,8 @@ def _of_device(device: str) -> dict[str, Any]:
     return {"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": device}}
 
 
-def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
-    """Return the bytes of one worker; Dask's own default would go by cores, of which a worker here may use few."""
+def memory_of_each(limit: str | float | None, n_workers: int) -> int | None:
+    """Return the bytes of each worker; Dask's own default would go by cores."""
     from distributed.system import MEMORY_LIMIT
     from distributed.worker_memory import parse_memory_limit
 
@@ -167,23 +208,3 @@ def _memory_limit(limit: str | float | None, n_workers: int) -> int | None:
             f"memory_limit={limit!r} is no size; give one as '4 GiB', or None for no limit"
         ) from error
     return n_bytes
-
-
-def guard_text(call: str, else_: str = "") -> str:
-    """Return the text of the error of a script that has no guard around a call.
-
-    Parameters
-    ----------
-    call : str
-    else_ : str
-        The other way out.
-    """
-    return _GUARD.format(call=call, else_=else_)
-
-
-def let_workers_start_processes() -> None:
-    """Make workers that this process starts no daemons, which could not start processes, as torch's loaders do."""
-    import dask
-
-    # it is read again whenever a worker is replaced, so it stays set
-    dask.config.set({"distributed.worker.daemon": False})

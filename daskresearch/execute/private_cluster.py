@@ -5,35 +5,35 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import multiprocessing
 import multiprocessing.util
 import os
 import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import ClusterError
 from daskresearch.execute.client import end_workers
-from daskresearch.execute.local_cluster import guard_text, let_workers_start_processes
+from daskresearch.execute.local_cluster import NO_GUARD, memory_of_each, start_cluster
 
 if TYPE_CHECKING:
     from distributed import Client
 
 logger = logging.getLogger(__name__)
 
-_GUARD = guard_text("research.run(workers=2)", ", or use workers=1")
+_GUARD = NO_GUARD.format(call="research.run(workers=2)", else_=", or use workers=1")
 
-# nobody looks at what these servers note of themselves, which takes time from units on machines with few cores
+# nobody reads the statistics of these servers, which take time from units where cores are few
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.low-level-log-length": 10,  # of messages, which hold whole batches
 }
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows SIGTERM ends a process at once
 _CLOSE_S = 10
 _N_LOOKS = 10
 _lock = threading.Lock()
@@ -41,16 +41,16 @@ _warm: dict[str, Any] = {}
 
 
 def private_client(workers: int) -> Client:
-    """Return a client of the private cluster, started or scaled to a number of single-thread processes.
+    """Return a client of the private cluster of as many single-thread processes.
+
+    The cluster is started or scaled for it.
 
     Raises
     ------
     ClusterError
         If the processes cannot be started, as in a script without a ``__main__`` guard.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise ClusterError(_GUARD)
-    # in a thread, as Ctrl-C in this one would leave processes behind that nobody knows
+    # in a thread, as Ctrl-C in this one would leave processes behind that nobody ends
     pool = ThreadPoolExecutor(1, "daskresearch-start")
     started = pool.submit(_scaled, workers)
     pool.shutdown(wait=False)
@@ -66,11 +66,11 @@ def _scaled(workers: int) -> Client:
             client = _start(workers)
             _await_workers(client, workers)
         elif _warm["workers"] != workers or len(client.nthreads()) > workers:
-            # a nanny may have replaced a worker at last that we had replaced too
+            # a nanny may have replaced a worker late, after `replace_dead_workers` did
             client.cluster.scale(workers)
             _await_workers(client, workers)
             _await_leaving(client, workers)
-        elif len(client.nthreads()) < workers:  # some died in the last run and are on their way
+        elif len(client.nthreads()) < workers:  # some died in the last run and are starting
             _await_workers(client, workers)
         _warm.update(workers=workers, missing=0)
         return client
@@ -78,27 +78,18 @@ def _scaled(workers: int) -> Client:
 
 def _start(workers: int) -> Client:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    let_workers_start_processes()
-    try:
-        with dask.config.set(_QUIET):
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                # a batch whose worker dies is tried again by us, group by group
-                scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
-                worker_dashboard_address="127.0.0.1:0",
-                preload=["daskresearch.execute.keyboard"],
-                silence_logs=logging.CRITICAL,
-                config=_QUIET,
-            )
-            client = Client(cluster, set_as_default=False)
-    except RuntimeError as error:
-        raise ClusterError(_GUARD) from error
+    options = {"nthreads": 1, "memory_limit": memory_of_each("auto", workers), "config": _QUIET}
+    with dask.config.set(_QUIET):
+        cluster = start_cluster(
+            [options] * workers,
+            guard=_GUARD,
+            silence_logs=logging.CRITICAL,
+            # a batch whose worker dies is tried again by us, group by group
+            scheduler={"dashboard": False, "allowed_failures": 1},
+        )
+        client = Client(cluster, set_as_default=False)
     _close_at_exit(os.getpid())
     _warm.update(client=client, cluster=cluster, pid=os.getpid(), workers=workers, missing=0)
     return client
@@ -107,14 +98,14 @@ def _start(workers: int) -> Client:
 @cache
 def _close_at_exit(pid: int) -> None:
     atexit.register(shutdown)
-    # a child process of multiprocessing joins its own children before, and instead of, what atexit holds
+    # a child process of multiprocessing joins its children and runs nothing that atexit holds
     multiprocessing.util.Finalize(None, shutdown, exitpriority=100)
 
 
 def _await_workers(client: Client, workers: int) -> None:
     cluster: Any = client.cluster
     for _ in range(_N_LOOKS):
-        # a cluster closes a nanny whose worker is away a quarter of a minute after it was away before
+        # a cluster gives up a worker that is missed twice within a quarter of a minute
         cluster.scale(len(cluster.worker_spec))
         with contextlib.suppress(TimeoutError):
             client.wait_for_workers(workers, timeout=1)
@@ -129,20 +120,23 @@ def _await_workers(client: Client, workers: int) -> None:
 
 
 def _await_leaving(client: Client, workers: int) -> None:
-    """Wait a moment for workers that are too many to leave; nothing but the number of processes depends on it."""
+    """Wait a moment for surplus workers to leave, which run nothing any more."""
     deadline = time.monotonic() + _CLOSE_S
     while len(client.nthreads()) > workers and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def replace_dead_workers() -> None:
-    """Start a worker for each that is missing: a nanny does not replace one that died while it started."""
+    """Start a worker for each that is missing.
+
+    A nanny replaces its worker itself, but not one that died while it started.
+    """
     with _lock:
         client = _warm.get("client")
         if client is None:
             return
         missing = _warm["workers"] - len(client.nthreads())
-        # a nanny gets the time between two calls for replacing a worker itself
+        # a nanny has the time between two calls to replace its worker
         if missing > 0 and _warm.get("missing", 0) > 0:
             logger.warning("%d worker processes are missing and are started anew", missing)
             client.cluster.scale(len(client.cluster.worker_spec) + missing)
@@ -151,13 +145,13 @@ def replace_dead_workers() -> None:
 
 
 def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
-    """Restart the workers that run tasks of these keys; nothing else ends code that does not return to Python.
+    """Restart the workers that run these tasks, as nothing else ends code in C.
 
     Parameters
     ----------
     keys : collection of str
     at_once : bool
-        Whether to kill them, and leave it to their nannies to start others.
+        Whether to kill them and not to wait until their nannies have started others.
     """
     client = _warm.get("client")
     if client is None or not keys:
@@ -170,14 +164,12 @@ def end_tasks(keys: Collection[str], *, at_once: bool = False) -> None:
     if not at_once:
         end_workers(client, busy)
         return
-    for nanny in list(client.cluster.workers.values()):
-        if nanny.worker_address in busy and nanny.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
+    nannies = list(client.cluster.workers.values())
+    _kill([nanny.pid for nanny in nannies if nanny.worker_address in busy])
 
 
 def shutdown() -> None:
-    """Close the private cluster, if there is one; the next run with workers starts another.
+    """Close the private cluster, if any; the next run with workers starts another.
 
     Examples
     --------
@@ -189,12 +181,18 @@ def shutdown() -> None:
         is_ours = _warm.get("pid") == os.getpid()
         _warm.clear()
         if client is not None and cluster is not None and is_ours:
-            pids = [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
-            # distributed may trip over workers that were scaled away, and wait for those that died as they started
+            pids = [nanny.pid for nanny in cluster.workers.values()]
+            # KeyError: a worker was scaled away; TimeoutError: a worker died while it started
             with contextlib.suppress(KeyError, TimeoutError):
                 client.close(timeout=_CLOSE_S)
             with contextlib.suppress(KeyError, TimeoutError):
                 cluster.close(timeout=_CLOSE_S)
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            _kill(pids)
+
+
+def _kill(pids: Iterable[int | None]) -> None:
+    """End processes at once; the pid of a nanny that has no worker is None."""
+    for pid in pids:
+        if pid:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                os.kill(pid, _KILL)

@@ -1,7 +1,8 @@
-"""Steady roots as tasks of their own on a cluster, each called once for all experiments that share it.
+"""Steady roots as tasks on a cluster, each called once for all who share it.
 
-A root whose worker died too often is a *suspect*, as a task that stood beside it may be to blame. It is called again
-with nothing beside it, before the experiments that need it, and only then it has failed.
+A root whose worker died too often is a *suspect*, as another task on the worker may be to blame. It
+is called again with nothing beside it, before the experiments that need it. It has failed if its
+worker dies then too.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def new_key(name: str) -> str:
-    """Return a key that no other task has, of a shape that groups tasks by name on the dashboard."""
+    """Return a unique key of a task; the dashboard groups tasks by the name in it."""
     return f"{name}-{uuid.uuid4().hex}"
 
 
 @final
 class RootTasks:
-    """The calls of steady roots that were handed out, and what came of them.
+    """The calls of steady roots that were handed out, and their outcomes.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class RootTasks:
     names : sequence of str
         The roots, each behind those it uses.
     resources : Mapping of str to Mapping
-        What each takes of the resources of its worker.
+        What each root takes of the resources of its worker.
     """
 
     def __init__(
@@ -57,23 +58,24 @@ class RootTasks:
         self._table: RootTable[Future[Any] | Outcome] = RootTable()
         self._suspects: set[RootKey] = set()
 
-    def known(
+    def outcomes(
         self,
         experiments: Sequence[Experiment],
         finish: Callable[[Future[Any]], object] | None = None,
     ) -> dict[RootKey, Future[Any] | Outcome]:
-        """Return the outcomes of roots that experiments need, handing out the calls that are new.
+        """Return the outcomes that experiments need, and hand out the calls that are new.
 
         Parameters
         ----------
         experiments : sequence of Experiment
         finish : callable, optional
-            Waits for the end of a call; given if nothing else runs, so that suspects can be told from the innocent.
+            Waits for the end of a call. It is given if nothing else runs, so that a suspect whose
+            worker dies is guilty.
         """
-        known: dict[RootKey, Future[Any] | Outcome] = {}
+        outcomes: dict[RootKey, Future[Any] | Outcome] = {}
         for experiment in experiments if self._names else ():
-            known.update(self._of(experiment, finish))
-        return known
+            outcomes.update(self._of(experiment, finish))
+        return outcomes
 
     def are_suspect(self, experiments: Sequence[Experiment]) -> bool:
         """Return whether any of the roots that experiments share is a suspect."""
@@ -116,13 +118,13 @@ class RootTasks:
     def _call(
         self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
     ) -> Future[Any] | Outcome:
-        """Return what will come of the call of a root, which is handed out."""
+        """Hand out the call of a root, and return its future outcome."""
         root = self._program.roots[name]
         unit = root.unit
         if unit.kind is Kind.INPUT:
             return self._computed(unit, experiment.root_key(name).key)
         upstream = sorted(unit.upstream)
-        inputs = [outcomes[experiment.root_key(one)] for one in upstream]
+        inputs = [outcomes[experiment.root_key(used)] for used in upstream]
         own = {name: experiment.root_key(name)}
         read = root.values_read(experiment.values)
         needed = experiment._replace(values=read, roots=own, texts=())
@@ -145,7 +147,7 @@ class RootTasks:
 def _tried(
     name: str, key: RootKey, outcome: Future[Any] | Outcome, finish: Callable[[Future[Any]], object]
 ) -> Future[Any] | Outcome:
-    """Return what came of the call of a suspect."""
+    """Return the outcome of the call of a suspect, which is waited for."""
     if isinstance(outcome, Outcome):
         return outcome
     from distributed import KilledWorker

@@ -1,4 +1,4 @@
-"""How much work is handed out at once: batches that follow measured speed, in a bounded window."""
+"""How much work is out at once: batches sized by measured speed, a bounded number."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from daskresearch.worker import Group
 
 
 class Way(NamedTuple):
-    """What it takes to hand a batch out and to have what came of it.
+    """What it costs to hand a batch out and to have its receipt back.
 
     Attributes
     ----------
     least_s : float
-        Seconds of work that are worth it.
+        The least seconds of work that are worth it.
     served_s : float
-        Seconds of the client and the scheduler, which serve all workers one after the other.
+        The seconds of the client and the scheduler, which serve one worker after the other.
     """
 
     least_s: float
@@ -26,7 +26,7 @@ class Way(NamedTuple):
 
 
 SENT, WRITTEN = Way(0.01, 0.002), Way(0.1, 0.005)
-"""Of batches that send their records back, and of those that write files, which the client merges now and then."""
+"""The ways of batches that send records back, and of batches that write files, which are merged."""
 _BUDGET_S = 0.25  # much more than a message costs, little enough to lose
 _LONG_S = 1.0  # a hundred times what the way of a batch takes
 _LONGEST_WAY_S = _BUDGET_S / 4
@@ -35,25 +35,27 @@ _FIRST = 128
 
 @final
 class Window:
-    """Cuts groups into batches whose run time is worth a message, and says how many may be out at once.
+    """Cuts groups into batches that are worth a message, and bounds how many are out.
 
-    A worker gives back what it has not begun within `budget_s`, so that the first batches may be large before anyone
-    knows how long a group takes.
+    A worker gives back the groups that it has not begun within `budget_s`. So the first batches may
+    be large, before it is known how long a group takes.
 
     Parameters
     ----------
     groups : iterator of Group
     total : int, optional
-        How many there are, as far as is known; an estimate will do.
+        How many groups there are, if that is known; an estimate will do.
     slots : int
         How many batches run at once; may be set anew at any time.
     way : Way
-        A batch has as much work as is worth it, as long as there is so much.
+        What a batch costs, which sets how much work it has at least, while there is so much.
     may_grow : bool
-        Whether workers may join. Then a batch is of one group until it is known how long these take, so that none lies
-        in a batch which another worker could have begun, but for as many batches as there are slots at first, which
-        take a small part of many groups. And something always waits, by which an adaptive cluster sees that it is
-        too small.
+        Whether workers may join. Then
+
+        (a) a batch has one group until it is known how long groups take, so that no group lies in a
+            batch while another worker could begin it;
+        (b) where groups are many, the first batches, one for each slot, have a small part of them;
+        (c) a batch always waits, by which an adaptive cluster sees that it is too small.
 
     Examples
     --------
@@ -87,12 +89,12 @@ class Window:
 
     @property
     def budget_s(self) -> float:
-        """Seconds of work in a batch, after which a worker begins no further group: more where many must be served."""
+        """The seconds after which a worker begins no further group of its batch."""
         return max(_BUDGET_S, self.slots * self._way.served_s)
 
     @property
     def most_out(self) -> int:
-        """How many batches may be out: twice the slots, so that none waits for the next, unless groups are long."""
+        """How many batches may be out: two for each slot, unless groups are long."""
         each, remaining = self._seconds_each, self._remaining
         is_long = each is not None and each > _LONG_S
         if each is None:
@@ -114,22 +116,22 @@ class Window:
         return batch + new
 
     def give_back(self, groups: list[Group]) -> None:
-        """Take back groups that a worker has not begun."""
+        """Take back the groups that a worker has not begun."""
         self._given_back.extend(groups)
 
     def measured(self, n_groups: int, seconds: float, away_s: float = math.inf) -> None:
-        """Take note of how long a batch ran.
+        """Note how long a batch ran.
 
-        A shorter time is believed at once, as the first batch of a worker has more to do than its groups.
-        So is the shortest way there and back, which all batches have; some wait for others on top of it.
+        A shorter time counts at once, as the first batch of a worker also loads what it needs. The
+        shortest way there and back counts too, as batches that wait for others take longer.
 
         Parameters
         ----------
         n_groups : int
         seconds : float
-            What these took.
+            The time that the groups took.
         away_s : float
-            From handing the batch out to having what it sent back.
+            The time from handing the batch out to having its receipt.
         """
         self._way_s = min(self._way_s, max(0.0, away_s - seconds))
         each, before = max(seconds / n_groups, 1e-7), self._seconds_each
@@ -142,7 +144,7 @@ class Window:
         else:
             size, least = int(self.budget_s / each), int(max(self._way.least_s, self._way_s) / each)
         if self._remaining is not None:
-            # towards the end smaller ones, so that all slots end together
+            # batches get smaller towards the end, so that all slots end together
             left = self._remaining + len(self._given_back)
             size = min(size, max(least, -(-left // (2 * self.slots))))
         return max(1, size)

@@ -1,18 +1,18 @@
-"""How a plan becomes tasks: keys by content, nodes, the lowering to Dask, and pictures of it."""
+"""How a plan becomes tasks: traced to nodes, lowered to a Dask graph, and counted."""
 
 from daskresearch.graph.count import Counts, Experiments, count
 from daskresearch.graph.inputs import with_inputs
 from daskresearch.graph.lower import Lowered, lower, lower_rows, warn_of_large_arguments
-from daskresearch.graph.trace import Node, NodeKind, trace
+from daskresearch.graph.trace import TaskKind, TaskNode, trace
 from daskresearch.keys.plan_keys import PlanKeys
 
 __all__ = [
     "Counts",
     "Experiments",
     "Lowered",
-    "Node",
-    "NodeKind",
     "PlanKeys",
+    "TaskKind",
+    "TaskNode",
     "count",
     "lower",
     "lower_rows",

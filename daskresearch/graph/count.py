@@ -1,4 +1,7 @@
-"""How many calls a research makes, found by counting rather than by tracing where that is possible."""
+"""How many calls a research makes.
+
+Calls are counted from the description of the domain where it tells them, else config by config.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,18 @@ _SILENT = frozenset({Kind.SAVE, Kind.DUMP, Kind.INPUT})
 @final
 @dataclass(frozen=True, slots=True)
 class Experiments:
-    """The experiments that are counted.
+    """The experiments whose calls are counted.
 
     Attributes
     ----------
     node : Node
-        Of the domain.
+        The domain's.
     params : IterParams
     seed : int
     length : int, optional
         Experiments in a group; None for all of a repetition.
     appended : tuple of tuple of Entry
-        What each member of a group adds to its config, if anything.
+        The entries that each member of a group adds to its config; empty if there are none.
     """
 
     node: Node
@@ -44,18 +47,18 @@ class Experiments:
 
     @property
     def size(self) -> int | None:
-        """How many there are; None when endless."""
+        """How many experiments there are; None when endless."""
         return self.params.size(self.node)
 
     @property
     def n_runs(self) -> int | None:
-        """In how many runs the experiments of one repetition come."""
+        """How many runs of consecutive experiments a repetition has."""
         runs = self._runs()
         return None if runs is None else runs[0] + bool(runs[2])
 
     @property
     def n_parts(self) -> int | None:
-        """How many parts they make that go in lock-step: consecutive experiments of a repetition, at most `length`."""
+        """How many parts go in lock-step: consecutive experiments, at most `length`."""
         runs = self._runs()
         if runs is None:
             return None
@@ -71,7 +74,7 @@ class Experiments:
         return None if self.size is None else min(self.params.n_reps, self.size)
 
     def _runs(self) -> tuple[int, int, int] | None:
-        """Return in how many runs of which length a repetition comes, and what is left for a last one."""
+        """Return a repetition's number of whole runs, their length, and the rest's length."""
         n_items = self.node.size if self.params.n_items is None else self.params.n_items
         if n_items is None:
             return None
@@ -81,17 +84,16 @@ class Experiments:
         return n_items // length, length, n_items % length
 
     def configs(self) -> Iterator[tuple[int, Config]]:
-        """Yield the configs, each with the number of its part among all parts."""
+        """Yield each config in domain order, with the number of its lock-step part."""
         number = 0
         for _, run in itertools.groupby(
             iterate(self.node, self.params, self.seed), lambda config: config.repetition
         ):
-            members = enumerate(run)
-            for place, config in members:
-                if self.length is not None and place and place % self.length == 0:
+            for i, config in enumerate(run):
+                if self.length is not None and i and i % self.length == 0:
                     number += 1
                 if self.appended:
-                    config = config.extended(self.appended[place % len(self.appended)])
+                    config = config.extended(self.appended[i % len(self.appended)])
                 yield number, config
             number += 1
 
@@ -99,22 +101,22 @@ class Experiments:
 @final
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run of a plan will do. None stands for what nobody knows before the run.
+    """The counts of a run before it: None where nobody knows before the run.
 
     Attributes
     ----------
     n_experiments : int, optional
         None when the domain is endless.
     n_groups : int, optional
-        How many groups run in lock-step; 0 if there is no need for any.
+        How many groups run in lock-step; 0 if the plan needs none.
     n_nodes : int, optional
-        Nodes of the unbatched graph that compute something: without those that hold the plan, and what the Dask
-        collections that units were given are made of.
+        Nodes of the unbatched graph that compute something. Nodes that hold the plan do not count,
+        nor those inside the Dask collections that units were given.
     n_iters : int, optional
         Iterations of each experiment.
     calls_plain, calls : Mapping of str to int
-        For each unit that calls something, in order: the calls that a plain loop over units makes, and those that
-        will run. A call of a generator is one item of it.
+        For each unit that calls something, in order: the calls that a plain loop over units makes,
+        and the calls that will run. A call of a generator is an item of it.
     """
 
     n_experiments: int | None
@@ -133,7 +135,7 @@ def count(
     n_iters: int | None,
     most: int | None = None,
 ) -> Counts:
-    """Return how many calls the experiments make, plainly and shared.
+    """Return how many calls the experiments make, in a plain loop and shared.
 
     Parameters
     ----------
@@ -143,7 +145,8 @@ def count(
     experiments : Experiments
     n_iters : int, optional
     most : int, optional
-        From more experiments on, what is only known by going through all of them stays None. Default: no limit.
+        Above so many experiments, what only a look at each of them tells stays None.
+        Default: no limit.
     """
     size = experiments.size
     units = [unit for unit in plan.units if unit.kind not in _SILENT]
@@ -163,7 +166,7 @@ def count(
             calls[name] = counter.n_cells(root)
     n_groups = experiments.n_parts if program.is_lockstep else 0
     chains = n_groups if program.is_lockstep else size
-    # a collection that units were given is one node, whatever it is made of
+    # a collection that units were given is a single node, whatever it is made of
     nodes = [chains, *[calls.get(name, 1) for name in reached]]
     n_nodes = None if None in nodes else sum([n for n in nodes if n is not None])
     return Counts(size, n_groups, n_nodes, n_iters, plain, calls)
@@ -184,18 +187,16 @@ class _Counter:
         self._most = most
 
     def n_cells(self, root: Root) -> int | None:
-        """Return how many keys a root has, of all groups together; None if that is not known."""
+        """Return how many keys a root has in all groups together; None if unknown."""
         experiments = self._experiments
-        if experiments.size is None:
-            return None
         is_of_group = root.is_of_group or not root.is_steady
         names = frozenset(root.reads)
+        if not names and not is_of_group:
+            return 1
         if not names:
-            return (
-                (experiments.n_groups if root.is_steady else experiments.n_parts)
-                if is_of_group
-                else 1
-            )
+            return experiments.n_groups if root.is_steady else experiments.n_parts
+        if experiments.size is None:
+            return None
         n_reps = experiments.params.n_reps if is_of_group or "repetition" in names else 1
         is_one_run = root.is_steady or experiments.n_runs == 1
         if (experiments.length is None and is_one_run) or not is_of_group:
@@ -207,7 +208,7 @@ class _Counter:
         return self._n_counted(root, is_of_group=is_of_group)
 
     def _n_distinct(self, names: frozenset[str]) -> int | None:
-        """Return how many different values the parameters have together, if the description tells."""
+        """Return how many different values parameters have together; None if unknown."""
         experiments = self._experiments
         node, n_items = experiments.node, experiments.params.n_items
         is_whole = n_items is None or (node.size is not None and n_items >= node.size)
@@ -218,7 +219,8 @@ class _Counter:
 
     def _n_counted(self, root: Root, *, is_of_group: bool) -> int:
         seen: set[tuple[int, str]] = set()
-        # without a length the parts of a repetition share its stream, but not the pass through stateful roots
+        # without a length the parts of a repetition share its stream, but not the pass through
+        # stateful roots
         is_of_repetition = root.is_steady and self._experiments.length is None
         for part, config in self._experiments.configs():
             number = config.repetition if is_of_repetition else part
@@ -243,7 +245,7 @@ def as_frame(counts: Counts) -> pd.DataFrame:
 
     plain, calls = list(counts.calls_plain.values()), list(counts.calls.values())
     is_known = None not in (*plain, *calls)
-    saved = [_share(one, other) for one, other in zip(plain, calls, strict=True)]
+    saved = [_share(*pair) for pair in zip(plain, calls, strict=True)]
     frame = pd.DataFrame(
         {
             "unit": pd.Series(list(counts.calls_plain), dtype=str),

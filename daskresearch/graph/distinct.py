@@ -1,7 +1,7 @@
-"""How many different values some parameters have together, from the description of a domain alone.
+"""How many different values parameters have together, from a domain's description alone.
 
-A *projection* of a combination is what is left of it when all but the named parameters are taken away: its names with
-the content of their values.
+A *projection* of a combination is what is left of it when all but the named parameters are taken
+away: its names with the content of their values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class _Unknown(Exception):  # noqa: N818  (an answer, not an error)
 
 
 def n_distinct(node: Node, names: frozenset[str] | None, content: Content) -> int | None:
-    """Return how many different projections a domain's combinations have; None if the description does not tell.
+    """Return how many different projections a domain has; None if unknown.
+
+    Unknown is what the description does not tell, or only after a long count.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ def n_distinct(node: Node, names: frozenset[str] | None, content: Content) -> in
     names : frozenset of str, optional
         The parameters. Default: all.
     content : callable
-        Gives a text from a parameter and a value, the same for equal values alone.
+        Returns a text from a parameter's name and value; equal values alone have equal texts.
 
     Examples
     --------
@@ -68,15 +70,15 @@ def _count(node: Node, names: frozenset[str] | None, content: Content) -> int:
 
 
 def _count_of_sum(node: Sum, names: frozenset[str] | None, content: Content) -> int:
-    """Count terms with different parameters apart, as their projections cannot be equal."""
-    kinds: dict[frozenset[str], list[Node]] = {}
+    """Count terms of different parameters apart: their projections are never equal."""
+    alike: dict[frozenset[str], list[Node]] = {}
     for _, term in node.terms:
         if not term.has_all_names and len(node.terms) > 1:
             return len(_projections(node, names, content))
         kept = frozenset(term.names) if names is None else names.intersection(term.names)
-        kinds.setdefault(frozenset(kept), []).append(term)
+        alike.setdefault(frozenset(kept), []).append(term)
     count = 0
-    for kept, terms in kinds.items():
+    for kept, terms in alike.items():
         if len(terms) == 1 or not kept:
             count += _count(terms[0], names, content)
         else:
@@ -85,7 +87,7 @@ def _count_of_sum(node: Sum, names: frozenset[str] | None, content: Content) -> 
 
 
 def _projections(node: Node, names: frozenset[str] | None, content: Content) -> set[Projection]:
-    """Return the different projections of a node, if they are not too many to be looked at."""
+    """Return a node's different projections, unless there are too many to look at."""
     if names is not None and not names.intersection(node.names):
         return {()}
     if isinstance(node, Empty):
@@ -99,7 +101,7 @@ def _projections(node: Node, names: frozenset[str] | None, content: Content) -> 
             _projections(node.right, names, content),
         )
         _check_size(len(left) * len(right))
-        return {_joined(one, other) for one, other in itertools.product(left, right)}
+        return {_joined(*pair) for pair in itertools.product(left, right)}
     if isinstance(node, Zip):
         return set(_sequence(node, names, content))
     if isinstance(node, Sum):
@@ -118,10 +120,10 @@ def _sequence(node: Node, names: frozenset[str] | None, content: Content) -> Ite
             yield ((node.name, content(node.name, value)),) if is_named else ()
     elif isinstance(node, (Product, Zip)):
         join = itertools.product if isinstance(node, Product) else zip
-        for one, other in join(
+        for left, right in join(
             _sequence(node.left, names, content), _sequence(node.right, names, content)
         ):
-            yield _joined(one, other)
+            yield _joined(left, right)
     elif isinstance(node, Sum) and all(weight is None for weight, _ in node.terms):
         for _, term in node.terms:
             yield from _sequence(term, names, content)
@@ -136,8 +138,8 @@ def _true_values(node: Values) -> Iterator[object]:
     return (value.value if type(value) is Alias else value for value in node.values)
 
 
-def _joined(one: Projection, other: Projection) -> Projection:
-    return tuple(sorted(one + other))
+def _joined(left: Projection, right: Projection) -> Projection:
+    return tuple(sorted(left + right))
 
 
 def _check_size(size: int) -> None:

@@ -1,4 +1,7 @@
-"""Dask collections among the arguments of units: computed once, and shared like the output of a root."""
+"""Dask collections among the arguments of units.
+
+A collection is computed once and shared like the output of a root.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from daskresearch.plan import E, Kind, O, Plan, Unit, replaced
 
 @final
 class Given:
-    """Computes a Dask collection when it is called; without the collection once it has travelled."""
+    """Computes a Dask collection when it is called.
+
+    A copy that was unpickled holds no collection, as its value comes from a node of the graph.
+    """
 
     __slots__ = ("collection",)
 
@@ -36,13 +42,14 @@ class Given:
 
 
 def with_inputs(plan: Plan) -> Plan:
-    """Return the plan with each Dask collection or Delayed among its arguments as a root unit of its own.
+    """Return the plan with a root unit for each Dask collection among its arguments.
 
     Examples
     --------
     >>> import dask
     >>> from daskresearch import Research
-    >>> research = Research().add_callable("total", sum, args=[dask.delayed([1, 2], name="numbers")], save_to="total")
+    >>> numbers = dask.delayed([1, 2], name="numbers")
+    >>> research = Research().add_callable("total", sum, args=[numbers], save_to="total")
     >>> [unit.name for unit in with_inputs(research.plan).units]
     ['numbers-...', 'total']
     """
@@ -62,7 +69,7 @@ def with_inputs(plan: Plan) -> Plan:
 
 
 def with_arguments(unit: Unit, change: Callable[[Any], Any]) -> Unit:
-    """Return a unit with each part of its arguments changed; see `daskresearch.plan.replaced`."""
+    """Return a unit with `change` applied to its arguments, as `plan.replaced` does."""
     return replace(
         unit,
         args=replaced(unit.args, change),
@@ -72,7 +79,7 @@ def with_arguments(unit: Unit, change: Callable[[Any], Any]) -> Unit:
 
 
 def alone(unit: Unit, upstream: Sequence[str]) -> Unit:
-    """Return a steady root as it is called apart from its plan: its inputs are called ``0``, ``1`` and so on.
+    """Return a steady root apart from its plan: its inputs are ``0``, ``1`` and so on.
 
     Parameters
     ----------
@@ -83,7 +90,8 @@ def alone(unit: Unit, upstream: Sequence[str]) -> Unit:
     Examples
     --------
     >>> from daskresearch import O, Research
-    >>> plan = Research().add_callable("load", len, args=["a"]).add_callable("use", print, args=[O("load")]).plan
+    >>> research = Research().add_callable("load", len, args=["a"])
+    >>> plan = research.add_callable("use", print, args=[O("load")]).plan
     >>> alone(plan.units[1], ["load"]).args
     (O('0'),)
     """
@@ -106,7 +114,7 @@ def _is_collection(value: Any) -> bool:
 
 
 def _name_of(collection: Any) -> str:
-    """Return the name of the unit of a collection: what it is, and a short hash of its keys."""
+    """Return the name of a collection's unit, with a short hash of the collection's keys."""
     from dask.utils import key_split
 
     keys = collection.__dask_keys__()

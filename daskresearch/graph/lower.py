@@ -1,7 +1,13 @@
-"""From nodes to a Dask graph: the only place that makes tasks.
+"""From nodes to a Dask graph: the only module that makes tasks.
 
-A graph has one layer for each root unit, one for the experiments, one for what is large and shared, and those of the
-Dask collections that units were given. Users' code travels in a node of its own, as bytes that no scheduler unpickles.
+The layers of a graph:
+
+- one for each root unit;
+- one for the experiments;
+- those for the plan, for the code of roots and for large values, whose nodes others share;
+- those of the Dask collections that units were given.
+
+Users' code travels in nodes of its own, as bytes that no scheduler unpickles.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.domain.experiment import RootKey
 from daskresearch.graph.inputs import alone
-from daskresearch.graph.trace import Node, NodeKind
+from daskresearch.graph.trace import TaskKind, TaskNode
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Expression, Plan
 from daskresearch.worker import (
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
     from dask.highlevelgraph import HighLevelGraph
 
 LARGE_BYTES = 1_000_000
-"""From this size on an argument is worth a warning."""
+"""From this size on, an argument is worth a warning."""
 _SHARED_BYTES = 64_000
 
 
@@ -44,9 +50,9 @@ class Lowered(NamedTuple):
     ----------
     graph : HighLevelGraph
     keys : list of str
-        Of the nodes of experiments and groups, in domain order.
+        The keys of experiments and groups, in domain order.
     sizes : list of int
-        How many experiments each holds.
+        How many experiments each of them holds.
     """
 
     graph: HighLevelGraph
@@ -55,7 +61,7 @@ class Lowered(NamedTuple):
 
 
 def lower(
-    nodes: Iterable[Node],
+    nodes: Iterable[TaskNode],
     program: Program,
     keys: PlanKeys,
     blob: Blob,
@@ -63,24 +69,25 @@ def lower(
 ) -> Lowered:
     """Return the Dask graph of traced nodes.
 
-    Nodes of equal keys have equal tasks, of whichever research: a scheduler that knows a key never looks at the task
-    again.
+    Nodes of equal keys have equal tasks, of whichever research: a scheduler that has a key never
+    looks at its task again.
 
     Parameters
     ----------
-    nodes : iterable of Node
-        Each behind those whose outputs it takes.
+    nodes : iterable of TaskNode
+        Each node behind the nodes whose outputs it takes.
     program : Program
     keys : PlanKeys
     blob : Blob
         The plan and context; its token stands for both.
     resources : Mapping of str to Mapping, optional
-        What each root takes of the resources of its worker, and an experiment under the name ``''``.
+        The worker's resources that each root takes; those of an experiment under the name ``''``.
 
     Examples
     --------
     >>> from daskresearch import Research
-    >>> research = Research().add_callable("load", len, args=["abc"], root=True).add_callable("show", print)
+    >>> research = Research().add_callable("load", len, args=["abc"], root=True)
+    >>> research = research.add_callable("show", print)
     >>> sorted(layer.partition("-")[0] for layer in research.__dask_graph__().layers)
     ['code', 'load', 'plan', 'show']
     """
@@ -88,7 +95,7 @@ def lower(
 
 
 class _Lowering:
-    """A graph while it is made."""
+    """Builds a graph, layer by layer."""
 
     def __init__(
         self,
@@ -103,23 +110,23 @@ class _Lowering:
         self._program = program
         self._keys = keys
         self._resources = resources
-        self._layers: dict[tuple[str, NodeKind | None], dict[Any, Any]] = {}
+        self._layers: dict[tuple[str, TaskKind | None], dict[Any, Any]] = {}
         self._codes: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self._plan = self._shared("plan", blob.token, blob)
         self._collections: list[Any] = []
-        self._known: dict[tuple[str, ...], tuple[tuple[RootKey, ...], tuple[Any, ...]]] = {}
+        self._inputs: dict[tuple[str, ...], tuple[tuple[RootKey, ...], tuple[Any, ...]]] = {}
         self._carried: dict[int, tuple[Any, Any]] = {}
 
-    def lowered(self, nodes: Iterable[Node]) -> Lowered:
+    def lowered(self, nodes: Iterable[TaskNode]) -> Lowered:
         """Return the graph of the nodes."""
         keys, sizes = [], []
         for node in nodes:
             layer = self._layers.get((node.name, node.kind))
             if layer is None:
                 layer = self._layers[node.name, node.kind] = {}
-            if node.kind is NodeKind.INPUT:
+            if node.kind is TaskKind.INPUT:
                 layer[node.key] = self._input(node)
-            elif node.kind is NodeKind.ROOT:
+            elif node.kind is TaskKind.ROOT:
                 layer[node.key] = self._root(node)
             else:
                 layer[node.key] = self._experiments(node)
@@ -128,14 +135,14 @@ class _Lowering:
         return Lowered(self._graph(), keys, sizes)
 
     def _shared(self, name: str, digest: str, content: Any) -> Any:
-        """Return a reference to a node that holds something, which is made if it is not there."""
+        """Return a reference to the node that holds a content; adds it if it is missing."""
         key = f"{name}-{digest}"
-        layer = self._layers.setdefault((name, None), {})  # apart from units of that name
+        layer = self._layers.setdefault((name, None), {})  # None: no layer of a unit of that name
         if key not in layer:
             layer[key] = self._data(key, content)
         return self._ref(key)
 
-    def _input(self, node: Node) -> Any:
+    def _input(self, node: TaskNode) -> Any:
         from dask.delayed import delayed
 
         function: Any = self._program.roots[node.name].unit.function
@@ -143,44 +150,44 @@ class _Lowering:
         self._collections.append(collection)
         return self._task(node.key, given, self._ref(collection.key))
 
-    def _root(self, node: Node) -> Any:
-        known = self._codes.get(node.name)
-        if known is None:
+    def _root(self, node: TaskNode) -> Any:
+        if node.name not in self._codes:
             upstream = self._keys.standing(node.name).upstream
             unit = alone(self._program.roots[node.name].unit, upstream)
             code = self._shared("code", self._keys.code(node.name), Carried(unit, pickle_unit))
             copied = [
                 str(i) for i, name in enumerate(upstream) if self._program.roots[name].unit.copies
             ]
-            known = self._codes[node.name] = code, tuple(copied)
-        code, copied_names = known
+            self._codes[node.name] = code, tuple(copied)
+        code, copied_names = self._codes[node.name]
         (fields,), elsewhere = self._fields(node)
         refs = [self._ref(key) for key in (*node.upstream, *elsewhere)]
         return self._task(
             node.key, run_root_alone, node.key, code, fields, copied_names, elsewhere, *refs
         )
 
-    def _experiments(self, node: Node) -> Any:
-        known = self._known.get(node.upstream)
-        if known is None:
-            # the keys by which experiments ask for the outcomes, in the order in which these are given
-            asked = {key.key: key for one in node.experiments for key in (one.roots or {}).values()}
-            known = (
-                tuple([asked[key] for key in node.upstream]),
+    def _experiments(self, node: TaskNode) -> Any:
+        inputs = self._inputs.get(node.upstream)
+        if inputs is None:
+            # experiments ask for outputs by these keys, in the order in which the task takes them
+            root_keys = {
+                key.key: key
+                for experiment in node.experiments
+                for key in (experiment.roots or {}).values()
+            }
+            inputs = self._inputs[node.upstream] = (
+                tuple([root_keys[key] for key in node.upstream]),
                 tuple([self._ref(key) for key in node.upstream]),
             )
-            self._known[node.upstream] = known
-        root_keys, refs = known
+        asked, refs = inputs
         group, elsewhere = self._fields(node)
         values = [self._ref(key) for key in elsewhere]
-        return self._task(
-            node.key, run_node, self._plan, group, root_keys, elsewhere, *refs, *values
-        )
+        return self._task(node.key, run_node, self._plan, group, asked, elsewhere, *refs, *values)
 
-    def _fields(self, node: Node) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
-        """Return the fields of the experiments of a node, and the keys of the values that are nodes of their own."""
-        if all([is_small(one.values) for one in node.experiments]):
-            return tuple([tuple(one) for one in node.experiments]), ()
+    def _fields(self, node: TaskNode) -> tuple[tuple[tuple[Any, ...], ...], tuple[str, ...]]:
+        """Return the fields of a node's experiments, and the keys of their large values."""
+        if all([is_small(experiment.values) for experiment in node.experiments]):
+            return tuple([tuple(experiment) for experiment in node.experiments]), ()
         elsewhere: dict[str, None] = {}
 
         def carry(name: str, value: Any) -> Any:
@@ -194,11 +201,11 @@ class _Lowering:
         )
 
     def _standin(self, name: str, value: Any) -> Any:
-        """Return what stands for a value of a parameter in tasks, the same for all that have it."""
+        """Return what stands for a parameter's value in all tasks that have the value."""
         if type(value) in (str, bytes) and len(value) < _SHARED_BYTES:
             return value
-        known = self._carried.get(id(value))
-        if known is None:
+        carried = self._carried.get(id(value))
+        if carried is None:
             from dask.sizeof import sizeof
 
             standin: Any = Carried(value)
@@ -206,8 +213,8 @@ class _Lowering:
                 standin = Elsewhere(
                     self._shared("value", self._keys.value(name, value), standin).key
                 )
-            known = self._carried[id(value)] = (value, standin)
-        return known[1]
+            carried = self._carried[id(value)] = (value, standin)
+        return carried[1]
 
     def _graph(self) -> HighLevelGraph:
         from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -229,21 +236,22 @@ class _Lowering:
             dependencies[name] = {owners[key] for key in needed} - {name}
         return HighLevelGraph(layers, dependencies)
 
-    def _annotations(self, unit: str, kind: NodeKind | None) -> dict[str, Any] | None:
-        """Return what Dask is told of the tasks of a layer: what they take of the resources of a worker."""
-        if kind in (None, NodeKind.INPUT):
+    def _annotations(self, unit: str, kind: TaskKind | None) -> dict[str, Any] | None:
+        """Return the annotations of a layer: the worker's resources that its tasks take."""
+        if kind in (None, TaskKind.INPUT):
             return None
-        resources = self._resources.get(unit if kind is NodeKind.ROOT else "")
+        resources = self._resources.get(unit if kind is TaskKind.ROOT else "")
         return {"resources": dict(resources)} if resources else None
 
 
 def _layer_name(name: str, tasks: Mapping[str, Any]) -> str:
-    """Return a name that no layer of another graph has, unless it has the same tasks."""
-    return f"{name}-{hashlib.blake2b(''.join(tasks).encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
+    """Return a layer's name, which only layers of the same tasks have."""
+    keys = "".join(tasks).encode("utf-8", "surrogatepass")
+    return f"{name}-{hashlib.blake2b(keys, digest_size=16).hexdigest()}"
 
 
 def warn_of_large_arguments(plan: Plan) -> None:
-    """Warn of arguments that are large, as they are pickled and sent with the plan."""
+    """Warn of large arguments, which are pickled and sent with the plan."""
     from dask.sizeof import sizeof
 
     for unit in plan.units:
@@ -254,8 +262,9 @@ def warn_of_large_arguments(plan: Plan) -> None:
             size = sizeof(value)
             if size > LARGE_BYTES:
                 warnings.warn(
-                    f"argument {name!r} of unit {unit.name!r} is large ({size / 1e6:.0f} MB) and travels with the "
-                    f"plan, once to each worker; load it in a root unit, so that it is made where it is used",
+                    f"argument {name!r} of unit {unit.name!r} is large ({size / 1e6:.0f} MB) and "
+                    f"travels with the plan, once to each worker; load it in a root unit, so that "
+                    f"it is made where it is used",
                     stacklevel=2,
                 )
 
@@ -263,15 +272,15 @@ def warn_of_large_arguments(plan: Plan) -> None:
 def lower_rows(
     graph: Any, outputs: Sequence[tuple[str, int]], function: Callable[..., Any], columns: Any
 ) -> tuple[HighLevelGraph, str, list[str]]:
-    """Return a graph with one more output for each experiment of its outputs.
+    """Return a graph with an output for each experiment, made from the graph's outputs.
 
     Parameters
     ----------
     graph : HighLevelGraph or Mapping
     outputs : sequence of (str, int)
-        The keys of experiments or groups, and how many experiments each holds.
+        The keys of experiments or groups, with the number of experiments that each holds.
     function : callable
-        Makes the new output from the old one, the place of the experiment in it, and the columns.
+        Makes the new output from the old output, the experiment's position in it, and the columns.
     columns : object
 
     Returns
@@ -287,11 +296,9 @@ def lower_rows(
 
     tasks = {}
     for key, size in outputs:
-        for place in range(size):
-            row_key = (
-                f"rows-{hashlib.blake2b(f'{key} {place}'.encode(), digest_size=16).hexdigest()}"
-            )
-            tasks[row_key] = Task(row_key, function, TaskRef(key), place, columns)
+        for i in range(size):
+            row_key = f"rows-{hashlib.blake2b(f'{key} {i}'.encode(), digest_size=16).hexdigest()}"
+            tasks[row_key] = Task(row_key, function, TaskRef(key), i, columns)
     name = _layer_name("rows", tasks)
     if not isinstance(graph, HighLevelGraph):
         held = "held-" + name

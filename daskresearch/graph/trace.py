@@ -1,7 +1,8 @@
-"""From experiments to the nodes of a graph: what runs once for whom, as plain data that knows no Dask.
+"""From experiments to the nodes of a task graph, as plain data that knows no Dask.
 
-A steady root is a node of its own for each of its keys. The other units of an experiment, through all iterations, are
-one node; experiments that are bound together by stateful roots are one node in lock-step.
+A steady root has a node for each of its keys. The other units of an experiment, through all
+iterations, are a single node. Experiments that stateful roots bind together are a single node too,
+in lock-step.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from daskresearch.plan import Kind
 from daskresearch.worker import Group, Program
 
 
-class NodeKind(Enum):
-    """What a node does."""
+class TaskKind(Enum):
+    """What a task node does."""
 
     INPUT = "a value that units were given: a Dask collection"
     ROOT = "one call of a root unit"
@@ -26,40 +27,41 @@ class NodeKind(Enum):
     GROUP = "all iterations of experiments in lock-step"
 
 
-class Node(NamedTuple):
-    """One node of the graph.
+class TaskNode(NamedTuple):
+    """A node of the task graph.
 
     Attributes
     ----------
     key : str
         ``name-<hash>``.
     name : str
-        Of the unit, or of the units that run in it, joined by ``+``.
-    kind : NodeKind
+        The name of its unit, or the names of its units joined by ``+``.
+    kind : TaskKind
     upstream : tuple of str
         The keys of the nodes whose outputs it takes.
     experiments : tuple of Experiment
-        Those that run in it; for a root the first one that shares it, with the config values that it reads.
+        The experiments that run in it. For a root, the first experiment that shares it, with the
+        config values that the root reads.
     """
 
     key: str
     name: str
-    kind: NodeKind
+    kind: TaskKind
     upstream: tuple[str, ...] = ()
     experiments: tuple[Experiment, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the experiments that run in it; none for roots."""
-        if self.kind in (NodeKind.INPUT, NodeKind.ROOT):
+        """The ids of the experiments that run in it; empty for roots."""
+        if self.kind in (TaskKind.INPUT, TaskKind.ROOT):
             return ()
         return tuple([experiment.id for experiment in self.experiments])
 
 
 def trace(
     program: Program, keys: PlanKeys, groups: Iterable[Group], context: bytes = b""
-) -> Iterator[Node]:
-    """Yield the nodes that experiments need, each once, behind the nodes whose outputs it takes.
+) -> Iterator[TaskNode]:
+    """Yield each node that experiments need, behind the nodes whose outputs it takes.
 
     Parameters
     ----------
@@ -68,54 +70,58 @@ def trace(
     groups : iterable of Group
         The experiments, with their root keys.
     context : bytes
-        What stands for the options that change results.
+        A digest of the options that change results.
 
     Examples
     --------
     >>> from daskresearch import Research
-    >>> plan = Research().add_callable("load", len, args=["abc"], root=True).add_callable("show", print).plan
+    >>> research = Research().add_callable("load", len, args=["abc"], root=True)
+    >>> plan = research.add_callable("show", print).plan
     >>> program = Program.of(plan, n_iters=1)
     >>> keys = PlanKeys(plan, program.roots)
-    >>> one, other = Experiment(0, "one", b"1", b"", {}), Experiment(1, "other", b"2", b"", {})
-    >>> groups = [(one._replace(roots=keys.roots(one)),), (other._replace(roots=keys.roots(other)),)]
+    >>> experiments = [Experiment(i, f"id{i}", b"%d" % i, b"", {}) for i in range(2)]
+    >>> groups = [(member._replace(roots=keys.roots(member)),) for member in experiments]
     >>> [(node.name, node.kind.name, node.ids) for node in trace(program, keys, groups)]
-    [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('one',)), ('show', 'EXPERIMENT', ('other',))]
+    [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('id0',)), ('show', 'EXPERIMENT', ('id1',))]
     """
     plan = keys.within(context)
     name = program.name
     traced: set[str] = set()
-    known: tuple[Any, tuple[str, ...]] = (None, ())
+    # neighbours often share one mapping of roots, whose keys are then looked up once
+    last_roots: Any = None
+    last_upstream: tuple[str, ...] = ()
     for group in groups:
         upstream: list[tuple[str, ...]] = []
         for experiment in group:
-            if program.calls_reached and experiment.roots is not known[0]:
+            if program.calls_reached and experiment.roots is not last_roots:
                 needed = [experiment.root_key(root).key for root in program.calls_needed]
-                known = experiment.roots, tuple(dict.fromkeys(needed))
+                last_roots, last_upstream = experiment.roots, tuple(dict.fromkeys(needed))
                 for root in program.calls_reached:
                     key = experiment.root_key(root)
                     if key.key not in traced:
                         traced.add(key.key)
                         yield _root_node(program, keys, root, key, experiment)
-            upstream.append(known[1])
+            upstream.append(last_upstream)
         if program.is_lockstep:
             together = tuple(dict.fromkeys(itertools.chain.from_iterable(upstream)))
-            key_text = f"{name}-{keys.group(group, plan)}"
-            yield Node(key_text, name, NodeKind.GROUP, together, group)
+            yield TaskNode(
+                f"{name}-{keys.group(group, plan)}", name, TaskKind.GROUP, together, group
+            )
         else:
             for experiment, own in zip(group, upstream, strict=True):
                 key_text = f"{name}-{keys.experiment(experiment, plan)}"
-                yield Node(key_text, name, NodeKind.EXPERIMENT, own, (experiment,))
+                yield TaskNode(key_text, name, TaskKind.EXPERIMENT, own, (experiment,))
 
 
 def _root_node(
     program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment
-) -> Node:
+) -> TaskNode:
     root = program.roots[name]
     is_input = root.unit.kind is Kind.INPUT
-    upstream = [experiment.root_key(one).key for one in keys.standing(name).upstream]
+    upstream = [experiment.root_key(used).key for used in keys.standing(name).upstream]
     values = root.values_read(experiment.values)
-    kind = NodeKind.INPUT if is_input else NodeKind.ROOT
-    return Node(
+    kind = TaskKind.INPUT if is_input else TaskKind.ROOT
+    return TaskNode(
         key.key,
         name,
         kind,

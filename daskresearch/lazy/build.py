@@ -14,7 +14,7 @@ from daskresearch.errors import OptionError, PlanError
 from daskresearch.graph import (
     Counts,
     Experiments,
-    Node,
+    TaskNode,
     count,
     lower,
     lower_rows,
@@ -112,7 +112,7 @@ def _context_of(prepared: Preparation, folder: str = "") -> bytes:
     return repr(kept).encode("utf-8", "surrogatepass")
 
 
-def _traced(prepared: Preparation, context: bytes) -> Iterator[Node]:
+def _traced(prepared: Preparation, context: bytes) -> Iterator[TaskNode]:
     groups = prepared.groups(prepared.job.domain, remembers=False)
     return trace(prepared.program, prepared.keys, groups, context)
 
@@ -139,7 +139,7 @@ def _refuse_devices(prepared: Preparation) -> None:
             )
 
 
-def first_nodes(prepared: Preparation, most: int) -> tuple[list[Node], int]:
+def first_nodes(prepared: Preparation, most: int) -> tuple[list[TaskNode], int]:
     """Return the first nodes of a graph, and how many more there are."""
     _refuse_update(prepared)
     nodes = list(itertools.islice(_traced(prepared, _context_of(prepared)), most))

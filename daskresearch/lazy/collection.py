@@ -58,8 +58,8 @@ class Collection(ABC):
     _lazy: LazyGraph | None
 
     @abstractmethod
-    def _prepared(self, **options: Any) -> Preparation:
-        """Return what a graph is made from."""
+    def _prepared(self, *, may_be_endless: bool = False, **options: Any) -> Preparation:
+        """Return what a graph is made from; a picture of the plan may have an endless domain."""
 
     __dask_scheduler__ = _OfDelayed("__dask_scheduler__")
     __dask_optimize__ = _OfDelayed("__dask_optimize__")
@@ -176,9 +176,10 @@ class Collection(ABC):
         Parameters
         ----------
         filename : str or path, optional
-            Where to save the picture: ``.svg``, ``.html``, or ``.png`` where a converter is installed.
+            Where to save the picture: ``.svg``, ``.html``, or ``.png`` with the package cairosvg.
         detail : {'units', 'tasks'}
-            The plan, as readable for a million experiments as for two; or the first nodes of the graph.
+            The plan, as readable for a million experiments as for two, or for an endless domain;
+            or the first nodes of the graph.
         n_iters, branches
             As in `run`.
         most : int
@@ -204,8 +205,9 @@ class Collection(ABC):
         from daskresearch.domain.display import parameter_texts
         from daskresearch.draw.picture import Picture, draw_nodes, draw_plan
 
-        prepared = self._prepared(n_iters=n_iters, branches=branches)
-        if detail == "units":
+        is_plan = detail == "units"
+        prepared = self._prepared(may_be_endless=is_plan, n_iters=n_iters, branches=branches)
+        if is_plan:
             parameters = parameter_texts(prepared.job.domain.node)
             picture = Picture(draw_plan(prepared.plan, counts_of(prepared), parameters))
         elif detail == "tasks":

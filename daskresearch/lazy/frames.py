@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from daskresearch.errors import FailedExperimentsWarning, failed_text
 from daskresearch.results.results import ResearchResults
 from daskresearch.store import MemoryStore
-from daskresearch.worker import Finished
+from daskresearch.worker import FinishedNode
 from daskresearch.worker.pickling import process_token
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ class Columns(NamedTuple):
     home: str
 
 
-def frame_of(finished: Iterable[Finished], columns: Columns) -> pd.DataFrame:
+def frame_of(finished: Iterable[FinishedNode], columns: Columns) -> pd.DataFrame:
     """Return the table of finished experiments, with the failures in its ``attrs`` if there are any.
 
     Parameters
     ----------
-    finished : iterable of Finished
+    finished : iterable of FinishedNode
     columns : Columns
     """
     store = MemoryStore(columns.variables)
@@ -76,16 +76,17 @@ def _warn(text: str, *, is_home: bool) -> None:
         warnings.warn(text, FailedExperimentsWarning, stacklevel=3)
 
 
-def rows_of(node: Finished, place: int, columns: Columns) -> pd.DataFrame:
+def rows_of(node: FinishedNode, place: int, columns: Columns) -> pd.DataFrame:
     """Return the table of one experiment of a node.
 
     Parameters
     ----------
-    node : Finished
+    node : FinishedNode
     place : int
         Of the experiment within the node.
     columns : Columns
     """
     return frame_of(
-        [Finished(node.experiments[place : place + 1], node.records[place : place + 1])], columns
+        [FinishedNode(node.experiments[place : place + 1], node.records[place : place + 1])],
+        columns,
     )

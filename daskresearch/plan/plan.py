@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, final
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import PlanError, near_miss
 from daskresearch.plan.display import plan_html
 from daskresearch.plan.expressions import expressions_in
@@ -131,7 +132,7 @@ def check_complete(
 
 
 def _check_parameter(unit: Unit, name: str, parameters: Collection[str]) -> None:
-    known = [*parameters, "repetition", "updates", "device"]
+    known = [*parameters, *AUXILIARY, "device"]
     if name not in known:
         raise PlanError(
             f"unit {unit.name!r} reads EC({name!r}), but the domain has no such parameter, only "

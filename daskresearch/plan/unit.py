@@ -8,12 +8,13 @@ from enum import Enum
 from functools import partial
 from typing import Any, final
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import PlanError
 from daskresearch.plan.expressions import Attribute, Expression, expressions_in
 from daskresearch.plan.named import EC, E, O
 from daskresearch.plan.schedule import Schedule
 
-RESERVED_PARAMETERS = ("id", "iteration", "repetition", "updates")
+RESERVED_PARAMETERS = ("id", "iteration", *AUXILIARY)
 RESERVED_VARIABLES = (*RESERVED_PARAMETERS, "_types")
 WHOLE_CONFIG = "*"
 
@@ -102,7 +103,7 @@ class Unit:
         names: set[str] = set()
         for part in expressions_in(self.arguments):
             if reads_of_experiment(part) == "config" or (isinstance(part, EC) and part._full):
-                names |= {WHOLE_CONFIG, "repetition", "updates"}
+                names |= {WHOLE_CONFIG, *AUXILIARY}
             elif isinstance(part, EC):
                 names.add(WHOLE_CONFIG if part._name is None else part._name)
         return frozenset(names)

@@ -29,7 +29,7 @@ from daskresearch.store.files.base import Files
 from daskresearch.store.files.lock import FolderLock
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.description import described
-from daskresearch.store.folder.parquet import opened, read
+from daskresearch.store.folder.parquet import read_table
 from daskresearch.worker.profile import ProfileRow
 
 _FILES = (PLAN, LOG, PROFILE)
@@ -99,7 +99,7 @@ class Stored:
         files = open_files(self.name)
         if not files.exists(PROFILE):
             return []
-        table = read(opened(files, PROFILE), files, PROFILE, columns=list(ProfileRow._fields))
+        table = read_table(files, PROFILE, ProfileRow._fields)
         return [ProfileRow(**row) for row in table.to_pylist()]
 
     @property

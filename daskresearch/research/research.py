@@ -191,9 +191,9 @@ class Research(Vocabulary, Runnable):
         if self._stored is not None:
             return self._stored.results._html("Research", f"{self._name}, loaded from its folder")
         try:
-            counts = counts_of(self._prepared(), most=_SHOWN)
+            counts = counts_of(self._prepared(may_be_endless=True), most=_SHOWN)
         except ResearchError:  # it is shown as far as it is described
-            counts = Counts(self._job.size, 0, None, None, {}, {})
+            counts = Counts(self._job.size, None, None, None, {}, {})
         ran = ran_text(self._last_run)
         return research_html(self._name, self._job.domain, self._plan, counts, ran)
 

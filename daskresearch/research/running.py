@@ -337,8 +337,7 @@ class Runnable(LastRun):
         env |= {"environment.json": environment()} if chosen.env_meta else {}
         return facts_of(prepared, counts_of(prepared, most=_SHOWN), content, env)
 
-    def _prepared(self, **options: Any) -> Preparation:
+    def _prepared(self, *, may_be_endless: bool = False, **options: Any) -> Preparation:
         """Return what a graph, a preview and a picture are made from."""
-        return Preparation(
-            self._checked_job(), RunOptions.of({"seed": self._lazy_seed}, self._defaults, options)
-        )
+        chosen = RunOptions.of({"seed": self._lazy_seed}, self._defaults, options)
+        return Preparation(self._checked_job(), chosen, may_be_endless=may_be_endless)

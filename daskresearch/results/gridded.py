@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import OptionError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def dataset_of(
 
 
 def _needed(frame: pd.DataFrame) -> list[str]:
-    return [name for name in ("repetition", "updates") if len(set(frame[name])) > 1]
+    return [name for name in AUXILIARY if len(set(frame[name])) > 1]
 
 
 def _can_index(column: pd.Series) -> bool:

@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.domain import Config, Domain
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.store import MISSING, Snapshot
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-_AUXILIARY = ("repetition", "updates")
 
 
 class Filters(NamedTuple):
@@ -123,7 +122,7 @@ def _check_wanted(name: str, value: Any) -> None:
 
 
 def _check_parameter(name: str, parameters: Collection[str]) -> None:
-    known = [*parameters, *_AUXILIARY]
+    known = [*parameters, *AUXILIARY]
     if name not in known:
         raise OptionError(f"no parameter is named {name!r}, only {known}{near_miss(name, known)}")
 

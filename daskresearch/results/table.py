@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import OptionError
 from daskresearch.store import MISSING, Rows, Snapshot, recorded, taken
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
-
-_AUXILIARY = ("repetition", "updates")
 
 
 @final
@@ -125,7 +124,7 @@ def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout
     columns: dict[str, Any] = {"id": spread(taken(list(snapshot.ids), used), str)}
     if not layout.include_config:
         return columns
-    names = (*layout.parameters, *(() if layout.remove_auxilary else _AUXILIARY))
+    names = (*layout.parameters, *(() if layout.remove_auxilary else AUXILIARY))
     if layout.concat_config:
         columns["config"] = spread(
             _joined({name: snapshot.texts(name, used) for name in names}, len(used)), str

@@ -59,10 +59,10 @@ def needs_of(program: Program, units: Iterable[Unit], options: RunOptions, token
     holders = {name: devices for name, devices in asked.items() if devices is not None}
     for name, devices in holders.items():
         taken[name] = {**taken[name], GPU: devices.need * devices.share}
-    # the smallest share says into how many parts each device is divided
-    places = [int(1 / devices.share + 1e-9) for devices in holders.values()]
-    n_places = max(places, default=1)
-    divided = {name: devices._replace(n_places=n_places) for name, devices in holders.items()}
+    # the smallest share says into how many slices each device is divided
+    slices = [int(1 / devices.share + 1e-9) for devices in holders.values()]
+    n_slices = max(slices, default=1)
+    divided = {name: devices._replace(n_slices=n_slices) for name, devices in holders.items()}
     of_experiments = divided.pop("", None)
     return Needs(of_experiments, divided, taken)
 

@@ -23,6 +23,7 @@ from daskresearch.domain import (
     iterate,
     values_of,
 )
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import DomainError, OptionError, PlanError
 from daskresearch.graph import with_inputs
@@ -61,7 +62,7 @@ class Preparation:
         If the job cannot run as it is.
     """
 
-    def __init__(self, job: Job, options: RunOptions) -> None:
+    def __init__(self, job: Job, options: RunOptions, *, may_be_endless: bool = False) -> None:
         self.job = job
         self.options = options
         self.n_iters = job.plan.n_iters(options.n_iters)
@@ -81,7 +82,8 @@ class Preparation:
         self.grouping = Grouping(
             self.program, self.keys, entropy_of(self.seed), self.length, self.appended
         )
-        self.check_end(job.domain)
+        if not may_be_endless:
+            self.check_end(job.domain)
 
     @property
     def uses_folder(self) -> bool:
@@ -120,7 +122,7 @@ class Preparation:
             finalize=self.options.finalize,
             debug=self.options.debug,
             in_threads=self.options.executor_target == "threads",
-            parameters=frozenset((*self.parameters, "repetition", "updates")),
+            parameters=frozenset((*self.parameters, *AUXILIARY)),
             folder=folder,
             profile=int(self.options.profile),
             timeout=self.options.timeout,

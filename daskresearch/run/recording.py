@@ -358,9 +358,8 @@ class Recording:
         """Write what units cost."""
         import pyarrow as pa
 
-        self.files.write(
-            PROFILE, parquet_bytes(pa.Table.from_pylist([row._asdict() for row in rows]))
-        )
+        table = pa.Table.from_pylist([row._asdict() for row in rows])
+        self.files.write(PROFILE, parquet_bytes(table.schema, [table]))
 
     def attach(self, name: str, facts: Mapping[str, Any]) -> None:
         """Write facts on the environment."""

@@ -12,10 +12,10 @@ from typing import Any, final
 
 from daskresearch.errors import DomainError, ResearchError, StorageError
 from daskresearch.execute import (
-    Came,
     Executor,
     Lost,
     Place,
+    Returned,
     choose_place,
     distributed_executor,
     local_executor,
@@ -309,7 +309,7 @@ class Session:
         """How many experiments have ended so far, with those that a folder had before."""
         return self._watch.n_ended + self._prepared.grouping.n_skipped
 
-    def _keep(self, outcome: Came) -> None:
+    def _keep(self, outcome: Returned) -> None:
         """Keep the record of an experiment, or count those that a worker has written."""
         if isinstance(outcome, Written):
             self._count(outcome.n_experiments, outcome.n_failed, outcome.n_iters, outcome.ids)

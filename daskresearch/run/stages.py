@@ -11,7 +11,7 @@ from typing import final
 
 from daskresearch.domain import Domain
 from daskresearch.errors import DomainError
-from daskresearch.execute import Came, Executor, lost
+from daskresearch.execute import Executor, Returned, lost
 from daskresearch.results import ResearchResults
 from daskresearch.run.grouping import Peekable
 from daskresearch.run.job import Job
@@ -57,7 +57,7 @@ class Stages:
     recording: Recording | None
     stop: threading.Event
     cancelled: set[str]
-    keep: Callable[[Came], None]
+    keep: Callable[[Returned], None]
     expect: Callable[[int | None], None]
     is_local: bool
 

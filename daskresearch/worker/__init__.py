@@ -2,7 +2,7 @@
 
 from daskresearch.worker.batch import Group, run_batch, run_groups
 from daskresearch.worker.blob import Blob
-from daskresearch.worker.experiment import Context
+from daskresearch.worker.context import Context
 from daskresearch.worker.node import (
     Elsewhere,
     departing,
@@ -12,7 +12,7 @@ from daskresearch.worker.node import (
     run_root,
     run_root_alone,
 )
-from daskresearch.worker.parcel import Finished, load_records
+from daskresearch.worker.parcel import FinishedNode, load_records
 from daskresearch.worker.pickling import Carried
 from daskresearch.worker.program import Program
 from daskresearch.worker.receipts import Receipt, Written
@@ -23,7 +23,7 @@ __all__ = [
     "Carried",
     "Context",
     "Elsewhere",
-    "Finished",
+    "FinishedNode",
     "Group",
     "Outcome",
     "Program",

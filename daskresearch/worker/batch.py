@@ -16,8 +16,8 @@ from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.store.folder.writer import WAIT_S
 from daskresearch.store.record import Record
 from daskresearch.worker.blob import Blob, workplace
+from daskresearch.worker.context import Context, SharedRoots
 from daskresearch.worker.devices import HaltedError, leased
-from daskresearch.worker.experiment import Context, SharedRoots
 from daskresearch.worker.group import run_group
 from daskresearch.worker.limits import Stuck, cancel, run_limited, was_abandoned
 from daskresearch.worker.loop import run_experiment

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import final
 
-from daskresearch.worker.experiment import Context
+from daskresearch.worker.context import Context
 from daskresearch.worker.folders import folder_of_process
 from daskresearch.worker.pickling import Carried
 from daskresearch.worker.program import Program

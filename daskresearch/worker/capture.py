@@ -221,8 +221,8 @@ class Captured:
             if os.path.islink(path):
                 os.remove(path)  # it could lead anywhere
             how: Literal["a", "w"] = "a" if stream in self._opened else "w"
-            self._files[stream] = open(
+            self._files[stream] = open(  # noqa: SIM115
                 path, how, buffering=1, encoding="utf-8", errors="backslashreplace"
-            )  # noqa: SIM115
+            )
             self._opened.add(stream)
         return self._files[stream]

@@ -49,7 +49,7 @@ class Devices(NamedTuple):
         How many an experiment holds.
     share : float
         The part of each that it takes: so many may hold one as make a whole.
-    n_places : int
+    n_slices : int
         Into how many parts a device is divided, the same for all of the run.
     memory_ratio : float, optional
         The part of the memory of a device that must be free before an experiment begins.
@@ -60,13 +60,13 @@ class Devices(NamedTuple):
     n_own: int = 0
     need: int = 1
     share: float = 1.0
-    n_places: int = 1
+    n_slices: int = 1
     memory_ratio: float | None = None
 
     @property
     def n_taken(self) -> int:
-        """How many of the places of a device an experiment takes."""
-        return math.ceil(self.share * self.n_places - 1e-9)
+        """How many of the slices of a device an experiment takes."""
+        return math.ceil(self.share * self.n_slices - 1e-9)
 
     def known(self) -> tuple[Device, ...]:
         """Return the ids of the devices in this process: those that are given, as far as it sees them."""
@@ -137,10 +137,10 @@ def _acquired(devices: Devices) -> tuple[list[Device], list[Any]]:
         ids: list[Device] = []
         locks: list[Any] = []
         for one in random.sample(known, len(known)):
-            places = _taken(os.path.join(folder, safe_name(str(one))), devices)
-            if places:
+            slices = _taken(os.path.join(folder, safe_name(str(one))), devices)
+            if slices:
                 ids.append(one)
-                locks += places
+                locks += slices
                 if len(ids) == devices.need:
                     return sorted(ids, key=known.index), locks
         for lock in locks:  # whoever waits holds nothing, so that no two wait for each other
@@ -152,11 +152,11 @@ def _acquired(devices: Devices) -> tuple[list[Device], list[Any]]:
 
 
 def _taken(path: str, devices: Devices) -> list[Any]:
-    """Return the locks of the places of a device that were taken: as many as are needed, or none."""
+    """Return the locks of the slices of a device that were taken: as many as are needed, or none."""
     from filelock import FileLock, Timeout
 
     locks: list[Any] = []
-    for place in range(devices.n_places):
+    for place in range(devices.n_slices):
         lock = FileLock(f"{path}.{place}", thread_local=False)
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)

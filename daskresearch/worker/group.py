@@ -14,23 +14,26 @@ from contextlib import ExitStack
 
 from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.store.record import Record
-from daskresearch.worker.experiment import Context, SharedRoots
+from daskresearch.worker.context import Context, SharedRoots
 from daskresearch.worker.loop import deliver, fail, interruptibly, run_steps, wants
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 from daskresearch.worker.proxies import captured_by
 from daskresearch.worker.roots import attempt
-from daskresearch.worker.running import Running
+from daskresearch.worker.running import RunningExperiment
 
 _MOST_THREADS = 32
 
-Cells = dict[tuple[str, RootKey], Running]
+Cells = dict[tuple[str, RootKey], RunningExperiment]
 
 
 def run_group(
     program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots
 ) -> Iterator[Record]:
     """Run the experiments of a group in lock-step, yielding each record when its experiment has ended."""
-    members = [Running(one, context, shared, program.instances, program.variables) for one in group]
+    members = [
+        RunningExperiment(one, context, shared, program.instances, program.variables)
+        for one in group
+    ]
     final = -1 if context.n_iters is None else context.n_iters - 1
     cells: Cells = {}
     with ExitStack() as stack:
@@ -63,15 +66,17 @@ def run_group(
                 member.iteration += 1
 
 
-def _run_segment(steps: Sequence[Step], member: Running) -> None:
+def _run_segment(steps: Sequence[Step], member: RunningExperiment) -> None:
     if not member.is_stopped:
         with captured_by(member.captured):
             interruptibly(member, lambda: run_steps(steps, member))
 
 
-def _run_root(step: Step, members: Sequence[Running], cells: Cells, program: Program) -> None:
+def _run_root(
+    step: Step, members: Sequence[RunningExperiment], cells: Cells, program: Program
+) -> None:
     """Call a root once for each cell of the members whose turn it is, and hand each its output."""
-    parts: dict[tuple[str, RootKey], list[Running]] = {}
+    parts: dict[tuple[str, RootKey], list[RunningExperiment]] = {}
     for member in members:
         if (
             (member.context.finalize or not member.ended)
@@ -84,7 +89,7 @@ def _run_root(step: Step, members: Sequence[Running], cells: Cells, program: Pro
         cell = cells.get(key)
         if cell is None:
             group_key = first.experiment.group_key
-            cell = Running(
+            cell = RunningExperiment(
                 first.experiment, first.context, first.shared, program.instances, (), key=group_key
             )
             cells[key] = cell

@@ -1,9 +1,8 @@
 """What ends an experiment before its time: a limit of time, or word from outside.
 
-A thread is listed here while it runs units of an experiment, so that another may raise `Interrupted` in it. Python
-raises that at the next bytecode; the main thread is woken for it by a signal, as where it sleeps or reads. Other code
-that does not come back from C is `Stuck`, and ends with its process alone. Code
-in C that holds the interpreter, as a regular expression does, keeps all threads waiting, also those that would end it.
+Python cannot end a thread, so `Interrupter` raises `Interrupted` in that of an experiment. Code
+that does not return from C is *stuck*, and ends with its process alone. Code in C that holds the
+interpreter, as a regular expression does, also holds up the threads that would end it.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, final
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
 from daskresearch.store.record import Failure, FailureKind, Record, this_worker
@@ -32,22 +30,24 @@ from daskresearch.worker.wanted import (
 )
 
 if TYPE_CHECKING:
-    from daskresearch.worker.running import Running
+    from daskresearch.worker.running import RunningExperiment
+
+    Test = Callable[[RunningExperiment], bool]
 
 T = TypeVar("T")
 
 _LOOK_EACH_S = 1.0
 _MEET_S = 0.02
-"""How long something is about to be raised in a thread, which has met it by then if it runs Python."""
+"""Within this time a thread that runs Python has met what is raised in it."""
 _N_TRIES = 10
 _AGAIN_S = 0.1
-"""After which time a unit that swallowed `TimedOut` meets it again."""
+"""After this time a unit that swallowed `TimedOut` meets it again."""
 _GRACE_S = 2.0
-"""How long an experiment may take to end after its time before it counts as stuck."""
+"""An experiment that takes longer to end after its time counts as stuck."""
 
 
 class Interrupted(BaseException):
-    """Raised in the code of a unit to end its experiment; no `Exception`, so that few units catch it."""
+    """Raised in a unit to end its experiment; no `Exception`, so that few units catch it."""
 
     kind: FailureKind
 
@@ -65,67 +65,160 @@ class Cancelled(Interrupted):
 
 
 class Abandoned(Interrupted):
-    """The whole run has ended by an error or an interrupt; nothing is recorded of the experiment."""
+    """The run has ended by an error or an interrupt, and records nothing of the experiment."""
 
     kind = FailureKind.ABANDONED
 
 
 class Stuck(NamedTuple):
-    """An experiment that could not be ended in its process.
-
-    Attributes
-    ----------
-    position : int
-    failure : Failure
-    """
+    """An experiment that could not be ended in its process, and why it was to end."""
 
     position: int
     failure: Failure
 
 
-_lock = threading.Lock()
-_running: dict[int, Running] = {}
+_SIGNAL: Any = getattr(signal, "SIGURG", None) if hasattr(signal, "pthread_kill") else None
+"""A signal that nobody else uses, which is ignored by default; None where there is none."""
 
 
-def enter(run: Running) -> None:
-    """List this thread as one that runs units of an experiment, unless that has been cancelled."""
-    ident = threading.get_ident()
-    run.outer = _running.get(ident)  # a unit may run a research of its own
-    run.resumed = time.perf_counter()
-    _running[ident] = run
-    token = run.context.token
-    if is_abandoned(token):
-        run.interrupt = Abandoned
-    elif is_cancelled(token, run.experiment.id):
-        run.interrupt = Cancelled
-    if run.interrupt is not None:
-        raise run.interrupt
+@final
+class Interrupter:
+    """The threads of this process that run experiments, and what raises `Interrupted` in them.
+
+    All that it does has one reason: Python raises in another thread only at the next bytecode of
+    that thread, which comes late or never where the thread is in C. Hence:
+
+    - *list*: others raise in a thread only while it is listed; one that leaves meets what is due.
+    - *signal*: it wakes the main thread where that waits for the system; no other takes signals.
+    - *take-back*: what a thread has not met after `_MEET_S` is withdrawn. Python up to 3.12 notes
+      for all threads that something is due in one, and forgets that only when something is raised.
+      Until then threads with a trace or profile function stand still at their next call. So the
+      thread that takes back raises something in itself, and has no such function.
+    - *retries*: a thread that was in C may be in Python the next time.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[int, RunningExperiment] = {}
+
+    def enter(self, run: RunningExperiment) -> None:
+        """List this thread as one that runs an experiment, unless that is not wanted any more."""
+        ident = threading.get_ident()
+        run.outer = self._running.get(ident)  # a unit may run a research of its own
+        run.resumed = time.perf_counter()
+        self._running[ident] = run
+        token = run.context.token
+        if is_abandoned(token):
+            run.interrupt = Abandoned
+        elif is_cancelled(token, run.experiment.id):
+            run.interrupt = Cancelled
+        if run.interrupt is not None:
+            raise run.interrupt
+
+    def leave(self, run: RunningExperiment) -> None:
+        """Take this thread from the list; from here on nothing is raised in it."""
+        ident = threading.get_ident()
+        with self._lock:
+            if self._running.get(ident) is run:
+                run.spent += time.perf_counter() - run.resumed
+                if run.outer is None:
+                    del self._running[ident]
+                else:
+                    self._running[ident] = run.outer
+        if run.interrupt is not None:  # whoever looks finds it on the run
+            with contextlib.suppress(Interrupted):
+                for _ in range(100):  # Python looks at each turn of a loop
+                    pass
+
+    def current(self) -> RunningExperiment | None:
+        """Return the experiment that this thread runs."""
+        return self._running.get(threading.get_ident())
+
+    def listed(self, is_meant: Test) -> dict[int, RunningExperiment]:
+        """Return the running experiments that are meant, by the ids of their threads."""
+        return {ident: run for ident, run in list(self._running.items()) if is_meant(run)}
+
+    def interrupt(self, runs: Mapping[int, RunningExperiment], kind: type[Interrupted]) -> None:
+        """Raise once in the threads of experiments, and take it back from those that are in C."""
+        with self._lock:
+            for ident, run in runs.items():
+                if self._running.get(ident) is run:
+                    run.interrupt = kind
+                    _raise_in(ident, kind)
+                    is_main = ident == threading.main_thread().ident
+                    if is_main and _SIGNAL and signal.getsignal(_SIGNAL) is _awake:
+                        signal.pthread_kill(ident, _SIGNAL)
+        time.sleep(_MEET_S)
+        with self._lock:
+            for ident, run in runs.items():
+                if self._running.get(ident) is run:
+                    _raise_in(ident, None)
+            with contextlib.suppress(Interrupted):  # so that Python forgets
+                _raise_in(threading.get_ident(), Interrupted)
+                while True:
+                    pass
+
+    def interrupt_all(self, is_meant: Test, kind: type[Interrupted]) -> None:
+        """Raise in the threads of the experiments that are meant, again and again where need be."""
+
+        def retry() -> None:
+            for _ in range(_N_TRIES):
+                runs = self.listed(is_meant)
+                if not runs:
+                    return
+                self.interrupt(runs, kind)
+
+        # Ctrl-C in this thread must not come before the take-back
+        thread = threading.Thread(target=_untraced, args=(retry,), name="interrupts", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_MEET_S)  # this thread may be meant itself
+
+    @staticmethod
+    @contextlib.contextmanager
+    def waking() -> Iterator[None]:
+        """Return a context in which the main thread, if this is it, is woken by a signal."""
+        is_free = _SIGNAL is not None and signal.getsignal(_SIGNAL) is signal.SIG_DFL
+        if not (is_free and is_main_thread()):
+            yield
+            return
+        signal.signal(_SIGNAL, _awake)
+        try:
+            yield
+        finally:
+            signal.signal(_SIGNAL, signal.SIG_DFL)
 
 
-def leave(run: Running) -> None:
-    """Take this thread from the list; from here on nothing is raised in it."""
-    ident = threading.get_ident()
-    with _lock:
-        if _running.get(ident) is run:
-            run.spent += time.perf_counter() - run.resumed
-            if run.outer is None:
-                del _running[ident]
-            else:
-                _running[ident] = run.outer
-    if run.interrupt is not None:
-        _absorb()  # whoever looks finds it on the run
+def _awake(number: int, frame: FrameType | None) -> None:
+    """Take a signal: what is to be raised is raised here, as this is Python."""
+
+
+def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
+    """Raise in a thread at its next bytecode; None takes back what was not raised yet."""
+    value = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), value)
+
+
+def _untraced(function: Callable[[], T]) -> T:
+    """Call a function in this thread with no trace or profile function; see `Interrupter`."""
+    trace, profile = sys.gettrace(), sys.getprofile()
+    sys.settrace(None)
+    sys.setprofile(None)
+    try:
+        return function()
+    finally:
+        sys.settrace(trace)
+        sys.setprofile(profile)
+
+
+_interrupter = Interrupter()
+enter, leave = _interrupter.enter, _interrupter.leave
 
 
 @contextlib.contextmanager
-def paused() -> Iterator[Running | None]:
-    """Return a context whose time is not that of the experiment that this thread runs, as it belongs to others too.
-
-    Yields
-    ------
-    Running or None
-        That experiment, if there is one.
-    """
-    run = _running.get(threading.get_ident())
+def paused() -> Iterator[RunningExperiment | None]:
+    """Return a context whose time is not that of the experiment that this thread runs, if any."""
+    run = _interrupter.current()
     if run is None:
         yield None
         return
@@ -139,15 +232,15 @@ def paused() -> Iterator[Running | None]:
 def cancel(token: str, experiment_id: str) -> None:
     """End an experiment of a run in this process, be it that it runs or that it has not begun."""
     note_cancelled(token, experiment_id)
-    _interrupt_all(
+    _interrupter.interrupt_all(
         lambda run: (run.context.token, run.experiment.id) == (token, experiment_id), Cancelled
     )
 
 
 def abandon(token: str) -> None:
-    """End all experiments of a run in this process, as far as Python can; none begins any more, none is recorded."""
+    """End all experiments of a run in this process but stuck ones, and let no other begin."""
     note_abandoned(token)
-    _interrupt_all(lambda run: run.context.token == token, Abandoned)
+    _interrupter.interrupt_all(lambda run: run.context.token == token, Abandoned)
 
 
 def was_abandoned(record: Record) -> bool:
@@ -155,111 +248,17 @@ def was_abandoned(record: Record) -> bool:
     return any(failure.kind == FailureKind.ABANDONED for failure in record.failures)
 
 
-def _interrupt_all(is_meant: Callable[[Running], bool], kind: type[Interrupted]) -> None:
-    """Interrupt from a thread, as Ctrl-C in this one must not come before `_take_back`."""
-
-    def interrupt() -> None:
-        for _ in range(_N_TRIES):
-            found = {ident: run for ident, run in list(_running.items()) if is_meant(run)}
-            if not found:
-                return
-            _interrupt(found, kind)
-
-    thread = threading.Thread(target=_untraced, args=(interrupt,), name="interrupts", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(_MEET_S)  # this thread may be meant itself
-
-
 def cancelled(experiment_id: str) -> ExperimentCancelledError:
     """Return the error of an experiment that was cancelled."""
     return ExperimentCancelledError(f"experiment {experiment_id} was cancelled")
 
 
-def _raise_in(ident: int, exception: type[Interrupted] | None) -> None:
-    value = None if exception is None else ctypes.py_object(exception)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), value)
-
-
-def _interrupt(runs: Mapping[int, Running], kind: type[Interrupted]) -> None:
-    """Raise in the threads of experiments; not in those that do not come back to Python for the moment."""
-    with _lock:
-        for ident, run in runs.items():
-            if _running.get(ident) is run:
-                run.interrupt = kind
-                _raise_in(ident, kind)
-                _wake(ident)
-    time.sleep(_MEET_S)
-    with _lock:
-        _take_back([ident for ident, run in runs.items() if _running.get(ident) is run])
-
-
-def _wake(ident: int) -> None:
-    """Make a thread come back to Python that waits for the system, if it is the main one: no other takes signals."""
-    if (
-        _can_wake()
-        and signal.getsignal(signal.SIGURG) is _awake
-        and ident == threading.main_thread().ident
-    ):
-        signal.pthread_kill(ident, signal.SIGURG)
-
-
-def _awake(number: int, frame: FrameType | None) -> None:
-    """Take a signal: what is to be raised is raised here, as this is Python."""
-
-
-def _can_wake() -> bool:
-    return hasattr(signal, "pthread_kill") and hasattr(signal, "SIGURG")
-
-
-def _absorb() -> None:
-    """Meet what is about to be raised in this thread, if anything is."""
-    with contextlib.suppress(Interrupted):
-        for _ in range(100):  # Python looks at each turn of a loop
-            pass
-
-
-def _take_back(idents: Iterable[int]) -> None:
-    """Raise nothing in threads that have not come back to Python so far.
-
-    Python up to 3.12 notes for all threads that something is to be raised in one, and only forgets that when it is
-    raised. Until then threads with a trace or profile function stand still at the next call. So one of our own is
-    raised in the end.
-    """
-    for ident in idents:
-        _raise_in(ident, None)
-    with contextlib.suppress(Interrupted):
-        _raise_in(threading.get_ident(), Interrupted)
-        while True:
-            pass
-
-
-def _untraced(function: Callable[[], T]) -> T:
-    """Call a function in this thread with no trace or profile function; see `_take_back`."""
-    trace, profile = sys.gettrace(), sys.getprofile()
-    sys.settrace(None)
-    sys.setprofile(None)
-    try:
-        return function()
-    finally:
-        sys.settrace(trace)
-        sys.setprofile(profile)
-
-
 def _look(token: str, timeout: float) -> tuple[float, list[Stuck]]:
-    """Interrupt the experiments of a run that have had their time.
-
-    Returns
-    -------
-    tuple
-        The seconds until the next one may have, and those that did not end though they were interrupted.
-    """
+    """Interrupt what has had its time; return the seconds until the next look, and the stuck."""
     soonest, stuck = min(timeout, _LOOK_EACH_S), []
-    overdue: dict[int, Running] = {}
+    overdue: dict[int, RunningExperiment] = {}
     now = time.perf_counter()
-    for ident, run in list(_running.items()):
-        if run.context.token != token:
-            continue
+    for ident, run in _interrupter.listed(lambda run: run.context.token == token).items():
         left = timeout - run.spent - (now - run.resumed)
         if left <= 0:
             overdue[ident] = run
@@ -267,62 +266,53 @@ def _look(token: str, timeout: float) -> tuple[float, list[Stuck]]:
             stuck.append(Stuck(run.experiment.position, _failure_of_thread(run, ident)))
         soonest = min(soonest, left if left > 0 else _AGAIN_S)
     if overdue:
-        _interrupt(overdue, TimedOut)
+        _interrupter.interrupt(overdue, TimedOut)
     return soonest, stuck
 
 
-def watching(token: str, timeout: float | None) -> AbstractContextManager[object]:
-    """Return a context in which the experiments of a run are ended after `timeout` seconds, as far as Python can."""
-    return contextlib.nullcontext() if timeout is None else _Watch(token, timeout)
+@contextlib.contextmanager
+def watching(token: str, timeout: float | None) -> Iterator[None]:
+    """Return a context that ends experiments of a run, but stuck ones, after `timeout` seconds."""
+    if timeout is None:
+        yield
+        return
+    ended = threading.Event()
 
-
-@final
-class _Watch:
-    def __init__(self, token: str, timeout: float) -> None:
-        self._ended = threading.Event()
-        self._takes_signals = False
-        self._thread = threading.Thread(
-            target=self._watch, args=(token, timeout), name="timeouts", daemon=True
-        )
-
-    def _watch(self, token: str, timeout: float) -> None:
+    def watch() -> None:
         wait = min(timeout, _LOOK_EACH_S)
-        while not self._ended.wait(wait):
+        while not ended.wait(wait):
             wait, _ = _untraced(lambda: _look(token, timeout))
 
-    def __enter__(self) -> None:
-        # a signal that nobody else uses, which is ignored by default
-        if _can_wake() and is_main_thread() and signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
-            self._takes_signals = True
-            signal.signal(signal.SIGURG, _awake)
-        self._thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        if self._takes_signals:
-            signal.signal(signal.SIGURG, signal.SIG_DFL)
+    thread = threading.Thread(target=watch, name="timeouts", daemon=True)
+    with _interrupter.waking():
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def run_limited(
     work: Callable[[], None], token: str, timeout: float, gives_up: Callable[[Stuck], bool]
 ) -> Stuck | None:
-    """Run what runs experiments in another thread, ending those that have had their time.
+    """Run experiments in another thread, and end those that have had their time.
 
     Parameters
     ----------
     work : callable
+        Runs the experiments.
     token : str
         Of the run.
     timeout : float
         Seconds for each experiment.
     gives_up : callable
-        Whether to leave an experiment behind that does not end.
+        Whether to leave a stuck experiment behind.
 
     Returns
     -------
     Stuck or None
-        What was left behind; `work` is still at it, as nothing ends it but the end of the process.
+        The experiment that was left behind; `work` is still at it until the process ends.
     """
     errors: list[BaseException] = []
 
@@ -340,7 +330,7 @@ def run_limited(
     while thread.is_alive():
         thread.join(wait)
         wait, overdue = _untraced(lambda: _look(token, timeout))
-        stuck = next((one for one in overdue if gives_up(one)), None)
+        stuck = next((candidate for candidate in overdue if gives_up(candidate)), None)
         if stuck is not None:
             return stuck
     if errors:
@@ -348,7 +338,7 @@ def run_limited(
     return None
 
 
-def failure_of_interrupt(run: Running, error: Interrupted) -> Failure:
+def failure_of_interrupt(run: RunningExperiment, error: Interrupted) -> Failure:
     """Return the failure of an experiment that was interrupted."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     text, unit = "".join(traceback.format_exception(error)), _unit_in(frames)
@@ -356,7 +346,7 @@ def failure_of_interrupt(run: Running, error: Interrupted) -> Failure:
     return _failure(run, type(error), unit, text)
 
 
-def _failure_of_thread(run: Running, ident: int) -> Failure:
+def _failure_of_thread(run: RunningExperiment, ident: int) -> Failure:
     outermost = sys._current_frames().get(ident)
     frames = [] if outermost is None else [frame for frame, _ in traceback.walk_stack(outermost)]
     text = "" if outermost is None else "".join(traceback.format_stack(outermost))
@@ -364,7 +354,7 @@ def _failure_of_thread(run: Running, ident: int) -> Failure:
 
 
 def _unit_in(frames: Sequence[FrameType]) -> str:
-    """Return the name of the unit that the loop was at."""
+    """Return the name of the unit that the loop of the experiment was at."""
     for frame in frames:
         if (
             frame.f_globals.get("__name__") == "daskresearch.worker.loop"
@@ -374,11 +364,10 @@ def _unit_in(frames: Sequence[FrameType]) -> str:
     return ""
 
 
-def _failure(run: Running, kind: type[Interrupted], unit: str, text: str) -> Failure:
+def _failure(run: RunningExperiment, kind: type[Interrupted], unit: str, text: str) -> Failure:
     if issubclass(kind, Cancelled | Abandoned):
         exception: Exception = cancelled(run.experiment.id)
     else:
-        exception = ExperimentTimeoutError(
-            f"experiment {run.experiment.id} ran longer than its timeout of {run.context.timeout:g} s"
-        )
+        reason = f"ran longer than its timeout of {run.context.timeout:g} s"
+        exception = ExperimentTimeoutError(f"experiment {run.experiment.id} {reason}")
     return Failure(unit, run.iteration, exception, text, kind.kind, this_worker())

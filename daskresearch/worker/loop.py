@@ -10,27 +10,27 @@ from collections.abc import Callable, Iterable, Sequence
 
 from daskresearch.domain.experiment import Experiment
 from daskresearch.store.record import Record
-from daskresearch.worker.experiment import Context, SharedRoots
+from daskresearch.worker.context import Context, SharedRoots
 from daskresearch.worker.failure import SharedFailure, failure_of
 from daskresearch.worker.interrupts import check_interrupt, is_main_thread
 from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step
 from daskresearch.worker.proxies import captured_by
-from daskresearch.worker.running import Running
+from daskresearch.worker.running import RunningExperiment
 
 
 def run_experiment(
     program: Program, experiment: Experiment, context: Context, shared: SharedRoots
 ) -> Record:
     """Run an experiment whose roots are all steady, and return what it recorded."""
-    run = Running(experiment, context, shared, program.instances, program.variables)
+    run = RunningExperiment(experiment, context, shared, program.instances, program.variables)
     final = -1 if context.n_iters is None else context.n_iters - 1
     with captured_by(run.captured):
         interruptibly(run, lambda: _iterate(program.steps, run, final))
     return run.record()
 
 
-def _iterate(steps: Sequence[Step], run: Running, final: int) -> None:
+def _iterate(steps: Sequence[Step], run: RunningExperiment, final: int) -> None:
     tick = run.context.tick
     while True:
         run.last = run.iteration == final
@@ -45,7 +45,7 @@ def _iterate(steps: Sequence[Step], run: Running, final: int) -> None:
         run.iteration += 1
 
 
-def interruptibly(run: Running, work: Callable[[], None]) -> None:
+def interruptibly(run: RunningExperiment, work: Callable[[], None]) -> None:
     """Run units of an experiment in this thread, while others may end it."""
     try:
         try:
@@ -65,7 +65,7 @@ def interruptibly(run: Running, work: Callable[[], None]) -> None:
         end(run)
 
 
-def _leave_at_last(run: Running) -> None:
+def _leave_at_last(run: RunningExperiment) -> None:
     """Leave, though what ends the experiment may come once more in between."""
     while True:
         try:
@@ -75,7 +75,7 @@ def _leave_at_last(run: Running) -> None:
         return
 
 
-def run_steps(steps: Iterable[Step], run: Running) -> None:
+def run_steps(steps: Iterable[Step], run: RunningExperiment) -> None:
     """Run steps in order within one iteration; after an early end only if the run finalizes."""
     finalize = run.context.finalize
     for step in steps:
@@ -94,7 +94,7 @@ def run_steps(steps: Iterable[Step], run: Running) -> None:
                 fail(step, run, exception)
 
 
-def wants(step: Step, run: Running) -> bool:
+def wants(step: Step, run: RunningExperiment) -> bool:
     """Return whether a step's turn has come in a running experiment, marking it broken if an input is."""
     if run.broken and not run.broken.isdisjoint(step.upstream):
         run.broken.add(step.name)
@@ -102,7 +102,7 @@ def wants(step: Step, run: Running) -> bool:
     return step.schedule is None or step.schedule.runs_at(run.iteration, run.last)
 
 
-def deliver(step: Step, run: Running, output: object) -> None:
+def deliver(step: Step, run: RunningExperiment, output: object) -> None:
     """Keep and record an output; for an exhausted generator its last one, if there is any."""
     if output is EXHAUSTED:
         end(run)
@@ -116,12 +116,12 @@ def deliver(step: Step, run: Running, output: object) -> None:
         step.record(run, output)
 
 
-def end(run: Running) -> None:
+def end(run: RunningExperiment) -> None:
     """Make the iteration the last one of the experiment."""
     run.last = run.ended = True
 
 
-def fail(step: Step, run: Running, exception: BaseException) -> None:
+def fail(step: Step, run: RunningExperiment, exception: BaseException) -> None:
     """Mark the experiment failed in a step; raise at once when debugging."""
     if run.context.debug:
         raise exception.failure.exception if isinstance(exception, SharedFailure) else exception

@@ -10,9 +10,9 @@ from typing import Any, final
 from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.worker.batch import run_groups
 from daskresearch.worker.blob import Blob, workplace
-from daskresearch.worker.experiment import Context
+from daskresearch.worker.context import Context
 from daskresearch.worker.limits import watching
-from daskresearch.worker.parcel import Finished
+from daskresearch.worker.parcel import FinishedNode
 from daskresearch.worker.pickling import Carried
 from daskresearch.worker.program import Call, call_of
 from daskresearch.worker.roots import GivenRoots, Outcome, call_root, read_only
@@ -24,7 +24,7 @@ def run_node(
     known: Sequence[RootKey],
     elsewhere: Sequence[str],
     *inputs: Any,
-) -> Finished:
+) -> FinishedNode:
     """Run the experiments of one node of a graph: one, or a group in lock-step.
 
     Parameters
@@ -46,7 +46,7 @@ def run_node(
         records = sorted(
             run_groups(program, [experiments], context, roots), key=lambda record: record.position
         )
-    return Finished(
+    return FinishedNode(
         tuple([experiment._replace(roots=None) for experiment in experiments]), tuple(records)
     )
 

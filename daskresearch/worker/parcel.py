@@ -20,26 +20,26 @@ _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISS
 
 @final
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedNode:
     """The experiments of a node and their records, in the same order, pickled with care when they leave the process."""
 
     experiments: tuple[Experiment, ...]
     records: tuple[Record, ...]
 
-    def portable(self) -> Finished:
+    def portable(self) -> FinishedNode:
         """Return the same as it would arrive elsewhere: without values that cannot be pickled."""
         if all(
             [_is_plain(values) for record in self.records for values in record.columns.values()]
         ):
             return self
-        return Finished(self.experiments, tuple(load_records(dump_records(list(self.records)))))
+        return FinishedNode(self.experiments, tuple(load_records(dump_records(list(self.records)))))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpacked, (Carried(self.experiments), dump_records(list(self.records)))
 
 
-def _unpacked(experiments: Carried, records: bytes) -> Finished:
-    return Finished(experiments.get(), tuple(load_records(records)))
+def _unpacked(experiments: Carried, records: bytes) -> FinishedNode:
+    return FinishedNode(experiments.get(), tuple(load_records(records)))
 
 
 def dump_records(records: list[Record]) -> bytes:

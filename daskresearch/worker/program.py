@@ -21,14 +21,14 @@ from daskresearch.plan import (
     whole_experiments,
 )
 from daskresearch.worker.profile import Profile
-from daskresearch.worker.running import Running, check_variable
+from daskresearch.worker.running import RunningExperiment, check_variable
 
 EXHAUSTED = object()
 
 _OF_EXPERIMENT = ("random", "iteration", "config", "id", "last")
 
-Call = Callable[[Running], Any]
-Recorder = Callable[[Running, Any], None]
+Call = Callable[[RunningExperiment], Any]
+Recorder = Callable[[RunningExperiment, Any], None]
 
 
 @final
@@ -195,7 +195,7 @@ def _step(unit: Unit, root: Root | None, *, is_needed: bool) -> Step:
 def _shared_call(unit: Unit) -> Call:
     name = unit.name
 
-    def call(run: Running) -> Any:
+    def call(run: RunningExperiment) -> Any:
         if unit.copies and name in run.outputs:
             return run.outputs[name]
         output = run.shared.output(name, run.experiment)
@@ -241,7 +241,7 @@ def _apply(function: Callable[..., Any], unit: Unit) -> Call:
     named = [(name, evaluator(value, unit.name)) for name, value in kwargs.items()]
     spread = None if unit.spread is None else evaluator(unit.spread, unit.name)
 
-    def call(run: Running) -> Any:
+    def call(run: RunningExperiment) -> Any:
         keywords = {name: value(run) for name, value in named}
         if spread is not None:
             keywords = merged(keywords, spread(run))
@@ -252,7 +252,7 @@ def _apply(function: Callable[..., Any], unit: Unit) -> Call:
 
 def _args_evaluator(
     args: Sequence[Any] | Expression, unit: str
-) -> Callable[[Running], Sequence[Any]]:
+) -> Callable[[RunningExperiment], Sequence[Any]]:
     if isinstance(args, Expression):
         return evaluator(args, unit)
     parts = [evaluator(arg, unit) for arg in args]
@@ -272,7 +272,7 @@ def merged(kwargs: Mapping[str, Any], spread: Mapping[str, Any] | None) -> dict[
 
 
 def _next_of(name: str, create: Call) -> Call:
-    def call(run: Running) -> Any:
+    def call(run: RunningExperiment) -> Any:
         iterator = run.iterators.get(name)
         if iterator is None:
             iterator = run.iterators[name] = iter(create(run))
@@ -287,14 +287,14 @@ def _recorder(unit: Unit) -> Recorder | None:
     if isinstance(unit.saves, str):
         name = unit.saves
 
-        def record_one(run: Running, output: Any) -> None:
+        def record_one(run: RunningExperiment, output: Any) -> None:
             run.cells[name][run.iteration] = output
 
         return record_one
     if unit.saves is not None:
         names = unit.saves
 
-        def record_each(run: Running, output: Any) -> None:
+        def record_each(run: RunningExperiment, output: Any) -> None:
             if isinstance(output, (str, bytes, Mapping)) or not hasattr(output, "__len__"):
                 raise ValueError(
                     f"save_to={list(names)} needs a sequence of {len(names)} values, not {type(output).__name__}"
@@ -310,7 +310,7 @@ def _recorder(unit: Unit) -> Recorder | None:
     return None
 
 
-def _record_dict(run: Running, output: Any) -> None:
+def _record_dict(run: RunningExperiment, output: Any) -> None:
     if not isinstance(output, Mapping):
         raise TypeError(f"save_output_dict=True needs a dict, not {type(output).__name__}")
     for name in output:

@@ -12,15 +12,15 @@ from typing import Any, Generic, TypeVar, final
 
 from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.store.record import Failure, FailureKind
+from daskresearch.worker.context import Context
 from daskresearch.worker.devices import Device, HaltedError, leased
-from daskresearch.worker.experiment import Context
 from daskresearch.worker.failure import SharedFailure, failure_of, portable
 from daskresearch.worker.interrupts import is_main_thread
 from daskresearch.worker.limits import paused
 from daskresearch.worker.pickling import can_travel
 from daskresearch.worker.program import Call, Program
 from daskresearch.worker.proxies import uncaptured
-from daskresearch.worker.running import Running
+from daskresearch.worker.running import RunningExperiment
 
 
 @final
@@ -227,7 +227,7 @@ def call_root(
             with leased(context.root_devices.get(name) if device is None else None) as leased_now:
                 held = leased_now if device is None else device
                 own = context if held is None else replace(context, device=held)
-                scope = Running(
+                scope = RunningExperiment(
                     experiment, own, _NO_ROOTS, frozenset(), (), key=experiment.group_key
                 )
                 scope.outputs.update(inputs)
@@ -239,7 +239,9 @@ def call_root(
     return outcome
 
 
-def attempt(name: str, scope: Running, call: Callable[[Running], Any]) -> Outcome:
+def attempt(
+    name: str, scope: RunningExperiment, call: Callable[[RunningExperiment], Any]
+) -> Outcome:
     """Return what comes of a root's call; raise at once when debugging."""
     try:
         return Outcome(read_only(call(scope)))

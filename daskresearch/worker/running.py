@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 from daskresearch.domain.experiment import Experiment
-from daskresearch.worker.experiment import Context, SharedRoots
+from daskresearch.worker.context import Context, SharedRoots
 
 
 @final
-class Running:
+class RunningExperiment:
     """An experiment while it runs, or the roots that a group's members share."""
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Running:
         self.ended = False
         self.is_stopped = False
         self.interrupt: type[BaseException] | None = None
-        self.outer: Running | None = None
+        self.outer: RunningExperiment | None = None
         self.spent = self.resumed = 0.0
         self.outputs: dict[str, Any] = {}
         self.iterators: dict[str, Any] = {}
@@ -168,7 +168,7 @@ class ExperimentView:
 
     __slots__ = ("_running", "_unit")
 
-    def __init__(self, running: Running, unit: str) -> None:
+    def __init__(self, running: RunningExperiment, unit: str) -> None:
         self._running = running
         self._unit = unit
 
@@ -213,7 +213,7 @@ class Storage:
 
     __slots__ = ("_running",)
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningExperiment) -> None:
         self._running = running
 
     def update_variable(self, name: str, value: Any) -> None:

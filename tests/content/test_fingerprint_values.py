@@ -196,7 +196,7 @@ def tagged(tag: str) -> Tagged:
 def in_unit(unit: str) -> Frame:
     """Return a frame with a unit."""
     frame = Frame({"a": [1]})
-    frame.unit = unit
+    frame.unit = unit  # type: ignore[attr-defined]
     return frame
 
 
@@ -273,7 +273,10 @@ DIFFERENT: dict[str, list[Any]] = {
                   functools.partial(Crate, 2), keeping(1), keeping(2), Crate, Box, Box[int], Box[str]],
     "builtins": [len, [1].append, [2].append, str.upper, str.lower, dict.fromkeys, (1).__add__, int.__add__,
                  operator.itemgetter(1), operator.itemgetter(2), operator.methodcaller("a", 1)],
-    "functions of numpy": [np.add, np.subtract, np.trace, np.linalg.trace, np.cross, np.linalg.cross],
+    "functions of numpy": [
+        *(np.add, np.subtract, np.trace, np.cross),
+        *(getattr(np.linalg, name) for name in ("trace", "cross") if hasattr(np.linalg, name)),
+    ],
     "annotations": [int | str, int | None, list[int], list[str], typing.Any, typing.Literal["a"], "int"],
     "loggers": [logging.getLogger("a"), logging.getLogger("b")],
     "singletons": [None, ..., NotImplemented, sys, np],
@@ -282,11 +285,11 @@ DIFFERENT: dict[str, list[Any]] = {
                    np.random.SeedSequence(0), np.random.SeedSequence(0).spawn(1)[0], np.random.PCG64(0)],
     "orders": [np.arange(4).reshape(2, 2), np.arange(4).reshape(2, 2).T, np.arange(4), np.arange(4).reshape(1, 2, 2)],
     "dtypes": [np.zeros(2), np.zeros(2, ">f8"), np.zeros(2, "i8"), np.zeros(2, "M8[s]"), np.zeros(2, "M8[ms]"),
-               np.zeros(2, "g"), np.zeros(2, object), np.zeros(2, "S8"), np.zeros(2, np.dtype("f8", metadata={1: 2}))],
+               np.zeros(2, "g"), np.zeros(2, object), np.zeros(2, "S8"), np.zeros(2, np.dtype("f8", metadata={"k": 2}))],
     "records": [np.zeros(2, [("a", "f4", (2,))]), np.zeros(2, [("a", "i4", (2,))]), np.zeros(2, [("b", "f4", (2,))]),
                 np.rec.array(np.zeros(2, [("a", "f4", (2,))]))],
     "texts": [np.array(["a-b", "c"], object), np.array(["a", "b-c"], object), np.array(["a-b", "c"])],
-    "masks": [np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[1, 0]), np.ma.array([1, 2]), np.ma.masked],
+    "masks": [np.ma.array([1, 2], mask=[False, True]), np.ma.array([1, 2], mask=[True, False]), np.ma.array([1, 2]), np.ma.masked],
     "arrays with more": [tagged("m"), tagged("s"), np.zeros(2), in_unit("m"), in_unit("s"), pd.DataFrame({"a": [1]})],
     "frames": [FRAME, *[FRAME.assign(**{name: FRAME[name].iloc[::-1].array}) for name in COLUMNS],
                FRAME.set_axis([5, 6]), FRAME[[*COLUMNS][::-1]], FRAME.rename(columns={"texts": "t"})],

@@ -16,6 +16,8 @@ from daskresearch import EC, E, NumpySampler, O, Option, Research
 from daskresearch.execute.private_cluster import private_client
 from tests.support.running import DEADLINE_S, local_cluster, note, noted, wait_for
 
+pytestmark = pytest.mark.cluster
+
 SLOTS = 2
 MOST_OUT = 2 * SLOTS + 1
 

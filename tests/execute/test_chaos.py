@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from distributed import Client
 from daskresearch import EC, E, O, Option, Research
 from tests.support.clusters import Servers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 CHAOS_S = float(os.environ.get("CHAOS_S", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261124"))
@@ -77,7 +78,8 @@ def n_of(seconds: float) -> int:
 
 def test_the_table_of_a_chaotic_run_is_that_of_a_quiet_one(tmp_path, capsys):
     rng = random.Random(SEED)
-    n, options = n_of(CHAOS_S), {"seed": 5, "n_iters": 5, "branches": 4}
+    n = n_of(CHAOS_S)
+    options: dict[str, Any] = {"seed": 5, "n_iters": 5, "branches": 4}
     begun, quiet = tmp_path / "begun", tmp_path / "quiet"
     servers_folder = tmp_path / "servers"
     for folder in (begun, quiet, servers_folder):

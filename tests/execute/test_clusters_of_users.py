@@ -21,6 +21,8 @@ from daskresearch import EC, Domain, E, O, Option, Research, local_cluster
 from tests.support.clusters import Servers, written_certificates
 from tests.support.running import note, noted, table, wait_for
 
+pytestmark = pytest.mark.cluster
+
 USERS_MODULE = """
 def load(kind):
     return [len(kind), kind]
@@ -222,7 +224,7 @@ def test_a_run_without_workers_can_be_terminated(tmp_path):
             scheduler=client, bar=False, dump_results=False, detach=True
         )
         research.terminate()
-        assert research.wait(20)
+        assert research.wait(60)
         assert len(research.results) == 0
 
 

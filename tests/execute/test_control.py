@@ -9,11 +9,7 @@ import pytest
 
 from daskresearch import EC, E, NumpySampler, O, Option, R, Research
 from daskresearch.errors import DomainError
-from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS
-
-PLACES = pytest.mark.parametrize(
-    "place", [IN_PROCESS, THREADS, TWO_WORKERS], ids=["serial", "threads", "processes"]
-)
+from tests.support.running import DEADLINE_S, places, wait_for
 
 
 def slow(x):
@@ -21,20 +17,19 @@ def slow(x):
     return x
 
 
-@PLACES
+@places
 def test_an_endless_run_ends_when_it_is_terminated(place):
     research = Research(domain=Option("x", NumpySampler("u"))).slow(EC("x"), save_to="y")
     research = research.update_domain(lambda: None, 10**9).run(
         bar=False, dump_results=False, detach=True, **place
     )
-    deadline = time.monotonic() + 20
-    while not len(research.results) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: len(research.results) > 0)
     research.terminate()
-    assert research.wait(20)
+    assert research.wait(DEADLINE_S)
     assert len(research.results.df) == len(research.results) > 0
 
 
+@pytest.mark.cluster
 def test_a_failing_run_leaves_another_one_on_the_same_workers_alone():
     def fail():
         raise ValueError("on purpose")
@@ -47,6 +42,7 @@ def test_a_failing_run_leaves_another_one_on_the_same_workers_alone():
     assert live.results.df.y.tolist() == list(range(300))
 
 
+@pytest.mark.cluster
 def test_a_value_that_cannot_be_unpickled_fails_its_experiment_alone():
     class TwoArgumentsError(Exception):
         def __init__(self, a, b):
@@ -66,7 +62,7 @@ def test_a_value_that_cannot_be_unpickled_fails_its_experiment_alone():
     assert "variable 'y'" in results.failures.traceback.item()
 
 
-@PLACES
+@places
 def test_any_exception_but_the_keyboards_ends_one_experiment(place):
     def leave(x):
         if x == 2:
@@ -83,7 +79,7 @@ def test_any_exception_but_the_keyboards_ends_one_experiment(place):
     assert results.failures.unit.tolist() == ["leave"]
 
 
-@PLACES
+@places
 def test_a_root_that_draws_is_called_once_for_each_value_it_reads_in_a_large_group(place, tmp_path):
     def draw(path, x, random):
         with open(path, "a") as file:
@@ -98,7 +94,7 @@ def test_a_root_that_draws_is_called_once_for_each_value_it_reads_in_a_large_gro
     assert sorted(map(int, path.read_text().split())) == list(range(300))
 
 
-@PLACES
+@places
 def test_a_copied_root_output_belongs_to_its_experiment_for_all_iterations(place):
     def append(values, x):
         values.append(x)

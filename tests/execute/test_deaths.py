@@ -16,6 +16,8 @@ from distributed import Client
 from daskresearch import EC, O, Option, Research, local_cluster
 from tests.support.running import note, noted
 
+pytestmark = pytest.mark.cluster
+
 GUILTY = 7
 N = 12
 

@@ -17,16 +17,16 @@ from distributed import Client, LocalCluster
 from daskresearch import EC, E, O, Option, Research, local_cluster
 from daskresearch.errors import ClusterError, DomainError, OptionError, PlanError
 from tests.support.clusters import Servers
-from tests.support.running import note, noted, wait_for
+from tests.support.running import note, noted, on_workers, wait_for
 
-PLACES = {
+PLACES: dict[str, dict[str, object]] = {
     "in_process": {},
     "threads": {"scheduler": "threads", "workers": 4},
     "processes": {"workers": 3},
 }
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=["in_process", "threads", on_workers("processes")])
 def place(request: pytest.FixtureRequest) -> dict[str, object]:
     """Give the options that run somewhere on this machine."""
     return {"bar": False, "dump_results": False, **PLACES[request.param]}
@@ -71,7 +71,7 @@ def test_no_two_experiments_hold_one_device(place, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [PLACES["threads"], {"workers": 4}], ids=["threads", "processes"]
+    "options", [PLACES["threads"], on_workers({"workers": 4})], ids=["threads", "processes"]
 )
 def test_a_thousand_leases_never_meet(options, tmp_path):
     results = (
@@ -190,6 +190,7 @@ def test_a_root_of_a_lock_step_group_holds_what_its_group_holds(place):
     assert [list(pair) for pair in results.df.y] == [[0, 4], [1, 4]] * 2
 
 
+@pytest.mark.cluster
 def test_a_whole_device_and_a_part_of_it_are_never_held_at_once(tmp_path):
     def load(kind: int, folder: str) -> int:
         os.close(os.open(f"{folder}/whole", os.O_CREAT | os.O_EXCL))
@@ -254,6 +255,7 @@ def test_tasks_keep_to_workers_with_the_resource_though_others_are_idle(client, 
         assert len(mixed.nthreads()) == 2
 
 
+@pytest.mark.cluster
 def test_workers_with_the_resource_run_no_more_than_they_have(gpu_client, tmp_path):
     def overlap(device, folder, x):
         (Path(folder) / str(x)).touch()
@@ -293,6 +295,7 @@ def test_workers_without_the_resource_share_ids_that_are_given(client, tmp_path)
     assert results.df.held.tolist() == ["0"] * 40
 
 
+@pytest.mark.cluster
 def test_a_device_comes_back_when_its_process_dies(tmp_path):
     def die_once(device, folder, x):
         note(f"{folder}/{x}", "run")
@@ -314,7 +317,7 @@ def test_a_device_comes_back_from_units_that_fail_or_take_too_long(place):
         raise ValueError("no")
 
     research = Research(domain=Option("x", [0, 1, 2])).fail(EC("x"))
-    results = research.run(devices=[0], timeout=0.3, **place).results
+    results = research.run(devices=[0], timeout=0.8, **place).results
     assert results.failures.kind.tolist() == ["exception", "timeout", "exception"]
 
 
@@ -333,7 +336,7 @@ def test_nothing_is_left_of_leases(place, tmp_path):
     assert after <= before
 
 
-@pytest.mark.parametrize("place", [{}, {"workers": 2}], ids=["in_process", "processes"])
+@pytest.mark.parametrize("place", [{}, on_workers({"workers": 2})], ids=["in_process", "processes"])
 def test_the_table_of_experiments_has_the_device(place, tmp_path):
     research = Research(str(tmp_path / "r"), Option("x", [1, 2])).add_callable(
         "use", abs, args=[EC("x")], save_to="y"
@@ -376,14 +379,14 @@ def test_an_experiment_waits_for_free_memory(monkeypatch):
 
 def test_an_experiment_that_waits_for_a_device_is_not_timed(tmp_path):
     def work(x):
-        time.sleep(0.3)
+        time.sleep(0.12)
         return x
 
-    research = Research(domain=Option("x", [0, 1, 2])).work(EC("x"), save_to="y")
+    research = Research(domain=Option("x", list(range(8)))).work(EC("x"), save_to="y")
     research.run(
-        devices=[0], scheduler="threads", workers=3, timeout=0.6, bar=False, dump_results=False
+        devices=[0], scheduler="threads", workers=8, timeout=0.8, bar=False, dump_results=False
     )
-    assert research.results.df.y.tolist() == [0, 1, 2]
+    assert research.results.df.y.tolist() == list(range(8))
 
 
 def test_a_detached_run_that_is_terminated_gives_its_devices_back(tmp_path):
@@ -392,7 +395,7 @@ def test_a_detached_run_that_is_terminated_gives_its_devices_back(tmp_path):
     )
     wait_for(lambda: len(research.results) > 0)
     research.terminate()
-    assert research.wait(20)
+    assert research.wait(60)
     assert (
         holding(tmp_path, 3).run(devices=[0], bar=False, dump_results=False).results.failures.empty
     )
@@ -451,7 +454,9 @@ def test_a_parameter_of_that_name_is_refused():
 
 
 @pytest.mark.parametrize(
-    "place", [{"scheduler": "threads", "workers": 3}, {"workers": 3}], ids=["threads", "workers"]
+    "place",
+    [{"scheduler": "threads", "workers": 3}, on_workers({"workers": 3})],
+    ids=["threads", "workers"],
 )
 def test_nothing_that_waits_for_a_device_begins_once_a_run_is_terminated(place, tmp_path):
     def hold_on(x: int) -> int:
@@ -471,6 +476,7 @@ def test_nothing_that_waits_for_a_device_begins_once_a_run_is_terminated(place, 
     assert len(noted(tmp_path / "begun")) == len(research.results) == 1
 
 
+@pytest.mark.cluster
 def test_gpu_workers_that_join_a_cluster_of_none_are_used(tmp_path):
     with (
         Servers(tmp_path) as servers,
@@ -497,6 +503,7 @@ def test_devices_that_this_process_does_not_see_are_refused_at_once(place, monke
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.cluster
 def test_devices_that_a_worker_does_not_see_are_never_given_out():
     with local_cluster(gpus=["left"]) as cluster, Client(cluster, set_as_default=False) as client:
         research = Research(domain=Option("x", [0, 1])).add_callable(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from daskresearch import EC, E, O, Option, Research
-from tests.support.running import column, hearing_interrupts
+from tests.support.running import column, hearing_interrupts, on_workers
 
 SCRIPT = """
 import sys, time
@@ -35,7 +35,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["workers=1", "scheduler='threads', workers=2", "workers=2"])
+@pytest.mark.parametrize(
+    "options", ["workers=1", "scheduler='threads', workers=2", on_workers("workers=2")]
+)
 def test_an_interrupt_leaves_finished_experiments_readable(tmp_path, options):
     script, calls = tmp_path / "script.py", tmp_path / "calls"
     script.write_text(SCRIPT % options)

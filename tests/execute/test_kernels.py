@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from jupyter_client import KernelManager
+from jupyter_client.manager import KernelManager
 
 from daskresearch import ResearchResults
 from tests.support.clusters import two_workers
@@ -17,7 +17,7 @@ from tests.support.crashing import are_gone
 from tests.support.lasting import N_SHORT, SEED, check_goes_on, has_begun, let_go, n_active
 from tests.support.running import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 CELL = """
 from distributed import Client
@@ -53,7 +53,7 @@ def close_in_the_midst(folder: Path, *, file: str, detach: bool, now: bool) -> N
             client.execute(CELL.format(folder=str(folder), file=file, seed=SEED, detach=detach))
             wait_for(lambda: has_begun(folder))
             wait_for(lambda: len(ResearchResults(str(folder / "results")).df) >= N_SHORT - 2)
-            process = psutil.Process(manager.provisioner.pid)
+            process = psutil.Process(manager.provisioner.pid)  # type: ignore[union-attr]
             started = [process, *process.children(recursive=True)]
         finally:
             client.stop_channels()

@@ -157,9 +157,10 @@ def case_of(way: Callable[..., None], place: str) -> Any:
     is_slow = place == "processes" or (
         place == "client" and way in (with_failures, detached, out_of_time)
     )
-    return pytest.param(
-        way, place, marks=[pytest.mark.slow] if is_slow else [], id=f"{place}-{way.__name__}"
-    )
+    marks = [pytest.mark.slow] if is_slow else []
+    if place in ("client", "processes"):
+        marks.append(pytest.mark.cluster)
+    return pytest.param(way, place, marks=marks, id=f"{place}-{way.__name__}")
 
 
 CASES = [
@@ -187,6 +188,7 @@ def workers_here() -> list[psutil.Process]:
     return [one for one in children if "spawn_main" in " ".join(cmdline_of(one))]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_nothing_is_left_of_a_private_cluster_that_was_shut_down(tmp_path):
     def run() -> None:

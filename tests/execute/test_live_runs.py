@@ -13,6 +13,8 @@ import pytest
 from daskresearch import EC, E, NumpySampler, Option, Research, ResearchResults
 from tests.support.running import DEADLINE_S, note, noted, wait_for
 
+pytestmark = pytest.mark.cluster
+
 N_ITERS = 3
 IN_MEMORY: dict[str, Any] = {"scheduler": "sync", "bar": False, "dump_results": False, "seed": 1}
 

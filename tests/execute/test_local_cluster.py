@@ -17,6 +17,7 @@ from daskresearch.errors import OptionError
 from tests.support.running import table, wait_for
 
 
+@pytest.mark.cluster
 def test_each_gpu_has_a_worker_that_sees_it_alone():
     with (
         local_cluster(gpus=[3, "GPU-7f"]) as cluster,
@@ -30,12 +31,14 @@ def test_each_gpu_has_a_worker_that_sees_it_alone():
         ] * 2
 
 
+@pytest.mark.cluster
 def test_a_worker_that_is_restarted_sees_its_gpu_again():
     with local_cluster(gpus=[5]) as cluster, Client(cluster, set_as_default=False) as client:
         client.restart()
         assert list(client.run(os.getenv, "CUDA_VISIBLE_DEVICES").values()) == ["5"]
 
 
+@pytest.mark.cluster
 def test_units_on_a_local_cluster_may_start_processes_of_their_own():
     def spawn() -> tuple[int, int]:
         import multiprocessing
@@ -49,6 +52,7 @@ def test_units_on_a_local_cluster_may_start_processes_of_their_own():
     assert row.worker == row.parent != os.getpid()
 
 
+@pytest.mark.cluster
 def test_workers_have_the_threads_and_the_memory_that_were_asked_for():
     with (
         local_cluster(2, threads=3, memory_limit="300 MB") as cluster,
@@ -60,6 +64,7 @@ def test_workers_have_the_threads_and_the_memory_that_were_asked_for():
         ] * 2
 
 
+@pytest.mark.cluster
 def test_a_local_cluster_listens_on_loopback_alone_and_leaves_no_process():
     here = psutil.Process()
     before = {*here.children(recursive=True)}
@@ -138,6 +143,7 @@ def run_script(path: Path, text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_script_that_closes_nothing_comes_to_its_end(tmp_path: Path):
     done = run_script(
@@ -147,6 +153,7 @@ def test_a_script_that_closes_nothing_comes_to_its_end(tmp_path: Path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_script_without_a_main_guard_is_told_to_put_its_cluster_under_one(tmp_path: Path):
     done = run_script(tmp_path / "script.py", SCRIPT.format(call="main()"))

@@ -16,6 +16,8 @@ from daskresearch.errors import ClusterError
 from tests.support.clusters import Servers, two_workers
 from tests.support.running import local_cluster, note, noted, saying, wait_for
 
+pytestmark = pytest.mark.cluster
+
 N = 40
 
 LACKING = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ import pytest
 import daskresearch
 from daskresearch import Option, Research
 from tests.support.running import hearing_interrupts, table, wait_for
+
+pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +85,42 @@ def test_workers_whose_start_was_interrupted_serve_the_next_run():
     interrupt(0.3)
     assert pids(research) <= workers() - others
     assert len(workers() - others) == 2
+
+
+WITHOUT_SIGNALS = """
+import signal
+import subprocess
+import sys
+
+import distributed.nanny  # looks for signals itself
+
+for name in ("SIGKILL", "SIGURG", "pthread_kill"):
+    delattr(signal, name)
+
+from daskresearch import EC, Option, Research, shutdown
+
+def spin(x):
+    while x == 1:
+        pass
+    return x
+
+def main():
+    research = Research(domain=Option("x", [0, 1, 2])).spin(EC("x"), save_to="y")
+    for options in ({}, {"scheduler": "threads"}, {"workers": 2}):
+        research.run(bar=False, dump_results=False, timeout=1, **options)
+        print(research.results.df.y.tolist(), research.results.failures.kind.tolist())
+    shutdown()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_runs_end_experiments_and_processes_without_the_signals_that_windows_lacks(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_SIGNALS)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.splitlines() == ["[0, 2] ['timeout']"] * 3
+    assert (done.returncode, done.stderr) == (0, "")

@@ -18,7 +18,9 @@ import pytest
 import daskresearch
 from daskresearch import EC, EP, Domain, E, O, Option, Research
 from daskresearch.errors import PickleError
-from tests.support.running import wait_for
+from tests.support.running import DEADLINE_S, wait_for
+
+pytestmark = pytest.mark.cluster
 
 OFFSET = 10
 
@@ -47,7 +49,7 @@ def _no_processes_left() -> object:
 
 
 def run(research: Research, **options: object) -> Research:
-    return research.run(bar=False, dump_results=False, workers=2, **options)  # type: ignore[arg-type]
+    return research.run(bar=False, dump_results=False, workers=2, **options)
 
 
 def test_experiments_run_in_worker_processes_that_stay_warm_for_the_next_run():
@@ -60,9 +62,7 @@ def test_experiments_run_in_worker_processes_that_stay_warm_for_the_next_run():
 def test_another_number_of_workers_scales_the_processes():
     def wait_with(path: str, x: int) -> int:
         append(path, str(os.getpid()))
-        deadline = time.monotonic() + 20
-        while len({*Path(path).read_text().split()}) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: len({*Path(path).read_text().split()}) == 3)
         return os.getpid()
 
     path = str(Path(os.environ.get("TMPDIR", "/tmp")) / f"pids-{os.getpid()}")
@@ -77,10 +77,7 @@ def test_shutdown_ends_the_processes_and_the_next_run_starts_others():
     research = Research(domain=Option("x", [1])).process_of(EC("x"), save_to="pid")
     before = run(research).results.df.pid.item()
     daskresearch.shutdown()
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{before}").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{before}").exists()
+    wait_for(lambda: not Path(f"/proc/{before}").exists())
     assert run(research).results.df.pid.item() != before
 
 
@@ -330,7 +327,7 @@ def test_long_experiments_are_spread_over_the_workers():
 
 
 def test_a_domain_of_millions_is_read_no_further_than_workers_need():
-    drawn = []
+    drawn: list[int] = []
 
     class Counting:
         def sample(self, size: int) -> list[int]:
@@ -343,12 +340,10 @@ def test_a_domain_of_millions_is_read_no_further_than_workers_need():
 
     research = Research(domain=Option("x", Counting()), n_configs=10**6).slow(EC("x"), save_to="y")
     research = research.run(workers=2, bar=False, dump_results=False, detach=True)
-    deadline = time.monotonic() + 30
-    while len(research.results) < 40 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: len(research.results) >= 40)
     ahead = len(drawn) - len(research.results)
     research.terminate()
-    assert research.wait(30)
+    assert research.wait(DEADLINE_S)
     assert ahead < 600
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from daskresearch.execute.window import Window
 
 
-def window(n: int, slots: int, **options: bool) -> Window:
-    return Window(iter([(i,) for i in range(n)]), n, slots, **options)  # type: ignore[misc]
+def window(n: int, slots: int, **options: Any) -> Window:
+    return Window(((i,) for i in range(n)), n, slots, **options)
 
 
 def test_a_cluster_that_may_grow_gets_groups_one_by_one_until_their_time_is_known():

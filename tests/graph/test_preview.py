@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,10 +13,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 from dask.utils import key_split
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, E, NumpySampler, O, Option, Research
+from tests.support.effort import few_calls
 from tests.support.plans import Counter, RunSpec, research_of, runs
 from tests.support.strategies import domains
 
@@ -54,7 +54,8 @@ class Counting:
             return self._items(output)
         self.counts[self.name] += 1
         if isinstance(output, Counter):
-            output.step = Counting(self.counts, f"{self.name}.step", output.step)
+            step = Counting(self.counts, f"{self.name}.step", output.step)
+            output.step = step  # type: ignore[method-assign, assignment]
         return output
 
     def _items(self, items: Iterator[Any]) -> Iterator[Any]:
@@ -80,7 +81,7 @@ def options_of(spec: RunSpec, research: Research) -> Research:
     return research.options(n_iters=spec.n_iters, branches=spec.branches, seed=spec.seed)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30)
 @given(spec=runs(), n_iters=st.integers(1, 4))
 def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
     units = tuple(replace(unit, fails_below=0, wrong_length=False, length=9) for unit in spec.units)
@@ -100,7 +101,7 @@ def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 @given(
     case=domains(), data=st.data(), n_reps=st.integers(1, 3), branches=st.sampled_from([None, 1, 2, 5]),
     n_configs=st.sampled_from([None, None, 1, 3, 7]), repeat_each=st.sampled_from([None, None, 1, 2]),
@@ -186,10 +187,8 @@ def test_a_million_configs_are_previewed_at_once(domain):
     research = Research(domain=domain).add_callable("load", load, args=[EC("b")], root=True)
     if "c" in domain.names:
         research = research.add_callable("use", load, args=[O("load"), EC()])
-    start = time.process_time()
-    preview = research.preview()
-    # counting takes some milliseconds, going through all configs some seconds
-    assert time.process_time() - start < 1
+    with few_calls(50_000):
+        preview = research.preview()
     assert preview.attrs["experiments"] == 1_000_000
     assert preview.calls[0] > 0
 

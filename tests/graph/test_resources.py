@@ -32,6 +32,7 @@ def alone(place: str, x: int) -> int:
     return x
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("n_branches", [1, 2])
 def test_tasks_of_experiments_take_what_units_ask_for(cluster, tmp_path, n_branches):
     domain = Option("x", list(range(12)))
@@ -45,6 +46,7 @@ def test_tasks_of_experiments_take_what_units_ask_for(cluster, tmp_path, n_branc
     assert frame.y.tolist() == other.y.tolist() == list(range(12))
 
 
+@pytest.mark.cluster
 def test_tasks_of_roots_take_what_roots_ask_for(cluster, tmp_path):
     domain = Option("x", list(range(12)))
     research = Research(domain=domain).alone(

@@ -16,7 +16,7 @@ from distributed import Client
 from daskresearch import EC, Domain, E, O, Option, Research
 from tests.support.running import noted, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 MODULE = """
 import enum
@@ -88,7 +88,7 @@ def lone_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
             processes.append(process)
             wait_for(file.exists)
         with Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=30)
+            client.wait_for_workers(2, timeout=120)
             yield client
     finally:
         for process in reversed(processes):

@@ -19,13 +19,13 @@ import pytest
 
 from daskresearch import EC, Alias, Domain, E, O, Option, Research
 from daskresearch.worker import Outcome
-from tests.support.running import noted, saying, wait_for
+from tests.support.running import noted, on_workers, saying, wait_for
 
 Compute = Callable[[Research], pd.DataFrame]
 
 PLACES = [
-    "in process", "threads", "two workers", "client",
-    "graph", "graph in threads", "graph in processes", "graph on client",
+    "in process", "threads", on_workers("two workers"), on_workers("client"),
+    "graph", "graph in threads", on_workers("graph in processes"), on_workers("graph on client"),
 ]  # fmt: skip
 
 
@@ -48,10 +48,11 @@ def compute(request: pytest.FixtureRequest) -> Compute:
         scheduler: Any = {"graph": "synchronous", "graph in threads": "threads"}.get(place)
         scheduler = scheduler or request.getfixturevalue("client")
         return lambda research: dask.compute(research.options(seed=7), scheduler=scheduler)[0]
-    options: dict[str, Any] = {
+    places: dict[str, dict[str, Any]] = {
         "threads": {"scheduler": "threads", "workers": 3},
         "two workers": {"workers": 2},
-    }.get(place, {})
+    }
+    options = places.get(place, {})
     if place == "client":
         options = {"scheduler": request.getfixturevalue("client")}
     return lambda research: (
@@ -277,6 +278,7 @@ def test_a_delayed_argument_may_feed_roots_and_expressions(compute, calls):
     assert noted(calls) == ["load-5"]
 
 
+@pytest.mark.cluster  # a bag is computed by processes
 def test_any_dask_collection_may_be_an_argument(compute):
     import dask.array as da
     import dask.bag as db

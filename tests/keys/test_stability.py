@@ -214,7 +214,7 @@ class Net:
     [
         (threading.Lock(), ["lock"]),
         (object(), ["type object", "no content to compare"]),
-        ((n for n in ()), ["generator"]),
+        ((n for n in range(0)), ["generator"]),
         ([1, {"a": (2, threading.Lock())}], ["[1]['a'][1]", "lock"]),
         ({"net": Net()}, ["['net'].parts['lock']", "lock"]),
         (np.array([1, threading.Lock()], object), ["[1]", "lock"]),

@@ -39,9 +39,9 @@ from daskresearch.errors import (
     PickleError,
     PlanError,
 )
-from tests.support.running import noted, saying, wait_for
+from tests.support.running import noted, on_workers, saying, wait_for
 
-SCHEDULERS = ["synchronous", "threads", "client"]
+SCHEDULERS = ["synchronous", "threads", on_workers("client")]
 
 
 @pytest.fixture(params=SCHEDULERS)
@@ -409,6 +409,13 @@ def test_what_cannot_run_yet_shows_itself_as_far_as_it_is_described():
         assert research.name in research._repr_html_()
 
 
+def test_groups_in_lock_step_that_cannot_be_counted_yet_are_not_called_none():
+    research = Research(domain=Option("x", [1, 2])).add_generator(iter, args=[[1]], root=True)
+    html = research.square(O("nowhere"), save_to="y")._repr_html_()
+    assert "? groups in lock-step" in html
+    assert "0 groups" not in html
+
+
 def test_a_picture_is_drawn_of_the_plan_or_of_tasks(tmp_path):
     research = Research(domain=Option("x", range(100))).add_callable(
         "load", square, args=[2], root=True
@@ -420,6 +427,26 @@ def test_a_picture_is_drawn_of_the_plan_or_of_tasks(tmp_path):
     assert (tmp_path / "tasks.svg").read_text().startswith("<?xml")
     with pytest.raises(OptionError, match="'units' or 'tasks'"):
         research.visualize(detail="all")
+
+
+def test_the_plan_over_an_endless_domain_is_drawn_and_its_tasks_are_refused():
+    research = Research(domain=Option("x", NumpySampler("uniform")))
+    research = research.add_callable("load", square, args=[2], root=True)
+    research = research.add_callable("train", pow, args=[O("load"), EC("x")], save_to="loss")
+    for svg in (research.visualize().svg, research._repr_html_()):
+        assert "endless experiments" in svg
+        for text in (
+            ">endless<",
+            ">1 call<",
+            ">instead of endless<",
+            ">1 → endless<",
+            ">× endless<",
+        ):
+            assert text in svg
+    with pytest.raises(DomainError, match=saying("endless", "n_configs")):
+        research.visualize(detail="tasks")
+    with pytest.raises(DomainError, match=saying("endless", "n_configs")):
+        research.preview()
 
 
 # refusals
@@ -505,7 +532,7 @@ def test_a_unit_that_cannot_travel_is_named_where_it_must(client):
     with pytest.raises(TypeError, match="Could not serialize") as caught:
         dask.compute(research, scheduler=client)
     # a handler of logs may raise between, as Dask has no text for a graph that it cannot send
-    causes = [caught.value]
+    causes: list[BaseException] = [caught.value]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)
     refused = next(cause for cause in causes if isinstance(cause, PickleError))

@@ -5,6 +5,7 @@ import copy
 import operator
 import os
 import pickle
+from typing import Any
 
 import cloudpickle
 import dask
@@ -18,7 +19,14 @@ from daskresearch import EC, EP, Alias, Domain, E, O, Option, R, Research, S
 from tests.support.running import column, failures_of, rows, saying, table
 from tests.support.strategies import law
 
-CONFIG = {"x": 3, "y": 7, "flag": True, "items": [5, 6, 7], "nested": {"k": [1, 2]}, "text": "abc"}
+CONFIG: dict[str, Any] = {
+    "x": 3,
+    "y": 7,
+    "flag": True,
+    "items": [5, 6, 7],
+    "nested": {"k": [1, 2]},
+    "text": "abc",
+}
 
 
 def same(value):
@@ -453,7 +461,8 @@ def test_matmul_is_applied_on_both_sides():
 
 
 def test_augmented_assignment_makes_a_new_expression():
-    expression = first = EC("x")
+    first = EC("x")
+    expression: Any = first
     expression += 1
     assert value_of(expression) == 4
     assert value_of(first) == 3
@@ -492,7 +501,7 @@ def test_a_numpy_array_may_stand_on_either_side_of_an_operator(array, function):
 
 
 def test_a_pandas_series_may_stand_on_either_side_of_an_operator():
-    series = pd.Series([1, 2])
+    series: Any = pd.Series([1, 2])
     for expression, expected in [(EC("x") * series, 3 * series), (series * EC("x"), series * 3)]:
         pd.testing.assert_series_equal(value_of(expression), expected)
 

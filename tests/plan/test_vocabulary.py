@@ -6,6 +6,7 @@ import math
 import pickle
 import sys
 import types
+from typing import Any
 
 import cloudpickle
 import dask
@@ -312,7 +313,7 @@ def test_the_short_form_finds_builtins():
 
 
 def test_the_short_form_finds_functions_of_added_modules_and_dicts():
-    module = types.ModuleType("module")
+    module: Any = types.ModuleType("module")
     module.in_module = lambda a: ("module", a)
     research = Research().add_namespace(module, {"in_dict": lambda a: ("dict", a)})
     research = research.in_module(1, save_to="module").in_dict(2, save_to="dict")
@@ -355,7 +356,7 @@ def test_the_short_form_takes_a_generator_by_its_mode():
 
 
 def test_the_short_form_takes_all_options_of_a_unit():
-    calls = []
+    calls: list[Any] = []
 
     def load(a, b):
         calls.append((a, b))
@@ -790,7 +791,7 @@ def test_a_unit_takes_a_version_and_resources():
 
 
 def test_pure_makes_every_callable_a_root():
-    calls = []
+    calls: list[Any] = []
 
     def load(a):
         calls.append(("load", a))
@@ -811,7 +812,7 @@ def test_pure_makes_every_callable_a_root():
 
 
 def test_without_pure_a_callable_runs_in_each_experiment_and_iteration():
-    calls = []
+    calls: list[Any] = []
     research = Research(domain=X).add_callable(calls.append, args=["call"])
     research.run(n_iters=2, bar=False, dump_results=False)
     assert calls == ["call"] * 4

@@ -108,6 +108,9 @@ def test_the_looks_at_a_good_folder_raise_nothing(scene):
     assert not scene.folder.exists()
 
 
+EXPERIMENTS = ("inside/experiments/", ".parquet", "remove it, or restore it")
+RESULTS = ("inside/results/", ".parquet", "remove it, or restore it")
+
 REFUSED = {
     "cell: an unknown tag": ("'new'", "does not know"),
     "cell: an array with a huge shape": ("'npy'", "damaged"),
@@ -115,7 +118,7 @@ REFUSED = {
     "cell: a deep literal": ("'literal'", "damaged"),
     "cell: a deep text of JSON": ("'json'", "damaged"),
     "cell: a zone that is a path": ("datetime:../../../etc/passwd", "damaged"),
-    "cell: deep lists": ("Parquet", "restore"),
+    "cell: deep lists": RESULTS,
     "cell: texts that are no UTF-8": ("type string", "damaged"),
     "pickle: an array of objects": ("'npy'", "damaged"),
     "pickle: a literal": ("'literal'", "damaged"),
@@ -129,33 +132,34 @@ REFUSED = {
     "array: tiny chunks of a large array": ("100000000 chunks",),
     "array: a broken chunk": ("cannot be read", "was the folder changed?"),
     "array: no chunk": ("there is no", "copied in part"),
-    "experiments: no column position": ("no table of experiments", "'position'"),
-    "experiments: two columns of one name": ("two columns of one name",),
-    "experiments: negative numbers of rows": ("'n_rows'", "-1 rows"),
+    "experiments: no column position": (*EXPERIMENTS, '"position"'),
+    "experiments: two columns of one name": (*EXPERIMENTS, "exists 2 times"),
+    "experiments: negative numbers of rows": ("results/", "from -1 to 3"),
     "experiments: too many rows": ("has 2 rows", "recorded 4"),
-    "experiments: numbers of rows that overflow": ("'n_rows'", "damaged"),
-    "experiments: nothing in n_rows": ("'n_rows'", "empty"),
-    "experiments: texts in position": ("'position'", "damaged"),
-    "experiments: lists in id": ("'id'", "damaged"),
-    "experiments: bytes in _types": ("'_types'", "damaged"),
+    "experiments: numbers of rows that overflow": ("results/", "has 2 rows"),
+    "experiments: nothing in n_rows": (*EXPERIMENTS, "'n_rows'"),
+    "experiments: texts in position": EXPERIMENTS,
+    "experiments: lists in id": EXPERIMENTS,
+    "experiments: bytes in _types": EXPERIMENTS,
     "experiments: tags that are no JSON": ("'_types'", "no tags"),
-    "experiments: aliases that are no JSON": ("'_aliases'", "no JSON"),
-    "experiments: aliases that are deep": ("'_aliases'", "no JSON"),
+    "experiments: aliases that are no JSON": ("inside/experiments", "restore"),
+    "experiments: aliases that are deep": ("inside/experiments", "restore"),
+    "experiments: facts that are deep": EXPERIMENTS,
     "results: fewer rows": ("has 1 rows", "recorded 2"),
-    "results: no iterations": ("no table of results", "'iteration'"),
-    "results: iterations of texts": ("no table of results", "integers"),
-    "results: iterations of nothing": ("'iteration'", "empty"),
+    "results: no iterations": (*RESULTS, "'iteration'"),
+    "results: iterations of texts": RESULTS,
+    "results: iterations of nothing": (*RESULTS, "'iteration'"),
     "results: tags that are deep": ("'_types'", "no tags"),
     "results: tags that are lists": ("'_types'", "no tags"),
-    "results: an empty file": ("cannot be read as Parquet", "restore"),
-    "results: a folder": ("cannot be read as Parquet", "restore"),
+    "results: an empty file": RESULTS,
+    "results: a folder": RESULTS,
     "file: a part of a strange name": ("no path inside of a results folder",),
     "file: a pipe in place of experiments": ("no regular file", "remove"),
     "file: a pipe in place of the description": ("no regular file", "remove"),
     "file: a pipe in place of a chunk": ("no regular file", "remove"),
-    "description: no JSON": ("research.json", "no JSON"),
-    "description: deep JSON": ("research.json", "no JSON"),
-    "description: a list": ("research.json", "does not describe"),
+    "description: no JSON": ("research.json", "restore"),
+    "description: deep JSON": ("research.json", "restore"),
+    "description: a list": ("research.json", "restore"),
     "description: a newer format": ("format 2", "upgrade"),
     "description: seed is 'text'": ("'seed'", "'text'"),
     "description: variables is [[]]": ("'variables'",),
@@ -185,8 +189,6 @@ READ = [
     "cell: large texts",
     "cell: coded texts",
     "cell: half floats",
-    "experiments: facts that are deep",
-    "experiments: variables and arrays that lead out",
     "experiments: ids that lead out",
     "experiments: long ids",
     "experiments: ids of case",
@@ -205,6 +207,11 @@ def test_what_does_no_harm_is_read(name, scene):
     ATTACKS[name](scene)
     frame = ResearchResults(str(scene.folder)).df
     assert [one.tolist() for one in frame.big] == [[1.0] * 1000, [2.0] * 1000]
+
+
+def test_arrays_under_names_that_lead_out_are_not_looked_for(scene):
+    ATTACKS["experiments: variables and arrays that lead out"](scene)
+    assert len(ResearchResults(str(scene.folder)).df) == 0
 
 
 # pickles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 import zarr
 
 from daskresearch import EC, Domain, E, Option, Research, ResearchResults, S
-from daskresearch.store.columns.cells import Pickled
+from daskresearch.store.columns.values import Pickled
 from daskresearch.store.folder import compact
 
 Rows = dict[tuple[str, int], dict[str, Any]]
@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def by_pandas(folder: Path, columns: list[str] | None = None) -> Iterable[dict[str, Any]]:
+def by_pandas(folder: Path, columns: list[str] | None = None) -> Iterable[Mapping[Any, Any]]:
     return pd.read_parquet(folder, columns=columns).to_dict("records")
 
 
@@ -122,7 +122,7 @@ def plain(value: Any) -> Any:
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
 
 
-def rows_of(found: Iterable[dict[str, Any]]) -> Rows:
+def rows_of(found: Iterable[Mapping[Any, Any]]) -> Rows:
     return {
         (row["id"], row["iteration"]): {name: plain(value) for name, value in row.items()}
         for row in found
@@ -270,7 +270,7 @@ def test_columns_have_the_types_that_their_values_have(folder):
 
 
 def test_arrays_are_opened_by_zarr_alone(folder):
-    group = zarr.open_group(folder / "arrays.zarr", mode="r")
+    group: Any = zarr.open_group(folder / "arrays.zarr", mode="r")
     for row in pq.read_table(folder / "results").to_pylist():
         path, _, index = row["array"].rstrip("]").partition("[")
         assert np.array_equal(group[path][int(index)], np.full((20, 20), float(row["int"])))
@@ -278,7 +278,7 @@ def test_arrays_are_opened_by_zarr_alone(folder):
 
 def test_all_values_come_back_as_they_were(folder):
     frame = ResearchResults(str(folder), allow_pickle=True).df
-    recorded = []
+    recorded: list[dict[str, Any]] = []
     for x, i in zip(frame["head/layout"], frame.iteration, strict=True):
         recorded.append({})
         record(type("Storage", (), {"update_variable": recorded[-1].__setitem__}), x, i)

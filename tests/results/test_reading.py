@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -31,9 +31,17 @@ from daskresearch.store.folder.tidier import Tidier
 from daskresearch.store.record import MISSING
 from tests.support.processes import python, running
 from tests.support.recorded import columns, same_column
-from tests.support.running import DEADLINE_S, THREADS, TWO_WORKERS, rows, saying, wait_for
+from tests.support.running import (
+    DEADLINE_S,
+    THREADS,
+    TWO_WORKERS,
+    on_workers,
+    rows,
+    saying,
+    wait_for,
+)
 
-law = settings(max_examples=60, deadline=None)
+law = settings(max_examples=60)
 
 
 @pytest.fixture
@@ -185,13 +193,19 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[tuple[str, list[int] | None, list[str]]] = []
-        read = readers.read
+        reading, selected = readers.reading, readers.selected  # type: ignore[attr-defined]
+        paths: list[str] = []
 
-        def noted(file, files, path, *, groups=None, columns):
-            self.made.append((path, groups, columns))
-            return read(file, files, path, groups=groups, columns=columns)
+        def noted_path(files, path):
+            paths.append(path)
+            return reading(files, path)
 
-        monkeypatch.setattr(readers, "read", noted)
+        def noted(file, columns, groups=None):
+            self.made.append((paths[-1], groups, columns))
+            return selected(file, columns, groups)
+
+        monkeypatch.setattr(readers, "reading", noted_path)
+        monkeypatch.setattr(readers, "selected", noted)
 
     def of(self, look: Callable[[], object]) -> list[tuple[str, list[int] | None, list[str]]]:
         self.made.clear()
@@ -422,7 +436,7 @@ print(json.dumps([seen, wrong]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "place", [{}, THREADS, TWO_WORKERS], ids=["in turn", "threads", "two workers"]
+    "place", [{}, THREADS, on_workers(TWO_WORKERS)], ids=["in turn", "threads", "two workers"]
 )
 def test_another_process_reads_whole_experiments_while_a_run_goes_on(place, folder, monkeypatch):
     monkeypatch.setattr(writer, "_MOST_EXPERIMENTS", 5)
@@ -674,7 +688,8 @@ def talking(x: int, i: int) -> None:
 
 @pytest.mark.parametrize("mode", [0, 1, 2, 3])
 @pytest.mark.parametrize(
-    "place", [*list(PLACES)[:2], pytest.param("two workers", marks=pytest.mark.slow)]
+    "place",
+    [*list(PLACES)[:2], pytest.param("two workers", marks=[pytest.mark.slow, pytest.mark.cluster])],
 )
 def test_what_experiments_print_goes_where_it_is_to_go(mode, place, folder, capfd):
     research = Research(folder, Option("x", [1, 2, 3])).add_callable(
@@ -787,7 +802,7 @@ print(list(research.compute().square))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["in turn", "two workers"])
+@pytest.mark.parametrize("place", ["in turn", on_workers("two workers")])
 def test_a_research_is_loaded_and_extended_where_the_users_code_is_not(place, users):
     users.run(users.name)
     os.remove(Path(users.__file__))
@@ -920,7 +935,7 @@ def test_the_environment_is_attached(folder):
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in a folder that is in no repository."""
     (tmp_path / "outside").mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))

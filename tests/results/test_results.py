@@ -16,6 +16,7 @@ from tests.support.running import (
     column,
     note,
     noted,
+    on_workers,
     rows,
     saying,
     table,
@@ -545,8 +546,8 @@ def test_frames_and_series_stay_what_they_are(column_of):
     for one, value in zip(column_of(*frames), frames, strict=True):
         pd.testing.assert_frame_equal(one, value)
     series = (pd.Series([1, 2]), pd.Series([1, 2]))
-    for one, value in zip(column_of(*series), series, strict=True):
-        pd.testing.assert_series_equal(one, value)
+    for found, expected in zip(column_of(*series), series, strict=True):
+        pd.testing.assert_series_equal(found, expected)
 
 
 @both
@@ -857,6 +858,7 @@ def test_a_detached_run_on_threads_is_live(gate):
     assert list(research.results.df.seen) == [0, 1, 2, 3]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_detached_run_on_workers_is_live(tmp_path):
     def work(x):
@@ -875,6 +877,7 @@ def test_a_detached_run_on_workers_is_live(tmp_path):
     assert list(research.results.df.seen) == [0, 1, 2, 3]
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_terminate_ends_a_run_on_workers(tmp_path):
     def work(x):
@@ -941,10 +944,11 @@ def test_rows_stand_in_domain_order_although_threads_end_in_another():
     assert list(research.results.to_df(pivot=False, name="seen").value) == [0, 1, 2]
 
 
+@pytest.mark.cluster
 def test_rows_stand_in_domain_order_although_workers_end_in_another(tmp_path):
     def work(x):
         if x == 0:
-            wait_for(lambda: noted(tmp_path / "ended"))
+            wait_for(lambda: bool(noted(tmp_path / "ended")))
         note(tmp_path / "ended", x)
         return x
 
@@ -953,7 +957,9 @@ def test_rows_stand_in_domain_order_although_workers_end_in_another(tmp_path):
     assert (tmp_path / "ended").read_text().split() == ["1", "0"]
 
 
-@pytest.mark.parametrize("place", [THREADS, TWO_WORKERS], ids=["threads", "two workers"])
+@pytest.mark.parametrize(
+    "place", [THREADS, on_workers(TWO_WORKERS)], ids=["threads", "two workers"]
+)
 def test_tables_are_the_same_wherever_experiments_run(place):
     experiment = (
         Experiment()
@@ -965,6 +971,7 @@ def test_tables_are_the_same_wherever_experiments_run(place):
     pd.testing.assert_frame_equal(table(research, seed=1, **place), here)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     "value",
     [

@@ -21,7 +21,8 @@ def test_the_signature_of_run_has_all_options_in_their_order():
 
 
 def test_the_docstring_of_run_tells_of_each_option_once():
-    text = inspect.getdoc(Research.run).partition("Parameters\n")[2].partition("Raises\n")[0]
+    doc = inspect.getdoc(Research.run) or ""
+    text = doc.partition("Parameters\n")[2].partition("Raises\n")[0]
     names = re.findall(r"^([\w, ]+) : ", text, re.MULTILINE)
     told = [name for line in names for name in line.split(", ")]
     assert sorted(told) == sorted(field.name for field in fields(RunOptions))

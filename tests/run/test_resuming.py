@@ -15,6 +15,7 @@ from daskresearch import EC, Alias, Domain, E, O, Option, R, Research, ResearchR
 from daskresearch.errors import ChangedUnitsWarning, FolderExistsError, OptionError
 from tests.support.plans import RunSpec, UnitSpec, research_of, runs
 from tests.support.reference import run_reference
+from tests.support.running import on_workers
 from tests.test_equivalence import as_reference, as_rows, options_of
 
 
@@ -57,7 +58,7 @@ PLACES = pytest.mark.parametrize(
     [
         {},
         {"scheduler": "threads", "workers": 2},
-        pytest.param({"workers": 2}, marks=pytest.mark.slow),
+        pytest.param({"workers": 2}, marks=[pytest.mark.slow, pytest.mark.cluster]),
     ],
 )
 
@@ -377,7 +378,7 @@ DRAWN_LAST = RunSpec(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25)
 @given(spec=runs(), n_first=st.integers(1, 4))
 @example(spec=DRAWN_LAST, n_first=1)
 def test_a_research_in_two_runs_gives_the_rows_of_the_plain_loop(spec, n_first):
@@ -388,10 +389,10 @@ def test_a_research_in_two_runs_gives_the_rows_of_the_plain_loop(spec, n_first):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
-    [{"scheduler": "threads", "workers": 3}, {"workers": 2}],
+    [{"scheduler": "threads", "workers": 3}, on_workers({"workers": 2})],
     ids=["threads", "two workers"],
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(spec=runs(), n_first=st.integers(1, 4))
 def test_a_research_in_two_parallel_runs_gives_the_rows_of_the_plain_loop(place, spec, n_first):
     assert rows_after_resume(spec, min(n_first, spec.domain.size), place) == as_reference(spec)
@@ -418,6 +419,7 @@ def test_the_cost_of_units_is_kept_in_the_folder(name, calls):
     assert Research.load(name).profiler.equals(research.profiler)
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_the_cost_of_units_is_measured_on_workers(name, calls):
     research = squares(name, range(5), calls).run(bar=False, profile=True, workers=2)

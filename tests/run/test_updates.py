@@ -6,19 +6,14 @@ import pytest
 from daskresearch import EC, Domain, E, NumpySampler, O, Option, R, Research
 from tests.support.running import (
     DEADLINE_S,
-    IN_PROCESS,
-    THREADS,
-    TWO_WORKERS,
     column,
     failures_of,
+    places,
     rows,
     saying,
     table,
     wait_for,
 )
-
-PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
-places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 
 def xs(*values):
@@ -162,7 +157,7 @@ def test_last_fires_again_for_each_new_domain_until_none(place):
 
 def test_a_new_domain_may_be_a_product_with_repetitions_of_its_own():
     new = (xs(7, 8) * Option("y", [1])).set_iter_params(n_reps=2)
-    research = measuring(xs(0)).update_domain(
+    research: Research = measuring(xs(0)).update_domain(
         lambda: None if research.results.df.shape[0] > 1 else new
     )
     assert rows(table(research), "x", "y") == [(0, None), (7, 1), (8, 1), (7, 1), (8, 1)]

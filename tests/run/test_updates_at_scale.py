@@ -16,9 +16,9 @@ from distributed import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskresearch import EC, NumpySampler, Option, R, Research, ResearchResults
+from daskresearch import EC, Domain, NumpySampler, Option, R, Research, ResearchResults
 from daskresearch.execute.local import SerialExecutor
-from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS
+from tests.support.running import IN_PROCESS, THREADS, TWO_WORKERS, on_workers
 
 N = 3000
 PLACES = ["serial", "threads", "two workers", "client"]
@@ -33,7 +33,7 @@ def options_of(place: str, client: Client | None) -> dict[str, Any]:
     }[place]
 
 
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=[*PLACES[:2], *map(on_workers, PLACES[2:])])
 def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Give the options that run somewhere."""
     return options_of(
@@ -65,7 +65,7 @@ def study(domain: Any, **options: Any) -> Research:
     return Research(domain=domain, **options).save(EC("x"), "seen").work(EC("x"), save_to="y")
 
 
-def xs(first: int, n: int) -> Option:
+def xs(first: int, n: int) -> Domain:
     return Option("x", list(range(first, first + n)))
 
 
@@ -208,7 +208,7 @@ def check_as_plain(n: int, when: list[Any], answers: list[range | None], **optio
         assert len(results) == len(ran)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     n=st.integers(1, 200),
     when=WHENS,
@@ -221,7 +221,7 @@ def test_any_domains_are_updated_as_a_plain_loop_would(client, n, when, answers,
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     n=st.integers(1, 400),
     when=WHENS,

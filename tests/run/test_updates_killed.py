@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client, Worker
 
-from daskresearch import EC, E, Option, R, Research, ResearchResults
+from daskresearch import EC, Domain, E, Option, R, Research, ResearchResults
 from tests.support.crashing import started
 from tests.support.running import (
     DEADLINE_S,
@@ -22,6 +22,7 @@ from tests.support.running import (
     TWO_WORKERS,
     note,
     noted,
+    on_workers,
     wait_for,
 )
 
@@ -41,7 +42,7 @@ def work(x: int, name: str, folder: Path) -> int:
     return x % 1000
 
 
-def choose(results: ResearchResults, seen: Path) -> Option | None:
+def choose(results: ResearchResults, seen: Path) -> Domain | None:
     """Note what is seen; return a domain that follows from it, if it is time for another."""
     frame = results.df
     note(
@@ -104,7 +105,9 @@ def n_active(dask_worker: Worker) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["serial", "threads", "two workers", "client"])
+@pytest.mark.parametrize(
+    "place", ["serial", "threads", on_workers("two workers"), on_workers("client")]
+)
 def test_updates_go_on_after_kills_as_if_there_were_none_and_nothing_that_is_finished_runs_again(
     place, tmp_path, request
 ):

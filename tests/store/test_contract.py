@@ -67,6 +67,7 @@ def workers(s3_url: str) -> Iterator[dict[str, Any]]:
     shutdown()
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nowhere"])
 @contract
@@ -74,6 +75,7 @@ def test_memory_of_the_client_of_two_workers(holds, place, workers):
     holds(replace(place, options=workers))
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["local", "file", "s3"])
 @contract_of_folders
@@ -81,6 +83,7 @@ def test_folder_of_two_workers(holds, place, workers):
     holds(replace(place, options=workers))
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_folder_that_workers_cannot_see_is_refused_before_the_first_experiment(tmp_path):
     def work(x):

@@ -37,7 +37,7 @@ from tests.support.crashing import (
     started,
     workers_of,
 )
-from tests.support.running import note, noted, wait_for
+from tests.support.running import note, noted, on_workers, wait_for
 
 RANDOM_SEED = 7
 N_MANY = 40
@@ -109,7 +109,7 @@ def test_a_second_run_of_this_process_into_a_folder_is_refused_while_the_first_g
     ):
         research.run(name, bar=False, resume=True)
     gate.touch()
-    assert first.wait(20)
+    assert first.wait(60)
     assert first.results.df.y.tolist() == [1, 2]
     assert research.run(name, bar=False, resume=True).results.df.y.tolist() == [1, 2]
     assert noted(tmp_path / "calls") == ["1", "2"]
@@ -262,7 +262,7 @@ def test_a_folder_is_refused_to_another_process_until_its_owner_is_killed(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, on_workers(2)])
 def test_an_interrupt_leaves_finished_experiments_readable_and_goes_on(tmp_path, many, workers):
     study = Study(tmp_path, many, {"n": N_MANY, "pause_s": PAUSE_S})
     process = study.start(workers=workers, part_size=10_000)
@@ -276,6 +276,7 @@ def test_an_interrupt_leaves_finished_experiments_readable_and_goes_on(tmp_path,
     study.check_complete()
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.parametrize("kills_all", [False, True])
 def test_a_killed_client_of_two_workers_loses_nothing_that_they_had_written(
@@ -303,6 +304,7 @@ def test_a_killed_client_of_two_workers_loses_nothing_that_they_had_written(
         study.check_complete()
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_run_comes_to_its_end_though_workers_are_killed(tmp_path, many):
     study = Study(
@@ -321,6 +323,7 @@ def test_a_run_comes_to_its_end_though_workers_are_killed(tmp_path, many):
     study.check_complete()
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_what_a_worker_wrote_of_a_batch_is_not_run_again_when_it_is_killed_in_the_midst(tmp_path):
     calls, gate, name = tmp_path / "calls", tmp_path / "gate", str(tmp_path / "results")

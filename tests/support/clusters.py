@@ -17,7 +17,7 @@ from distributed import Client, Security
 import daskresearch
 
 _PACKAGE = str(Path(daskresearch.__file__).parents[1])
-_STARTED_S, _ENDED_S = 60, 5
+_STARTED_S, _ENDED_S = 120, 5
 
 
 class Servers:

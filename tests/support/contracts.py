@@ -246,7 +246,7 @@ def a_research_is_removed_with_all_its_files(place: Place) -> None:
     Research.remove(place.url, ask=False)
     assert place.names() == []
     with pytest.raises(OSError, match="no folder of a research"):
-        ResearchResults(place.url)
+        ResearchResults(str(place.url))
 
 
 def write_artifacts(folder: str, x: int) -> None:

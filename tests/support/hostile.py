@@ -587,6 +587,8 @@ FILES: dict[str, Attack] = {
     ],
 }
 
+WRONG: list[Any] = [None, 5, -1, "text", ["text", 1], [[]], {"a": 1}, {"a": {"b": 1}}]
+
 DESCRIPTIONS: dict[str, Attack] = {
     "no JSON": lambda scene: (scene.folder / "research.json").write_text("{"),
     "no UTF-8": lambda scene: (scene.folder / "research.json").write_bytes(b"\xff\xfe\xff"),
@@ -599,7 +601,7 @@ DESCRIPTIONS: dict[str, Attack] = {
     **{f"{name} is {value!r}": (lambda scene, name=name, value=value: scene.describe(**{name: value}))
        for name in ("name", "seed", "parameters", "variables", "definitions", "definition", "runs", "domain", "plan",
                     "preview", "created", "versions", "create_id_prefix", "token", "options", "plan_pickled")
-       for value in (None, 5, -1, "text", ["text", 1], [[]], {"a": 1}, {"a": {"b": 1}})},
+       for value in WRONG},
     "a seed of many digits": lambda scene: (scene.folder / "research.json").write_text(
         (scene.folder / "research.json").read_text().replace('"seed": 1', '"seed": ' + "9" * 10_000)
     ),

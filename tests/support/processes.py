@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 def python(code: str, *arguments: str) -> str:

@@ -7,10 +7,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from distributed import LocalCluster
 
 from daskresearch import Research
@@ -19,7 +21,14 @@ IN_PROCESS: dict[str, Any] = {}
 THREADS: dict[str, Any] = {"scheduler": "threads", "workers": 3}
 TWO_WORKERS: dict[str, Any] = {"workers": 2}
 
-DEADLINE_S = 20
+on_workers = partial(pytest.param, marks=pytest.mark.cluster)
+places = pytest.mark.parametrize(
+    "place",
+    [IN_PROCESS, THREADS, on_workers(TWO_WORKERS)],
+    ids=["in process", "threads", "two workers"],
+)
+
+DEADLINE_S = 60
 
 
 def local_cluster(n_workers: int = 2) -> LocalCluster:

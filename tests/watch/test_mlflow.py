@@ -1,4 +1,4 @@
-"""The tracker of the README logs experiments to MLflow as it says."""
+"""The tracker of docs/trackers.md logs experiments to MLflow as it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daskresearch import EC, E, Option, Research
-from tests.support.running import IN_PROCESS
+from tests.support.running import IN_PROCESS, on_workers
 
 N_ITERS = 1200
 """More numbers than MLflow takes at once."""
@@ -17,17 +17,16 @@ N_ITERS = 1200
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Give the observer of the README over a new database, as MLflow refuses new folders of files."""
+    """The tracker over a new database, as MLflow refuses new folders of files."""
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.chdir(folder)
-        section = (
-            (Path(__file__).parents[2] / "README.md").read_text().partition("\n## Trackers\n")[2]
-        )
+        page = Path(__file__).parents[2] / "docs" / "trackers.md"
+        section = page.read_text().partition("\n## Trackers\n")[2]
         found = re.search(r"```python\n(.*?)```", section, re.DOTALL)
         assert found is not None
-        names: dict[str, Any] = {"__name__": "readme"}
+        names: dict[str, Any] = {"__name__": "trackers"}
         exec(found[1], names)
         yield names["MLflow"](f"sqlite:///{folder}/mlflow.db")
 
@@ -43,7 +42,7 @@ def label(i):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["serial", "client"])
+@pytest.mark.parametrize("place", ["serial", on_workers("client")])
 def test_experiments_become_runs_of_mlflow(place, tracker, request, tmp_path):
     where = {"scheduler": request.getfixturevalue("client")} if place == "client" else IN_PROCESS
     domain = Option("kind", ["good"]) * Option("rate", [0.1]) + Option("kind", ["bad"])

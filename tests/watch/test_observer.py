@@ -17,7 +17,14 @@ from distributed import Client
 
 from daskresearch import EC, Observer, Option, R, Research
 from daskresearch.errors import OptionError
-from tests.support.running import DEADLINE_S, IN_PROCESS, THREADS, local_cluster, wait_for
+from tests.support.running import (
+    DEADLINE_S,
+    IN_PROCESS,
+    THREADS,
+    local_cluster,
+    on_workers,
+    wait_for,
+)
 
 N = 40
 
@@ -57,7 +64,7 @@ class Heard(Observer):
         return [arguments for one, arguments in self.told if one == what][-1]
 
 
-@pytest.fixture(params=["serial", "threads", "client"])
+@pytest.fixture(params=["serial", "threads", on_workers("client")])
 def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     if request.param == "client":
         return {"scheduler": request.getfixturevalue("client")}
@@ -117,7 +124,7 @@ def test_each_experiment_is_told_once_when_its_rows_are_there(place, dump_result
     assert not [one for one in heard.told if one[0] == "experiments_ended" and not one[1][0]]
 
 
-@pytest.mark.parametrize("place", ["serial", "client"], indirect=True)
+@pytest.mark.parametrize("place", ["serial", on_workers("client")], indirect=True)
 def test_an_experiment_whose_value_cannot_be_written_is_told_as_failed(place, tmp_path):
     def lock(x):
         return threading.Lock() if x == 1 else x
@@ -225,15 +232,15 @@ def test_an_observer_that_raises_is_logged_once_and_the_run_goes_on(place, caplo
 
 
 @pytest.mark.parametrize("how", ["terminate", "debug"])
-def test_an_observer_is_told_how_a_run_has_ended(place, how):
+def test_an_observer_is_told_how_a_run_has_ended(place, how, monkeypatch):
     heard = Heard()
     research = study(values=range(3, 300))
     if how == "debug":
         with pytest.raises(ValueError, match="is not to be"):
             research.run(bar=False, observers=[heard], dump_results=False, debug=True, **place)
     else:
-        heard.experiments_ended = lambda *_: research.terminate()
-        heard.iterations_done = lambda *_: research.terminate()
+        monkeypatch.setattr(heard, "experiments_ended", lambda *_: research.terminate())
+        monkeypatch.setattr(heard, "iterations_done", lambda *_: research.terminate())
         slow = research.add_callable(time.sleep, args=[0.01])
         research = slow.run(bar=False, observers=[heard], dump_results=False, detach=True, **place)
         assert research.wait(DEADLINE_S)
@@ -350,9 +357,9 @@ def test_ids_come_back_only_to_observers(client, tmp_path, monkeypatch, observer
     from daskresearch.execute import distributed
 
     receipts: list[Any] = []
-    came = distributed._came
+    came = distributed._returned
     monkeypatch.setattr(
-        distributed, "_came", lambda receipt: receipts.append(receipt) or came(receipt)
+        distributed, "_returned", lambda receipt: receipts.append(receipt) or came(receipt)
     )
     study(tmp_path / "study", range(0, 4000, 4)).run(
         bar=False, observers=observers, scheduler=client
@@ -364,6 +371,7 @@ def test_ids_come_back_only_to_observers(client, tmp_path, monkeypatch, observer
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_a_worker_that_dies_spoils_no_count(dump_results, tmp_path):
     gate, fell = tmp_path / "gate", tmp_path / "fell"
 

@@ -18,12 +18,12 @@ from nbclient import NotebookClient
 from daskresearch import EC, NumpySampler, Option, Research
 from daskresearch.watch.observer import Done
 from daskresearch.watch.progress import Lines
-from tests.support.running import DEADLINE_S, IN_PROCESS, THREADS, wait_for
+from tests.support.running import DEADLINE_S, IN_PROCESS, THREADS, on_workers, wait_for
 
 N = 6
 
 
-@pytest.fixture(params=["serial", "threads", "client"])
+@pytest.fixture(params=["serial", "threads", on_workers("client")])
 def place(request: pytest.FixtureRequest) -> dict[str, Any]:
     if request.param == "client":
         return {"scheduler": request.getfixturevalue("client")}
@@ -185,11 +185,12 @@ def test_a_resumed_run_counts_what_was_there(place, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.cluster
 def test_a_notebook_gets_a_bar(tmp_path):
     source = "from daskresearch import Research\n_ = Research('study').save(1, 'one').run(dump_results=False)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(
-        notebook, timeout=60, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     ).execute()
     shown = str(notebook.cells[0].outputs)
     assert "1/1 [" in shown

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def in_threads(functions: list[Callable[[], object]]) -> None:
     """Call functions at the same time, each in a thread of its own."""
     gate = threading.Barrier(len(functions))
     with ThreadPoolExecutor(len(functions)) as pool:
-        list(pool.map(lambda function: (gate.wait(10), function()), functions))
+        list(pool.map(lambda function: (gate.wait(60), function()), functions))
 
 
 def run_script(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,7 +127,7 @@ def test_text_outside_of_experiments_goes_where_it_went_before(capsys, caplog, l
     assert caplog.messages == ["outside"]
 
 
-def own_context() -> dict[str, contextvars.Context]:
+def own_context() -> dict[str, Any]:
     """Return arguments of a thread with an empty context, as all have up to Python 3.13."""
     return {"context": contextvars.Context()} if sys.version_info >= (3, 14) else {}
 
@@ -185,7 +186,7 @@ def test_warnings_are_text_of_stderr():
     captured = Captured(Modes(stderr=1))
     with installed(captured.modes), captured_by(captured), warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *_: sys.stderr.write(f"{message}\n")
+        warnings.showwarning = lambda message, *_: sys.stderr.write(f"{message}\n")  # type: ignore[assignment]
         warnings.warn("too slow", stacklevel=1)
     assert captured.stderr == "too slow\n"
 
@@ -280,7 +281,7 @@ def test_only_text_can_be_written():
         captured_by(captured),
         pytest.raises(TypeError, match="must be str, not int"),
     ):
-        sys.stdout.write(1)
+        sys.stdout.write(1)  # type: ignore[arg-type]
 
 
 def test_a_program_without_a_console_can_be_captured(monkeypatch):
@@ -362,7 +363,7 @@ def test_a_full_disk_fails_where_it_prints_and_not_when_it_ends(tmp_path, monkey
 UNKILLED = """
 import signal, sys
 from daskresearch.worker.capture import *
-from daskresearch.worker.proxies import *
+from daskresearch.worker.proxies import captured_by, installed
 captured = Captured(Modes(stdout=2), lambda: sys.argv[1])
 with installed(captured.modes), captured_by(captured):
     for number in range(100):
@@ -377,7 +378,7 @@ def test_the_file_of_a_killed_experiment_holds_what_it_printed(tmp_path):
     try:
         wait_for(lambda: (tmp_path / "ready").exists())
         process.send_signal(signal.SIGKILL)
-        process.wait(20)
+        process.wait(60)
     finally:
         process.kill()
     assert process.returncode == -signal.SIGKILL
@@ -389,7 +390,7 @@ def test_the_file_of_a_killed_experiment_holds_what_it_printed(tmp_path):
 FORKED = """
 import os
 from daskresearch.worker.capture import *
-from daskresearch.worker.proxies import *
+from daskresearch.worker.proxies import captured_by, installed
 captured = Captured(Modes(stdout=1))
 with installed(captured.modes), captured_by(captured):
     pid = os.fork()
@@ -408,7 +409,7 @@ def test_a_forked_process_prints_where_it_would():
 PLAIN = """
 import logging, sys, threading
 from daskresearch.worker.capture import *
-from daskresearch.worker.proxies import *
+from daskresearch.worker.proxies import captured_by, installed
 modes = Modes(stdout=1, stderr=1, log=logging.ERROR)
 everyone = [Captured(modes) for _ in range(4)]
 def experiment(captured, number):

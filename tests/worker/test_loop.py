@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,22 +12,17 @@ import pytest
 from daskresearch import EC, Domain, E, O, Option, Research
 from tests.support.running import (
     DEADLINE_S,
-    IN_PROCESS,
-    THREADS,
-    TWO_WORKERS,
     column,
     failures_of,
     note,
     noted,
+    places,
     rows,
     saying,
     table,
 )
 
 X = Option("x", [1, 2, 3])
-
-PLACES = {"in process": IN_PROCESS, "threads": THREADS, "two workers": TWO_WORKERS}
-places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 
 class BrokenError(Exception):
@@ -383,11 +379,12 @@ def test_monitor_exceptions_are_the_failures():
     assert research.monitor.n_failed == 2
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_failures_hold_no_values_of_the_units_that_failed():
     class Batch:
         """A value that can be watched."""
 
-    references = []
+    references: list[Any] = []
 
     def train():
         batch = Batch()
@@ -555,7 +552,7 @@ def test_a_root_that_reads_config_is_called_once_for_each_distinct_value(place, 
 
 def counted(research_of, **options):
     """Return the arguments of a root's calls, and the column ``out`` of the run."""
-    calls = []
+    calls: list[Any] = []
 
     def load(*args):
         calls.append(args)
@@ -580,7 +577,7 @@ def test_a_root_that_reads_the_repetition_is_called_once_for_each():
 
 
 def test_a_root_of_a_root_follows_its_values():
-    calls = []
+    calls: list[Any] = []
 
     def load(a):
         calls.append(("load", a))
@@ -644,7 +641,7 @@ def test_roots_of_equal_configs_that_stand_apart_are_called_once():
 
 
 def test_a_failed_root_is_called_once_and_fails_each_experiment_that_shares_it():
-    calls = []
+    calls: list[Any] = []
 
     def load(a):
         calls.append(a)
@@ -664,7 +661,7 @@ def test_a_failed_root_is_called_once_and_fails_each_experiment_that_shares_it()
 
 
 def test_roots_of_a_failed_root_are_skipped_and_not_called():
-    calls = []
+    calls: list[Any] = []
     research = Research(domain=X).add_callable("load", fail_if, args=[True], root=True)
     research = research.add_callable("split", calls.append, args=[O("load")], root=True).run(
         bar=False, dump_results=False
@@ -674,7 +671,7 @@ def test_roots_of_a_failed_root_are_skipped_and_not_called():
 
 
 def test_a_root_that_nobody_reaches_is_not_called():
-    calls = []
+    calls: list[Any] = []
     research = Research(domain=X).add_callable(
         "load", calls.append, args=["call"], root=True, when="#5"
     )
@@ -840,12 +837,13 @@ def test_branches_see_the_same_item_in_the_same_iteration(target):
     assert frame.batch.nunique() == 3
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_items_are_held_no_longer_than_their_iteration():
     class Batch:
         """An item that can be watched."""
 
     alive = []
-    references = []
+    references: list[Any] = []
 
     def batches():
         for _ in range(4):
@@ -1014,6 +1012,7 @@ def test_a_refused_group_of_branches_says_what_it_needs():
         Research(domain=X).save(1, "one").run(branches=0, bar=False, dump_results=False)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("args", [[[]], [{"a": []}], [([],)]], ids=["list", "dict", "tuple"])
 def test_a_call_does_not_see_what_another_did_to_its_literal_arguments(args):
     def count(value):

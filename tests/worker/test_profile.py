@@ -91,7 +91,7 @@ def test_threads_may_share_a_profile(mode):
     profile, gate = Profile(mode), threading.Barrier(8)
 
     def run(number: int) -> None:
-        gate.wait(10)
+        gate.wait(60)
         for _ in range(100):
             profile.call(f"unit {number % 2}", lambda: fibonacci(3))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from daskresearch.errors import StorageError
-from daskresearch.store.files.base import Files, storage_error
+from daskresearch.store.files.base import Files, translated
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,19 +40,9 @@ def parsed(reference: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
-@contextmanager
-def foreign(files: Files, path: str, done: str, *mistakes: type[Exception]) -> Iterator[None]:
+def foreign(
+    files: Files, path: str, done: str, *mistakes: type[Exception]
+) -> AbstractContextManager[None]:
     """Turn what zarr raises into a `StorageError`, but for mistakes of the caller."""
-    full = f"{files.url}/{path}"
-    passed: tuple[type[Exception], ...] = (StorageError, *mistakes)
-    try:
-        yield
-    except passed:
-        raise
-    except OSError as error:
-        raise storage_error(error, full, done) from error
-    except Exception as error:  # files that others made, or stores, raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise StorageError(
-            f"{full!r} cannot be {done} ({reason}); was the folder changed?"
-        ) from error
+    # files that others made, or stores, raise anything
+    return translated(f"{files.url}/{path}", done, "was the folder changed?", passed=mistakes)

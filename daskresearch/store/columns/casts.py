@@ -1,16 +1,13 @@
-"""The types that columns have in common, and columns cast to them without losing what they decode to."""
+"""The type that columns have in common, and casts to it that change no decoded value."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from daskresearch.errors import StorageError
-from daskresearch.store.columns.cells import NUMBERS, Tag, reader_of, text_of
-from daskresearch.store.columns.kinds import Coded, Tags
-from daskresearch.store.columns.plain import NotPlain, text_cell
+from daskresearch.store.columns.cell_type import Coded, Tag, Tags, is_number
+from daskresearch.store.columns.cell_types import carrying, implied_tag
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,53 +29,45 @@ def common_type(kinds: Iterable[pa.DataType]) -> pa.DataType:
     return reduce(_wider, kinds, pa.null())
 
 
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
-    if one == other or pa.types.is_null(other):
-        return one
-    if pa.types.is_null(one):
-        return other
-    if is_number(one) and is_number(other):
-        return _wider_number(one, other)
-    if pa.types.is_list(one) and pa.types.is_list(other):
-        element, elements = one.value_type, other.value_type
+    if left == right or pa.types.is_null(right):
+        return left
+    if pa.types.is_null(left):
+        return right
+    if is_number(left) and is_number(right):
+        return _wider_number(left, right)
+    if pa.types.is_list(left) and pa.types.is_list(right):
+        element, elements = left.value_type, right.value_type
         if _can_widen(element, elements):
             return pa.list_(_wider(element, elements))
-    if pa.types.is_struct(one) and pa.types.is_struct(other):
-        pairs = list(zip(one, other, strict=False))
-        if one.num_fields == other.num_fields and all(
-            [left.name == right.name and _can_widen(left.type, right.type) for left, right in pairs]
+    if pa.types.is_struct(left) and pa.types.is_struct(right):
+        pairs = list(zip(left, right, strict=False))
+        if left.num_fields == right.num_fields and all(
+            [
+                field.name == other.name and _can_widen(field.type, other.type)
+                for field, other in pairs
+            ]
         ):
-            return pa.struct([(left.name, _wider(left.type, right.type)) for left, right in pairs])
-    return pa.binary() if is_binary(one) or is_binary(other) else pa.string()
+            return pa.struct(
+                [(field.name, _wider(field.type, other.type)) for field, other in pairs]
+            )
+    return pa.binary() if is_binary(left) or is_binary(right) else pa.string()
 
 
-def _can_widen(one: pa.DataType, other: pa.DataType) -> bool:
+def _can_widen(left: pa.DataType, right: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return (
-        one == other
-        or (is_number(one) and is_number(other))
-        or pa.types.is_null(one)
-        or pa.types.is_null(other)
-    )
+    has_null = pa.types.is_null(left) or pa.types.is_null(right)
+    return left == right or has_null or (is_number(left) and is_number(right))
 
 
-def _wider_number(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+def _wider_number(left: pa.DataType, right: pa.DataType) -> pa.DataType:
     import pyarrow as pa
 
-    has_floats = pa.types.is_floating(one) or pa.types.is_floating(other)
-    return pa.float64() if has_floats or pa.uint64() in (one, other) else pa.int64()
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Return whether a column of this type holds bools, ints or floats."""
-    import pyarrow as pa
-
-    return bool(
-        pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    )
+    has_floats = pa.types.is_floating(left) or pa.types.is_floating(right)
+    return pa.float64() if has_floats or pa.uint64() in (left, right) else pa.int64()
 
 
 def is_binary(kind: pa.DataType) -> bool:
@@ -88,33 +77,13 @@ def is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def canonical_tag(kind: pa.DataType) -> str:
-    """Return the tag of which a cell in a column of this type has no need, empty for nested data.
-
-    Examples
-    --------
-    >>> import pyarrow as pa
-    >>> canonical_tag(pa.int64()), canonical_tag(pa.int8()), canonical_tag(pa.timestamp("us", "UTC"))
-    ('int', 'np:int8', 'datetime:UTC')
-    """
-    import numpy as np
+def in_one_piece(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
     import pyarrow as pa
 
-    if is_number(kind):
-        name = np.dtype(kind.to_pandas_dtype()).name
-        return {"bool": "bool", "int64": "int", "float64": "float"}.get(name, f"np:{name}")
-    if pa.types.is_timestamp(kind):
-        head = "datetime" if kind.unit == "us" else f"timestamp:{kind.unit}"
-        return f"{head}:{kind.tz}" if kind.tz else head
-    if pa.types.is_duration(kind):
-        return "timedelta" if kind.unit == "us" else f"Timedelta:{kind.unit}"
-    if pa.types.is_date32(kind):
-        return "date"
-    if is_binary(kind):
-        return "bytes"
-    if pa.types.is_list(kind) and is_number(kind.value_type):
-        return f"list:{np.dtype(kind.value_type.to_pandas_dtype()).name}"
-    return "" if pa.types.is_nested(kind) else "str"
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
 def raws(array: pa.Array) -> list[Any]:
@@ -184,7 +153,7 @@ def _tags(array: pa.Array, tags: Tags | None, base: str) -> Tags:
 
 
 def _number_tags(array: pa.Array, tags: Tags | None, kind: pa.DataType) -> Tags:
-    return _carrying(array, _tags(array, tags, canonical_tag(array.type)), _inexact(array, kind))
+    return _carrying(array, _tags(array, tags, implied_tag(array.type)), _inexact(array, kind))
 
 
 def _inexact(array: pa.Array, kind: pa.DataType) -> list[int]:
@@ -211,7 +180,7 @@ def _list_tags(array: pa.Array, tags: Tags | None, kind: pa.DataType) -> Tags | 
             if pa.types.is_null(array.type.value_type)
             else _carrying(array, tags, range(len(array)))
         )
-    tags = _tags(array, tags, canonical_tag(array.type))
+    tags = _tags(array, tags, implied_tag(array.type))
     flat = _inexact(array.flatten(), kind.value_type)
     return _carrying(array, tags, range(len(array)) if flat else [])
 
@@ -223,31 +192,14 @@ def _carrying(array: pa.Array, tags: Tags | None, rows: Iterable[int]) -> Tags:
         tag, raw = tags[row], array[row].as_py()
         if raw is None or (tag is not None and "=" in tag):
             continue
-        tags[row] = str(_with_text(tag, raw))
+        tags[row] = str(carrying(tag, raw))
     return tags
-
-
-def _with_text(tag: str | None, raw: Any) -> Tag:
-    kind, argument, _ = Tag("") if tag is None else Tag.parse(tag)
-    if kind in ("ndarray", "list", "tuple"):
-        return Tag(kind, argument, json.dumps(raw))
-    try:
-        if isinstance(raw, (list, dict)):
-            head, text = text_cell(raw)
-            return Tag(head, "", text)
-        if tag is not None and (kind in ("bool", "int") or argument in NUMBERS):
-            raw = reader_of(tag)(raw)  # an int may stand in a column of floats
-        return Tag(kind, argument, text_of(raw))
-    except (NotPlain, AttributeError):
-        raise StorageError(
-            f"a cell of type {type(raw).__name__} has no text; its file is not of daskresearch"
-        ) from None
 
 
 def _as_texts(array: pa.Array, tags: Tags | None) -> Coded:
     import pyarrow as pa
 
-    base = canonical_tag(array.type)
+    base = implied_tag(array.type)
     if tags is None and pa.types.is_integer(array.type):
         return array.cast(pa.string()), _tags(array, None, base)
     texts: list[str | None] = []
@@ -255,7 +207,7 @@ def _as_texts(array: pa.Array, tags: Tags | None) -> Coded:
     for raw, tag in zip(raws(array), tags or [None] * len(array), strict=True):
         parts = None if tag is None else Tag.parse(tag)
         if (parts is None or parts.text is None) and raw is not None:
-            parts = _with_text(tag or base or None, raw)
+            parts = carrying(tag or base or None, raw)
         texts.append(None if parts is None else parts.text)
         new.append(None if parts is None else parts.head)
     return pa.array(texts, pa.string()), new

@@ -1,8 +1,8 @@
 """Recorded values as columns of a Parquet file, and back as they were.
 
-Values of one kind have the Arrow type that readers expect of them. Where that type does not tell the kind, and where
-kinds are mixed, a *tag* a row does. The tags of all columns are in one more column, `TYPES`: a JSON object of tags by
-column in each row.
+Values of one cell type make a column of the Arrow type that readers expect of them. Where the type
+of the column does not tell the cell type, and where cell types are mixed, each cell has a *tag*.
+The tags of all columns are in one more, `TYPES`: in each row a JSON object of tags by column.
 """
 
 from __future__ import annotations
@@ -12,10 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from daskresearch.errors import StorageError
-from daskresearch.store.columns.casts import canonical_tag, cast, common_type, is_number, raws
-from daskresearch.store.columns.cells import Pickled, reader_of
-from daskresearch.store.columns.kinds import SIMPLE, Coded, Keep, Tags, coded, kind_of
-from daskresearch.store.columns.numpy_kinds import Kind
+from daskresearch.store.columns.casts import cast, common_type, in_one_piece, raws
+from daskresearch.store.columns.cell_type import Coded, Tags, is_number
+from daskresearch.store.columns.cell_types import (
+    RAW,
+    Fitted,
+    fitted,
+    implied_tag,
+    implied_type,
+    reader_of,
+    sole_type,
+)
+from daskresearch.store.columns.numpy_types import KEPT_ARRAY
+from daskresearch.store.columns.pickles import Pickled
 from daskresearch.store.record import MISSING, Missing
 
 if TYPE_CHECKING:
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["TYPES", "Encoded", "Pickled", "decode", "encode", "joined", "split"]
 
 TYPES: Final = "_types"
+
+Keep = Callable[[list["np.ndarray"]], list[str]]
 
 
 class Encoded(NamedTuple):
@@ -42,19 +53,20 @@ class Encoded(NamedTuple):
 
 
 def encode(values: Sequence[Any], keep_arrays: Keep | None = None) -> Encoded:
-    """Return values as one Arrow array, with a tag for each that the type of the array does not tell.
+    """Return values as one Arrow array, with tags where its type does not tell how to decode.
 
     Parameters
     ----------
     values : Sequence
         Anything, `MISSING` where there is nothing.
     keep_arrays : callable, optional
-        Takes the large arrays of numbers among them, returns a text for each, by which `decode` finds them.
+        Takes the large arrays of numbers among them, and returns a text for each, by which `decode`
+        finds it.
 
     Raises
     ------
     PickleError
-        If a value has no other form than a pickle, and cannot be pickled.
+        If no other cell type takes a value, and it cannot be pickled.
 
     Examples
     --------
@@ -63,56 +75,43 @@ def encode(values: Sequence[Any], keep_arrays: Keep | None = None) -> Encoded:
     >>> encode([1, 0.5, MISSING]).array.type, encode([1, 0.5, MISSING]).tags
     (DataType(double), ['int', None, None])
     """
-    native = _native(values)
-    if native is not None:
-        return Encoded(native, None)
-    groups: dict[Kind, tuple[list[int], list[Any]]] = {}
+    sole = _sole(values)
+    if sole is not None:
+        return Encoded(sole, None)
+    groups: dict[Fitted, tuple[list[int], list[Any]]] = {}
     for i, value in enumerate(values):
         if value is MISSING:
             continue
-        kind = SIMPLE.get(type(value))
-        if kind is None:
-            kind, value = kind_of(value, keep_arrays is not None)
-        rows, members = groups.setdefault(kind, ([], []))
+        key = RAW.get(type(value))
+        if key is None:
+            key, value = fitted(value, keep_arrays is not None)
+        rows, members = groups.setdefault(key, ([], []))
         rows.append(i)
         members.append(value)
-    parts = [coded(kind, members, keep_arrays) for kind, (_, members) in groups.items()]
+    parts = []
+    for (cell_type, argument), (_, members) in groups.items():
+        if cell_type is KEPT_ARRAY and keep_arrays is not None:
+            members = keep_arrays(members)
+        parts.append(cell_type.encode(argument, members))
     return _merged(len(values), [rows for rows, _ in groups.values()], parts)
 
 
-_NATIVE: Final[tuple[tuple[frozenset[str], str], ...]] = (
-    (frozenset(["float", "float64"]), "float64"),
-    (frozenset(["int", "int64"]), "int64"),
-    (frozenset(["str"]), "string"),
-    (frozenset(["bool", "bool_"]), "bool_"),
-)
-_NUMPY: Final = frozenset(["float64", "int64", "bool", "bool_"])
-
-
-def _native(values: Sequence[Any]) -> pa.Array | None:
-    """Return the array of values of one simple type, None if they are of several or others."""
+def _sole(values: Sequence[Any]) -> pa.Array | None:
+    """Return the array of values that are all of one cell type and need no tags, else None."""
     import pyarrow as pa
 
     kinds = set(map(type, values))
     has_missing = Missing in kinds
     kinds.discard(Missing)
-    names = {
-        kind.__name__
-        for kind in kinds
-        if kind in SIMPLE or (kind.__module__ == "numpy" and kind.__name__ in _NUMPY)
-    }
-    if not kinds or len(names) < len(kinds):
+    cell_types = set(map(sole_type, kinds))
+    cell_type = cell_types.pop() if len(cell_types) == 1 else None
+    if cell_type is None:
         return None
-    for allowed, name in _NATIVE:
-        if names <= allowed:
-            present = (
-                [None if value is MISSING else value for value in values] if has_missing else values
-            )
-            try:
-                return pa.array(present, getattr(pa, name)())
-            except (OverflowError, UnicodeEncodeError, pa.ArrowException):
-                return None
-    return None
+    present = [None if value is MISSING else value for value in values] if has_missing else values
+    try:
+        return pa.array(present, cell_type.arrow_type())
+    except (OverflowError, UnicodeEncodeError, pa.ArrowException):
+        return None
 
 
 def _merged(n_rows: int, rows: list[list[int]], parts: list[Coded]) -> Encoded:
@@ -134,7 +133,7 @@ def _merged(n_rows: int, rows: list[list[int]], parts: list[Coded]) -> Encoded:
         if own is not None:
             for row, tag in zip(group, own, strict=True):
                 tags[row] = tag
-    base = canonical_tag(kind)
+    base = implied_tag(kind)
     tags = [None if tag == base else tag for tag in tags]
     return Encoded(array, tags if any(tags) else None)
 
@@ -146,14 +145,16 @@ def decode(
     *,
     allow_pickle: bool = False,
 ) -> list[Any] | np.ndarray:
-    """Return the values of a column as they were recorded, numbers of one type without gaps as an ndarray.
+    """Return the values of a column as they were recorded.
+
+    Numbers of one type without gaps come as an ndarray.
 
     Parameters
     ----------
     array : pyarrow.Array or pyarrow.ChunkedArray
     tags : Sequence of str or None, optional
     open_array : callable, optional
-        Takes the text that was given for an array, and returns the array; without it the text stays.
+        Takes the text that stands for a large array, and returns the array; else the text stays.
     allow_pickle : bool, default False
         Whether pickles are loaded, which can run any code that the file brings.
 
@@ -205,22 +206,16 @@ def decode(
 
 
 def _base_reader(kind: pa.DataType) -> Callable[[Any], Any] | None:
-    tag = canonical_tag(kind)
-    return (
-        None
-        if tag in ("", "bool", "int", "float", "str", "bytes") or tag.startswith("list:")
-        else reader_of(tag)
-    )
+    """Return the reader of cells without a tag, None if they hold the values themselves."""
+    cell_type, _ = implied_type(kind)
+    return None if cell_type.is_raw else reader_of(implied_tag(kind))
 
 
 def _whole(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece and in a type that this module writes, whoever wrote the file."""
+    """Return a column in one piece, of a type that `encode` gives, whoever wrote the file."""
     import pyarrow as pa
 
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
+    array = in_one_piece(array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):

@@ -1,12 +1,12 @@
-"""Tables of parts whose columns differ in type, brought to one schema without changing what they decode to."""
+"""Tables of parts brought to one schema, which changes no decoded value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from daskresearch.store.columns.casts import cast, common_type
-from daskresearch.store.columns.kinds import Tags
+from daskresearch.store.columns.casts import cast, common_type, in_one_piece
+from daskresearch.store.columns.cell_type import Tags
 from daskresearch.store.columns.values import TYPES, joined, split
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
         tags: dict[str, Tags | None] = {**split(columns.get(TYPES))}
         for name in wider:
             if name != TYPES:
-                columns[name], tags[name] = cast(_one(columns[name]), tags.get(name), wider[name])
+                columns[name], tags[name] = cast(
+                    in_one_piece(columns[name]), tags.get(name), wider[name]
+                )
         types = joined(tags, len(table))
         columns[TYPES] = pa.nulls(len(table), pa.string()) if types is None else types
     else:
@@ -85,13 +87,6 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for array, field in zip(arrays, schema, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    import pyarrow as pa
-
-    whole = column.combine_chunks()
-    return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def concatenated(tables: Sequence[pa.Table]) -> pa.Table:

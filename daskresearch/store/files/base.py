@@ -145,8 +145,10 @@ def checked(path: str, *, root: bool = False) -> str:
 
 
 @contextmanager
-def translated(path: str, done: str) -> Iterator[None]:
-    """Turn any OSError inside into a `StorageError`.
+def translated(
+    path: str, done: str, way: str = "", *, passed: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn an OSError inside into a `StorageError`, with `way` any other exception as well.
 
     Parameters
     ----------
@@ -154,13 +156,23 @@ def translated(path: str, done: str) -> Iterator[None]:
         The full path, for the text.
     done : {"read", "written"}
         What could not be done to it.
+    way : str
+        What to do about an exception that a library raises because of what others wrote.
+    passed : tuple of exception types
+        Mistakes of the caller, which stay as they are.
     """
     try:
         yield
-    except StorageError:
-        raise
-    except OSError as error:
-        raise storage_error(error, path, done) from error
+    except Exception as error:
+        if isinstance(error, (StorageError, *passed)):
+            raise
+        # libraries raise a bare OSError for content that they cannot make sense of
+        if isinstance(error, OSError) and not (way and type(error) is OSError and not error.errno):
+            raise storage_error(error, path, done) from error
+        if not way:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise StorageError(f"{path!r} cannot be {done} ({reason:.300}); {way}") from error
 
 
 def storage_error(error: OSError, path: str, done: str) -> StorageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import StorageError
@@ -181,20 +181,10 @@ class RemoteFiles:
             yield f"{self._root}/{path}" if path else self._root
 
 
-@contextmanager
-def reached(url: str, done: str) -> Iterator[None]:
+def reached(url: str, done: str) -> AbstractContextManager[None]:
     """Turn whatever a file system of fsspec raises into a `StorageError`."""
-    try:
-        with translated(url, done):
-            yield
-    except StorageError:
-        raise
-    except (
-        Exception
-    ) as error:  # clients of remote stores raise errors of their own, without a common class
-        reason = f"{type(error).__name__}: {error}"
-        way = "check the URL, the connection and the credentials"
-        raise StorageError(f"{url!r} cannot be {done} ({reason}); {way}") from error
+    # clients of remote stores raise errors of their own, without a common class
+    return translated(url, done, "check the URL, the connection and the credentials")
 
 
 def opened_url(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

@@ -7,7 +7,7 @@ kill leaves at most a record twice, which readers and the next clean-up take for
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.store.columns.values import TYPES, decode, split
@@ -15,11 +15,10 @@ from daskresearch.store.columns.widen import common_schema, fitted
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
 from daskresearch.store.folder.listing import RECORDS, Part, read_part, read_parts
-from daskresearch.store.folder.parquet import opened, streamed_bytes
-from daskresearch.store.folder.parts import with_metadata
+from daskresearch.store.folder.parquet import read_schema
 from daskresearch.store.folder.rows import Request, read_request
 from daskresearch.store.folder.snapshot import FolderSnapshot
-from daskresearch.store.folder.writer import variables_of, write_part
+from daskresearch.store.folder.writer import write_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,22 +68,20 @@ def compact(
         order = [part for part in order if chosen(part.name)]
     if only_small:
         order = [part for part in order if not _is_large(files, part)]
-    if len(order) == 1 and not _must_change(
-        files, order[0], kept[order[0].name], None, positions or {}
-    ):
+    positions = positions or {}
+    stale = {part.name for part in order if _is_stale(part, kept[part.name], positions)}
+    if len(order) == 1 and not stale:
         return parts
     schemas = _schemas(files, order)
     changed = [
         part
         for part in order
-        if _must_change(files, part, kept[part.name], schemas, positions or {})
+        if part.name in stale or not _is_large(files, part) or not _has(files, part, schemas)
     ]
-    if len(changed) == 1 and not _must_change(
-        files, changed[0], kept[changed[0].name], None, positions or {}
-    ):
+    if len(changed) == 1 and not stale:
         return parts
     for batch in _batches(files, changed):
-        _merge(files, batch, kept, schemas, positions or {})
+        _merge(files, batch, kept, schemas, positions)
     return parts
 
 
@@ -105,10 +102,8 @@ def _n_bytes(files: Files, part: Part) -> int:
 
 def _schemas(files: Files, parts: Sequence[Part]) -> tuple[pa.Schema, pa.Schema]:
     """Return the common schema of the experiments of parts, and that of their results."""
-    experiments = [
-        opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow for part in parts
-    ]
-    results = [opened(files, _results(part)).schema_arrow for part in parts if _has_rows(part)]
+    experiments = [read_schema(files, f"{EXPERIMENTS}/{part.name}.parquet") for part in parts]
+    results = [read_schema(files, _results(part)) for part in parts if _has_rows(part)]
     plain = [
         common_schema([schema.remove_metadata() for schema in schemas])
         for schemas in (experiments, results)
@@ -120,40 +115,27 @@ def _results(part: Part) -> str:
     return f"{RESULTS}/{part.name}.parquet"
 
 
-def _has_rows(part: Part) -> bool:
-    return _n_rows(part) > 0
+def _has_rows(part: Part, kept: NDArray[np.int64] | slice = slice(None)) -> bool:
+    """Return whether some experiments of a part, or all, have any rows."""
+    return bool(part.experiments.column("n_rows").to_numpy()[kept].any())
 
 
 def _n_rows(part: Part) -> int:
     return int(part.experiments.column("n_rows").to_numpy().sum())
 
 
-def _must_change(
-    files: Files,
-    part: Part,
-    kept: NDArray[np.int64],
-    schemas: tuple[pa.Schema, pa.Schema] | None,
-    positions: Mapping[str, int],
-) -> bool:
-    """Return whether a part is too small or not as it should be; without schemas only the latter."""
+def _is_stale(part: Part, kept: NDArray[np.int64], positions: Mapping[str, int]) -> bool:
+    """Return whether a part holds superseded records, or experiments that have moved."""
     table = part.experiments
-    if len(kept) < table.num_rows:
-        return True
-    if positions:
-        places = zip(
-            table.column("id").to_pylist(), table.column("position").to_pylist(), strict=True
-        )
-        if any(positions.get(one, place) != place for one, place in places):
-            return True
-    if schemas is None:
-        return False
-    if not _is_large(files, part):
-        return True
-    experiments, results = schemas
-    own = opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow.remove_metadata()
-    return own != experiments or (
-        _has_rows(part) and opened(files, _results(part)).schema_arrow.remove_metadata() != results
-    )
+    moved = _moved(table, positions)
+    has_moved = not moved.column("position").equals(table.column("position"))
+    return has_moved or len(kept) < table.num_rows
+
+
+def _has(files: Files, part: Part, schemas: tuple[pa.Schema, pa.Schema]) -> bool:
+    """Return whether the files of a part have these schemas."""
+    experiments, results = _schemas(files, [part])
+    return experiments == schemas[0] and (not _has_rows(part) or results == schemas[1])
 
 
 def _batches(files: Files, parts: Sequence[Part]) -> Iterator[list[Part]]:
@@ -178,51 +160,52 @@ def _merge(
     schemas: tuple[pa.Schema, pa.Schema],
     positions: Mapping[str, int],
 ) -> None:
-    """Write one part with the experiments of several, then remove these."""
-    if not positions and _is_in_order(batch, kept):
-        _write_streamed(files, batch, kept, schemas)
-    else:
-        _write_sorted(files, batch, kept, schemas, positions)
+    """Write one part with those experiments of several that count, then remove these parts."""
+    experiments: Iterable[pa.Table] = (
+        _moved(_experiments_of(files, part, kept[part.name], schemas[0]), positions)
+        for part in batch
+    )
+    with_rows = [part for part in batch if _has_rows(part, kept[part.name])]
+    results: Iterable[pa.Table] = (
+        _results_of(files, part, kept[part.name], schemas[1]) for part in with_rows
+    )
+    arrays = {array for part in batch for array in part.arrays}
+    if not _is_in_order(batch, kept, positions):  # else one part is held at a time
+        table, rows = _sorted(_joined(schemas[0], experiments), _joined(schemas[1], results))
+        experiments, results = [table], [rows]
+        if any([len(kept[part.name]) < part.experiments.num_rows for part in batch]):
+            arrays &= _referenced(rows)  # superseded experiments had some of their own
+    if any([len(kept[part.name]) for part in batch]):
+        name = f"{MERGED}-{uuid.uuid4().hex[:12]}"
+        write_part(files, name, schemas, experiments, results if with_rows else None, arrays)
     for part in batch:
         files.remove(f"{EXPERIMENTS}/{part.name}.parquet")
     for part in batch:
         files.remove(_results(part))
 
 
-def _is_in_order(batch: Sequence[Part], kept: Mapping[str, NDArray[np.int64]]) -> bool:
-    """Return whether all records of parts count, and stand in domain order, as those of a run mostly do."""
+def _is_in_order(
+    batch: Sequence[Part], kept: Mapping[str, NDArray[np.int64]], positions: Mapping[str, int]
+) -> bool:
+    """Return whether all records of parts count and stand in domain order, as is usual."""
     import numpy as np
 
-    positions = np.concatenate([part.experiments.column("position").to_numpy() for part in batch])
+    tables = [_moved(part.experiments, positions) for part in batch]
+    order = np.concatenate([table.column("position").to_numpy() for table in tables])
     n_kept = sum(len(kept[part.name]) for part in batch)
-    return n_kept == len(positions) and bool((positions[1:] > positions[:-1]).all())
+    return n_kept == len(order) and bool((order[1:] > order[:-1]).all())
 
 
-def _write_streamed(
-    files: Files,
-    batch: Sequence[Part],
-    kept: Mapping[str, NDArray[np.int64]],
-    schemas: tuple[pa.Schema, pa.Schema],
-) -> None:
-    """Write one part with all experiments of several, of which but one is held at a time."""
-    name = f"{MERGED}-{uuid.uuid4().hex[:12]}"
-    results = (
-        _results_of(files, part, kept[part.name], schemas[1]) for part in batch if _has_rows(part)
-    )
-    if any(map(_has_rows, batch)):
-        files.write(f"{RESULTS}/{name}.parquet", streamed_bytes(schemas[1], results))
-    arrays = sorted({array for part in batch for array in part.arrays})
-    empty = with_metadata(
-        schemas[0].empty_table(), variables=variables_of(schemas[1]), arrays=arrays
-    )
-    experiments = (_experiments_of(files, part, kept[part.name], empty.schema) for part in batch)
-    files.write(f"{EXPERIMENTS}/{name}.parquet", streamed_bytes(empty.schema, experiments))
+def _joined(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables([schema.empty_table(), *tables])
 
 
 def _experiments_of(
     files: Files, part: Part, rows: NDArray[np.int64], schema: pa.Schema
 ) -> pa.Table:
-    """Return some rows of the experiments of a part."""
+    """Return some of the experiments of a part."""
     import pyarrow as pa
 
     return fitted(read_part(files, part.name, whole=True).experiments.take(pa.array(rows)), schema)
@@ -235,33 +218,6 @@ def _results_of(files: Files, part: Part, rows: NDArray[np.int64], schema: pa.Sc
         files, Request(part.name, n_rows, rows, rows), ("id", *part.variables), None
     )
     return fitted(table.replace_schema_metadata(None), schema)
-
-
-def _write_sorted(
-    files: Files,
-    batch: Sequence[Part],
-    kept: Mapping[str, NDArray[np.int64]],
-    schemas: tuple[pa.Schema, pa.Schema],
-    positions: Mapping[str, int],
-) -> None:
-    """Write one part with those experiments of several that count, in the order of their positions."""
-    import pyarrow as pa
-
-    experiments, results = [], []
-    for part in batch:
-        rows = kept[part.name]
-        experiments.append(_experiments_of(files, part, rows, schemas[0]))
-        if len(rows) and part.experiments.column("n_rows").to_numpy()[rows].sum():
-            results.append(_results_of(files, part, rows, schemas[1]))
-    table = _moved(pa.concat_tables(experiments), positions)
-    if table.num_rows:
-        rows_table = pa.concat_tables(results) if results else schemas[1].empty_table()
-        arrays = {array for part in batch for array in part.arrays}
-        if any([len(kept[part.name]) < part.experiments.num_rows for part in batch]):
-            arrays &= _referenced(rows_table)  # superseded experiments had some of their own
-        write_part(
-            files, f"{MERGED}-{uuid.uuid4().hex[:12]}", *_sorted(table, rows_table), sorted(arrays)
-        )
 
 
 def _referenced(results: pa.Table) -> set[str]:

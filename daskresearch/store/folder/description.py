@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from daskresearch.errors import StorageError
 from daskresearch.store.contents import DESCRIPTION
-from daskresearch.store.files.base import Files
+from daskresearch.store.files.base import Files, translated
 
 FORMAT: Final = 1
 
@@ -29,24 +29,19 @@ def read_description(files: Files) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     path = f"{files.url}/{DESCRIPTION}"
-    try:
-        description = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise StorageError(
-            f"{path} is no JSON ({error}); restore it, or remove the folder"
-        ) from None
-    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
-        raise StorageError(f"{path} does not describe a research of this library")
-    if description["format"] > FORMAT:
-        raise StorageError(
-            f"{path} has format {description['format']}, this release reads up to {FORMAT}; upgrade it"
-        )
-    for name, kind in _NEEDED.items():
-        if not isinstance(description.get(name), kind):
-            raise StorageError(f"{path} has no good {name!r}: {description.get(name)!r}")
-    for name in ("parameters", "variables"):
-        if not all(isinstance(one, str) for one in description[name]):
-            raise StorageError(f"{path} has no good {name!r}: {description[name]!r}")
+    with translated(path, "read", "restore it, or remove the folder"):
+        description: dict[str, Any] = json.loads(content)
+        if description["format"] > FORMAT:
+            raise StorageError(
+                f"{path} has format {description['format']}, this release reads up to {FORMAT}; "
+                f"upgrade it"
+            )
+        for name, kind in _NEEDED.items():
+            if not isinstance(description[name], kind):
+                raise TypeError(f"{name!r} is {description[name]!r}")
+        texts = [*description["parameters"], *description["variables"]]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"'parameters' or 'variables' hold something else than texts: {texts}")
     return description
 
 

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import MissingFileError
 from daskresearch.store.columns.values import TYPES
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
-from daskresearch.store.files.base import Files, safe_name
-from daskresearch.store.folder.believed import believed, check_columns
-from daskresearch.store.folder.parquet import opened, read
-from daskresearch.store.folder.parts import ALIASES, OWN, metadata_of
+from daskresearch.store.files.base import Files
+from daskresearch.store.folder.parquet import reading, selected
+from daskresearch.store.folder.parts import ALIASES, OWN, metadata_of, with_own_types
 
 T = TypeVar("T")
 
@@ -21,9 +21,7 @@ logger = logging.getLogger(__name__)
 RECORDS = ("id", "position", "status", "run", "n_rows")
 """The columns that tell which records count, and where their rows are."""
 
-
-_LIGHT = (*RECORDS, "repetition", "updates", ALIASES, TYPES)
-
+_LIGHT = (*RECORDS, *AUXILIARY, ALIASES, TYPES)
 
 _TRIES = 8
 
@@ -91,11 +89,7 @@ def _with_arrays(files: Files, parts: dict[str, Part]) -> dict[str, Part]:
     if not any([part.arrays for part in parts.values()]):
         return parts
     there = set(files.names(ARRAYS))
-    lost = {
-        name
-        for name, part in parts.items()
-        if not there.issuperset([array for array in part.arrays if safe_name(array) == array])
-    }
+    lost = {name for name, part in parts.items() if not there.issuperset(part.arrays)}
     for name in lost:
         logger.warning(
             "arrays of part %s of %s are gone: its experiments count as not finished",
@@ -119,20 +113,11 @@ def read_part(
     whole : bool
         Whether all are read.
     """
-    path = f"{EXPERIMENTS}/{name}.parquet"
-    file = opened(files, path)
-    schema = file.schema_arrow
-    check_columns(schema.names, f"{files.url}/{path}")
-    wanted = columns or {*_LIGHT, *(column for column in schema.names if column not in OWN)}
-    names = [column for column in schema.names if whole or column in wanted]
-    facts = metadata_of(schema)
-    table = read(file, files, path, columns=names).replace_schema_metadata(None)
-    return Part(
-        name,
-        believed(table, f"{files.url}/{path}"),
-        *[_texts_in(facts.get(key)) for key in ("variables", "arrays")],
-    )
-
-
-def _texts_in(value: Any) -> tuple[str, ...]:
-    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+    with reading(files, f"{EXPERIMENTS}/{name}.parquet") as file:
+        present = file.schema_arrow.names
+        parameters = [column for column in present if column not in OWN]
+        names = present if whole else [*(columns or (*_LIGHT, *parameters))]
+        table = with_own_types(selected(file, names))
+        facts = metadata_of(file.schema_arrow)
+        variables, arrays = (tuple(map(str, facts.get(key, ()))) for key in ("variables", "arrays"))
+    return Part(name, table, variables, arrays)

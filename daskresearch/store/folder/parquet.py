@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
-from daskresearch.errors import MissingFileError, StorageError
-from daskresearch.store.files.base import Files
+from daskresearch.store.files.base import Files, translated
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+ROWS_A_GROUP: Final = 10_000
 
 
-def parquet_bytes(table: Any) -> bytes:
-    """Return a pyarrow table as the bytes of a Parquet file."""
-    return streamed_bytes(table.schema, [table])
+def parquet_bytes(schema: pa.Schema, tables: Iterable[pa.Table]) -> bytes:
+    """Return tables of one schema as the bytes of one Parquet file.
 
-
-def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10_000) -> bytes:
-    """Return pyarrow tables of one schema as the bytes of one Parquet file; only the bytes are held of all of them.
-
-    Parameters
-    ----------
-    schema : pyarrow.Schema
-    tables : iterable of pyarrow.Table
-    rows_a_group : int
-        Rows of each row group, but for the last.
+    Of all tables only these bytes are held. Row groups have `ROWS_A_GROUP` rows, but for the last.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -32,9 +28,9 @@ def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10
         rest = schema.empty_table()
         for table in tables:
             rest = pa.concat_tables([rest, table])
-            n_full = len(rest) - len(rest) % rows_a_group
+            n_full = len(rest) - len(rest) % ROWS_A_GROUP
             if n_full:
-                writer.write_table(rest.slice(0, n_full), rows_a_group)
+                writer.write_table(rest.slice(0, n_full), ROWS_A_GROUP)
                 rest = rest.slice(n_full)
                 pa.default_memory_pool().release_unused()  # else each thread keeps what it has freed
         if len(rest):
@@ -45,55 +41,40 @@ def streamed_bytes(schema: Any, tables: Iterable[Any], *, rows_a_group: int = 10
     return content
 
 
-def opened(files: Files, path: str) -> Any:
-    """Return a Parquet file of a folder, for reading.
+@contextmanager
+def reading(files: Files, path: str) -> Iterator[pq.ParquetFile]:
+    """Give an opened Parquet file of a folder.
 
     Raises
     ------
     StorageError
-        If it is none.
+        For whatever is raised inside, as it may be any file that others have put there.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(files.opened(path))
-        names = file.schema_arrow.names
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{files.url}/{path} is not there") from error
-    except StorageError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        text = f"{files.url}/{path} cannot be read as Parquet ({error}); remove it, or restore it"
-        raise StorageError(text) from error
-    if len(set(names)) < len(names):
-        raise StorageError(
-            f"{files.url}/{path} has two columns of one name; remove it, or restore it"
-        )
-    return file
+    with (
+        translated(f"{files.url}/{path}", "read", "remove it, or restore it"),
+        pq.ParquetFile(files.opened(path)) as file,
+    ):
+        yield file
 
 
-def read(
-    file: Any, files: Files, path: str, *, groups: list[int] | None = None, columns: list[str]
-) -> Any:
-    """Return some columns of a Parquet file as a table, of all row groups or some.
+def read_schema(files: Files, path: str) -> pa.Schema:
+    """Return the schema of a Parquet file of a folder."""
+    with reading(files, path) as file:
+        return file.schema_arrow
 
-    Raises
-    ------
-    StorageError
-        If its content is broken.
-    """
-    import pyarrow as pa
 
-    try:
-        return (
-            file.read(columns=columns)
-            if groups is None
-            else file.read_row_groups(groups, columns=columns)
-        )
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{files.url}/{path} is not there") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise StorageError(
-            f"{files.url}/{path} is broken ({error}); remove it, or restore it"
-        ) from error
+def read_table(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
+    """Return some columns of a Parquet file of a folder."""
+    with reading(files, path) as file:
+        return selected(file, columns)
+
+
+def selected(
+    file: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Return some columns, each of which must be there once, of all row groups or some."""
+    if groups is None:
+        return file.read(columns=columns).select(columns)
+    return file.read_row_groups(groups, columns=columns).select(columns)

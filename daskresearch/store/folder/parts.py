@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import PickleError
 from daskresearch.store.columns.values import TYPES, encode, joined
@@ -27,8 +28,9 @@ ALIASES = "_aliases"
 METADATA = b"daskresearch"
 
 OWN = (
-    "id", "repetition", "updates", "device", "status", "started", "seconds", "worker", "error", "n_iters", "n_rows",
-    "position", "group", "run", "definition", "content", "failures", "stdout", "stderr", "log", ALIASES, TYPES,
+    "id", *AUXILIARY, "device", "status", "started", "seconds", "worker", "error", "n_iters",
+    "n_rows", "position", "group", "run", "definition", "content", "failures", "stdout", "stderr",
+    "log", ALIASES, TYPES,
 )  # fmt: skip
 """The columns of the table of experiments that are no parameters."""
 
@@ -102,51 +104,74 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     configs = [experiment.values for experiment in experiments]  # noqa: PD011  (no frame)
     texts = [dict(zip(one.values, one.texts, strict=True)) for one in experiments]
     n = len(ended)
-    columns: dict[str, Any] = {"id": pa.array([one.id for one in experiments], pa.string())}
+    fields = own_fields()
+    columns: dict[str, Any] = {"id": pa.array([one.id for one in experiments], fields["id"].type)}
     aliases: list[dict[str, Any]] = [{} for _ in ended]
     tags: dict[str, Any] = {}
     for name in dict.fromkeys(name for config in configs for name in config):
         column = column_of(name)
         columns[column], tags[column] = _parameter(name, configs, texts, aliases)
-    columns["repetition"] = pa.array([one.repetition for one in experiments], pa.int64())
-    columns["updates"] = pa.array([one.updates for one in experiments], pa.int64())
-    columns["device"] = pa.array([one.device for one in records], pa.string())
-    columns["status"] = pa.array(
-        ["failed" if one.failures else "ok" for one in records], pa.string()
-    )
-    columns["started"] = pa.array(
-        [int(one.started * 1e6) for one in records], pa.timestamp("us", "UTC")
-    )
-    columns["seconds"] = pa.array([one.seconds for one in records], pa.float64())
-    columns["worker"] = pa.array([stamp.worker] * n, pa.string())
-    columns["error"] = pa.array([_error(one.failures) for one in records], pa.string())
-    columns["n_iters"] = pa.array([one.n_iters for one in records], pa.int64())
-    columns["n_rows"] = pa.array([len(one.iterations) for one in records], pa.int64())
-    columns["position"] = pa.array([one.position for one in records], pa.int64())
-    columns["group"] = pa.array([one.group_key for one in experiments], pa.binary())
-    columns["run"] = pa.array([stamp.run] * n, pa.int64())
-    columns["definition"] = pa.array([stamp.definition] * n, pa.string())
-    columns["content"] = pa.array([one.content for one in experiments], pa.string())
-    columns["failures"] = pa.array([_failures(one.failures) for one in records], failures_type())
-    for name in ("stdout", "stderr", "log"):
-        columns[name] = pa.array(
-            [_writable(getattr(one, name)) or None for one in records], pa.string()
-        )
-    columns[ALIASES] = pa.array([json.dumps(one) if one else None for one in aliases], pa.string())
+    own: dict[str, list[Any]] = {
+        **{name: [getattr(each, name) for each in experiments] for name in AUXILIARY},
+        "device": [record.device for record in records],
+        "status": ["failed" if record.failures else "ok" for record in records],
+        "started": [int(record.started * 1e6) for record in records],
+        "seconds": [record.seconds for record in records],
+        "worker": [stamp.worker] * n,
+        "error": [_error(record.failures) for record in records],
+        "n_iters": [record.n_iters for record in records],
+        "n_rows": [len(record.iterations) for record in records],
+        "position": [record.position for record in records],
+        "group": [one.group_key for one in experiments],
+        "run": [stamp.run] * n,
+        "definition": [stamp.definition] * n,
+        "content": [one.content for one in experiments],
+        "failures": [_failures(record.failures) for record in records],
+        "stdout": [_writable(record.stdout) or None for record in records],
+        "stderr": [_writable(record.stderr) or None for record in records],
+        "log": [_writable(record.log) or None for record in records],
+        ALIASES: [json.dumps(texts) if texts else None for texts in aliases],
+    }
+    columns |= {name: pa.array(values, fields[name].type) for name, values in own.items()}
     types = joined(tags, n)
     columns[TYPES] = pa.nulls(n, pa.string()) if types is None else types
     return pa.table(columns)
 
 
-def failures_type() -> pa.DataType:
-    """Return the type of the column of failures: a list of records for each experiment."""
+def own_fields() -> dict[str, pa.Field]:
+    """Return the fields of the columns in `OWN`, by name; ids and integers are never null."""
     import pyarrow as pa
 
-    fields = [
-        ("unit", pa.string()), ("iteration", pa.int64()), ("exception", pa.string()), ("traceback", pa.string()),
-        ("pickle", pa.binary()), ("kind", pa.string()), ("worker", pa.string()),
-    ]  # fmt: skip
-    return pa.list_(pa.struct(fields))
+    failure = [
+        ("unit", pa.string()),
+        ("iteration", pa.int64()),
+        ("exception", pa.string()),
+        ("traceback", pa.string()),
+        ("pickle", pa.binary()),
+        ("kind", pa.string()),
+        ("worker", pa.string()),
+    ]
+    integers = (*AUXILIARY, "n_iters", "n_rows", "position", "run")
+    kinds = {
+        **dict.fromkeys(integers, pa.int64()),
+        "started": pa.timestamp("us", "UTC"),
+        "seconds": pa.float64(),
+        "group": pa.binary(),
+        "failures": pa.list_(pa.struct(failure)),
+    }
+    never_null = {"id", *integers}
+    return {
+        name: pa.field(name, kinds.get(name, pa.string()), nullable=name not in never_null)
+        for name in OWN
+    }
+
+
+def with_own_types(table: pa.Table) -> pa.Table:
+    """Return a table of experiments, or some of its columns, in the types of `own_fields`."""
+    import pyarrow as pa
+
+    fields = own_fields()
+    return table.cast(pa.schema([fields.get(field.name, field) for field in table.schema]))
 
 
 def _parameter(
@@ -271,18 +296,15 @@ def results_table(ended: Sequence[Ended], keep: Keep | None = None) -> pa.Table:
     return pa.table(columns)
 
 
-def with_metadata(table: pa.Table, **facts: Any) -> pa.Table:
-    """Return a table that carries facts in the metadata of its schema."""
-    return table.replace_schema_metadata({METADATA: json.dumps(facts)})
+def with_metadata(schema: pa.Schema, **facts: Any) -> pa.Schema:
+    """Return a schema that carries facts in its metadata."""
+    return schema.with_metadata({METADATA: json.dumps(facts)})
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """Return the facts that a table carries; none if it carries no good ones."""
-    try:
-        facts = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
-    except (ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+    """Return the facts that a schema carries."""
+    facts: dict[str, Any] = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
+    return facts
 
 
 def without_unwritable(ended: Ended) -> Ended:

@@ -10,12 +10,13 @@ from daskresearch.store.columns.values import TYPES, decode, split
 from daskresearch.store.columns.widen import concatenated
 from daskresearch.store.contents import RESULTS
 from daskresearch.store.files.base import Files
-from daskresearch.store.folder.parquet import opened, read
+from daskresearch.store.folder.parquet import reading, selected
 from daskresearch.store.record import MISSING
 from daskresearch.store.snapshot import Rows
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 
@@ -73,7 +74,7 @@ def read_rows(
 
     tables, owners = [], []
     for request in requests:
-        if len(request.chosen) and request.n_rows.sum():
+        if len(request.chosen) and request.n_rows.any():
             table, owner = read_request(files, request, names, iterations)
             tables.append(table)
             owners.append(owner)
@@ -91,10 +92,6 @@ def read_rows(
             table.column(name), types.get(name), open_array=_Reference, allow_pickle=allow_pickle
         )
         columns[name] = _with_arrays(values, load) if name in types else values
-    if table.column("iteration").null_count:
-        raise StorageError(
-            f"column 'iteration' of the results in {files.url} has empty cells; its file is damaged"
-        )
     numbers = np.asarray(table.column("iteration").to_numpy(), dtype=np.int64)
     return Rows(np.concatenate(owners), numbers, columns)
 
@@ -116,36 +113,38 @@ def read_request(
 ) -> tuple[Any, NDArray[np.int64]]:
     """Return the rows of a part that are asked for, and for each the index of its experiment."""
     import numpy as np
-    import pyarrow as pa
 
     path = f"{RESULTS}/{request.part}.parquet"
-    file = opened(files, path)
-    total = int(request.n_rows.sum())
-    if file.metadata.num_rows != total or bool((request.n_rows < 0).any()):
-        raise StorageError(
-            f"{files.url}/{path} has {file.metadata.num_rows} rows, but its experiments recorded {total}; one of the "
-            f"two files is not the one that was written"
-        )
-    columns = [
-        name for name in file.schema_arrow.names if name in names or name in ("iteration", TYPES)
-    ]
-    if "iteration" not in columns or not pa.types.is_integer(
-        file.schema_arrow.field("iteration").type
-    ):
-        raise StorageError(
-            f"{files.url}/{path} is no table of results: it has no column 'iteration' of integers"
-        )
-    counts = request.n_rows[request.chosen]
-    owner = np.repeat(request.owners, counts)
-    if len(request.chosen) == len(request.n_rows) and iterations is None:
-        return read(file, files, path, columns=columns), owner
-    starts = np.cumsum(request.n_rows) - request.n_rows
-    ends = np.cumsum(counts)
-    # the place of each wanted row in the file
-    wanted = np.arange(len(owner)) + np.repeat(starts[request.chosen] - (ends - counts), counts)
-    groups, kept, places = _groups_of(file, wanted, iterations)
-    table = read(file, files, path, groups=groups, columns=columns)
-    return table.take(places), owner[kept]
+    n_rows = request.n_rows
+    with reading(files, path) as file:
+        n_there = file.metadata.num_rows
+        if n_rows.sum() != n_there or bool(((n_rows < 0) | (n_rows > n_there)).any()):
+            raise StorageError(
+                f"{files.url}/{path} has {n_there} rows, but its experiments recorded "
+                f"{n_rows.sum()}, from {n_rows.min()} to {n_rows.max()} each; "
+                f"one of the two files is not the one that was written"
+            )
+        columns = [name for name in file.schema_arrow.names if name in (*names, "iteration", TYPES)]
+        counts = n_rows[request.chosen]
+        owner = np.repeat(request.owners, counts)
+        if len(request.chosen) == len(n_rows) and iterations is None:
+            return _with_integers(selected(file, columns)), owner
+        starts = np.cumsum(n_rows) - n_rows
+        ends = np.cumsum(counts)
+        # the place of each wanted row in the file
+        wanted = np.arange(len(owner)) + np.repeat(starts[request.chosen] - (ends - counts), counts)
+        groups, kept, places = _groups_of(file, wanted, iterations)
+        table = selected(file, columns, groups)
+        return _with_integers(table.take(places)), owner[kept]
+
+
+def _with_integers(table: pa.Table) -> pa.Table:
+    """Return a table of results whose iterations are integers."""
+    import pyarrow as pa
+
+    never_null = pa.field("iteration", pa.int64(), nullable=False)
+    place = table.schema.names.index("iteration")
+    return table.cast(table.schema.set(place, never_null))
 
 
 def _groups_of(

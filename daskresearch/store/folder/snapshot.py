@@ -10,18 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.domain import AUXILIARY
+from daskresearch.domain.config import AUXILIARY
 from daskresearch.domain.experiment import Experiment
-from daskresearch.errors import RecordedError, StorageError
+from daskresearch.errors import RecordedError
 from daskresearch.store.arrays.reader import ArrayReader
 from daskresearch.store.columns.values import TYPES, decode, split
 from daskresearch.store.columns.widen import concatenated
 from daskresearch.store.contents import EXPERIMENTS
-from daskresearch.store.files.base import Files
-from daskresearch.store.folder.believed import are_distinct, believed
+from daskresearch.store.files.base import Files, translated
 from daskresearch.store.folder.listing import Part
-from daskresearch.store.folder.parquet import opened, read
-from daskresearch.store.folder.parts import ALIASES, column_of, parameter_of
+from daskresearch.store.folder.parquet import reading, selected
+from daskresearch.store.folder.parts import ALIASES, column_of, parameter_of, with_own_types
 from daskresearch.store.folder.rows import Request, read_rows
 from daskresearch.store.record import MISSING, Failure, FailureKind
 from daskresearch.store.snapshot import Rows
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+_AT_ONCE = 10_000
 
 
 @final
@@ -78,7 +79,7 @@ class FolderSnapshot:
         import numpy as np
 
         n = len(self._part)
-        is_simple = self._table is None or are_distinct(self._table.column("id"))
+        is_simple = self._table is None or _are_distinct(self._table.column("id"))
         return np.arange(n) if is_simple else self._best_records(self.column("id"))
 
     def _best_records(self, ids: list[str]) -> NDArray[np.int64]:
@@ -179,18 +180,20 @@ class FolderSnapshot:
         if self._table is None or self._table.column(ALIASES).null_count == self._table.num_rows:
             return aliases
         parsed: dict[str, Any] = {}
-        for row, text in enumerate(self._table.column(ALIASES).to_pylist()):
-            if text is None:
-                continue
-            if text not in parsed:
-                parsed[text] = _object_of(text)
-            for name, alias in parsed[text].items():
-                aliases.setdefault(name, {})[row] = alias
+        where, way = f"{self._files.url}/{EXPERIMENTS}", "restore the file of it that is damaged"
+        with translated(where, "read", way):
+            for row, text in enumerate(self._table.column(ALIASES).to_pylist()):
+                if text is None:
+                    continue
+                if text not in parsed:
+                    parsed[text] = json.loads(text)
+                for name, alias in parsed[text].items():
+                    aliases.setdefault(name, {})[row] = alias
         return aliases
 
     def values(self, name: str, index: NDArray[np.int64] | None = None) -> list[Any] | NDArray[Any]:
         """Return the values of a parameter, `repetition` or `updates`."""
-        if name in ("repetition", "updates"):
+        if name in AUXILIARY:
             numbers = self._integers(name)
             return numbers if index is None else numbers[index]
         rows = range(len(self.ids)) if index is None else index.tolist()
@@ -278,10 +281,10 @@ class FolderSnapshot:
             index = (self._part == place).nonzero()[0].tolist()
             index = [i for i in index if wanted is None or i in wanted]
             if index:
-                path = f"{EXPERIMENTS}/{part.name}.parquet"
-                table = read(opened(self._files, path), self._files, path, columns=columns)
-                table = believed(table, f"{self._files.url}/{path}")
-                yield from zip(index, table.take(self._row[index]).to_pylist(), strict=True)
+                with reading(self._files, f"{EXPERIMENTS}/{part.name}.parquet") as file:
+                    table = with_own_types(selected(file, columns))
+                    cells = table.take(self._row[index]).to_pylist()
+                yield from zip(index, cells, strict=True)
 
     def rows(
         self,
@@ -320,11 +323,13 @@ def _first(values: list[Any] | NDArray[Any]) -> Any:
     return values[0].item() if is_plain else values[0]
 
 
-def _object_of(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise StorageError(
-            f"a cell of column {ALIASES!r} holds no JSON object: {text[:80]!r}"
-        ) from None
-    return value if isinstance(value, dict) else {}
+def _are_distinct(ids: pa.ChunkedArray) -> bool:
+    """Return whether all ids have hashes of their own, which need less memory than the ids."""
+    import numpy as np
+
+    hashes = np.zeros(len(ids), np.int64)
+    for start in range(0, len(ids), _AT_ONCE):
+        texts = ids.slice(start, _AT_ONCE).to_pylist()
+        hashes[start : start + _AT_ONCE] = [hash(text) for text in texts]
+    hashes.sort()
+    return not bool((hashes[1:] == hashes[:-1]).any())

@@ -10,16 +10,17 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, final
 
 from daskresearch.errors import BusyError, MissingFileError, PickleError, StorageError
 from daskresearch.store.arrays.writer import ArrayWriter
+from daskresearch.store.columns.values import TYPES
 from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
 from daskresearch.store.files.opening import open_files
-from daskresearch.store.folder.parquet import opened, parquet_bytes, read
+from daskresearch.store.folder.parquet import parquet_bytes, read_table
 from daskresearch.store.folder.parts import (
     Ended,
     Stamp,
@@ -30,6 +31,9 @@ from daskresearch.store.folder.parts import (
     without_unwritable,
 )
 from daskresearch.store.record import this_worker
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 WAIT_S = 1.0
 """How many seconds an experiment that has ended waits at most for others, to be written with them."""
@@ -240,7 +244,9 @@ class PartWriter:
             results = results_table(waiting, arrays.keep)
         experiments = experiments_table(waiting, self._stamp)
         self._check()
-        write_part(self._files, part, experiments, results, arrays.groups)
+        schemas = experiments.schema, results.schema
+        rows = [results] if results.num_rows else None
+        write_part(self._files, part, schemas, [experiments], rows, arrays.groups)
         try:
             self._check()  # another run may have begun meanwhile, and taken what had no part yet for waste
         except BaseException:
@@ -266,7 +272,7 @@ def committed(target: Target, name: str) -> dict[str, tuple[bool, int]]:
         if file.startswith(f"{name}-"):
             path = f"{EXPERIMENTS}/{file}"
             try:
-                table = read(opened(files, path), files, path, columns=["id", "status", "n_iters"])
+                table = read_table(files, path, ["id", "status", "n_iters"])
             except (
                 MissingFileError
             ):  # a clean-up has merged it meanwhile: what runs twice is the same
@@ -276,23 +282,29 @@ def committed(target: Target, name: str) -> dict[str, tuple[bool, int]]:
     return known
 
 
-def write_part(files: Files, part: str, experiments: Any, results: Any, arrays: list[str]) -> None:
-    """Write the tables of a part, that of the experiments last.
+def write_part(
+    files: Files,
+    part: str,
+    schemas: tuple[pa.Schema, pa.Schema],
+    experiments: Iterable[pa.Table],
+    results: Iterable[pa.Table] | None,
+    arrays: Iterable[str],
+) -> None:
+    """Write the two files of a part, that of the experiments last.
 
     Parameters
     ----------
     files : Files
     part : str
-    experiments, results : pyarrow.Table
-    arrays : list of str
+    schemas : pair of pyarrow.Schema
+        Of the experiments and of the results.
+    experiments, results : iterable of pyarrow.Table
+        Tables whose rows follow each other; None instead of results if there are no rows.
+    arrays : iterable of str
         The parts under whose names its large arrays are kept.
     """
-    if results.num_rows:
-        files.write(f"{RESULTS}/{part}.parquet", parquet_bytes(results))
-    experiments = with_metadata(experiments, variables=variables_of(results.schema), arrays=arrays)
-    files.write(f"{EXPERIMENTS}/{part}.parquet", parquet_bytes(experiments))
-
-
-def variables_of(results: Any) -> list[str]:
-    """Return the variables that a table of results of a pyarrow schema has."""
-    return [name for name in results.names if name not in ("id", "iteration", "_types")]
+    if results is not None:
+        files.write(f"{RESULTS}/{part}.parquet", parquet_bytes(schemas[1], results))
+    variables = [name for name in schemas[1].names if name not in ("id", "iteration", TYPES)]
+    schema = with_metadata(schemas[0], variables=variables, arrays=sorted(arrays))
+    files.write(f"{EXPERIMENTS}/{part}.parquet", parquet_bytes(schema, experiments))

@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -48,7 +49,7 @@ def test_arrays_of_all_kinds_come_back_as_they_were(folder):
         np.testing.assert_array_equal(loaded, array)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         hnp.arrays(st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, min_side=0, max_side=4)),
@@ -66,7 +67,7 @@ def test_arrays_come_back_in_their_order(arrays):
 def test_anyone_reads_a_reference_with_zarr(local):
     _, references = kept(local, [np.full(4, i) for i in range(9)], variable="weights")
     assert references[7] == "p/weights[7]"
-    root = zarr.open_group(Path(local, "arrays.zarr"), mode="r")
+    root: Any = zarr.open_group(Path(local, "arrays.zarr"), mode="r")
     assert root["p/weights"][7].tolist() == [7, 7, 7, 7]
     assert list(root) == ["p"]
     assert list(root["p"]) == ["weights"]
@@ -282,7 +283,7 @@ def test_a_lazy_array_travels_and_is_read_by_dask(folder):
 
 def test_many_arrays_side_by_side_are_read_at_once(local, monkeypatch):
     reader, references = kept(local, [np.full(10, i) for i in range(100)])
-    reads = []
+    reads: list[Any] = []
     monkeypatch.setattr(zarr.Array, "__getitem__", counted(zarr.Array.__getitem__, reads))
     loaded = reader.load_many([references[i] for i in (5, 3, 4, 3, 90)])
     assert [int(array[0]) for array in loaded] == [5, 3, 4, 3, 90]

@@ -173,6 +173,12 @@ def test_a_damaged_cell_is_refused_when_it_must_widen():
         values_of(concatenated([damaged, part(a=["x"])]))
 
 
+def test_a_tag_of_a_later_version_stays_while_its_column_widens():
+    later = pa.table({"a": [1], "_types": ['{"a":"fraction:3"}']})
+    table = concatenated([later, part(a=["x"])])
+    assert table.to_pydict() == {"a": ["1", "x"], "_types": ['{"a":"fraction:3"}', None]}
+
+
 def test_no_tables_make_an_empty_one():
     assert len(concatenated([])) == 0
 

@@ -223,9 +223,10 @@ def test_links_inside_that_lead_out_are_not_followed(tmp_path):
                 StorageError, match="is a link that leads out of the results folder"
             ):
                 act(path)
-    for act in (files.names, lambda path: files.zarr_store(path, read_only=True)):
-        with pytest.raises(StorageError, match="is a link that leads out"):
-            act("sub")
+    with pytest.raises(StorageError, match="is a link that leads out"):
+        files.names("sub")
+    with pytest.raises(StorageError, match="is a link that leads out"):
+        files.zarr_store("sub", read_only=True)
     for path in ("sub/new", "sub/deep/new", "ahead/new"):
         with pytest.raises(StorageError, match="is a link that leads out"):
             files.write(path, b"")

@@ -92,6 +92,8 @@ def test_the_folder_of_another_process_is_free_when_it_releases(local):
     with running(HOLDER, local) as holder:
         with pytest.raises(BusyError, match=rf"\(process {holder.pid} on host"):
             lock.acquire()
+        assert holder.stdin is not None
+        assert holder.stdout is not None
         holder.stdin.write("\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == "released\n"

@@ -15,7 +15,7 @@ from daskresearch import EC, Option, Research, ResearchResults
 from daskresearch.errors import StorageError
 from daskresearch.store.files.local import LocalFiles
 from daskresearch.store.folder.tidier import Tidier
-from tests.support.running import note, noted, wait_for
+from tests.support.running import note, noted, on_workers, wait_for
 
 N_MANY = 250
 
@@ -34,7 +34,10 @@ def names_of_parts(folder: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("place", [{"workers": 2}, {"scheduler": "threads", "workers": 2}])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "place", [on_workers({"workers": 2}), {"scheduler": "threads", "workers": 2}]
+)
 def test_a_run_that_goes_on_has_few_files(tmp_path, most, place, monkeypatch):
     monkeypatch.setattr(
         "daskresearch.store.folder.writer._MOST_EXPERIMENTS", 1
@@ -47,7 +50,7 @@ def test_a_run_that_goes_on_has_few_files(tmp_path, most, place, monkeypatch):
     folder = tmp_path / "results"
     research = Research(domain=Option("x", list(range(40)))).work(EC("x"), save_to="y")
     research = research.run(str(folder), bar=False, detach=True, **place)
-    seen = Counter()
+    seen: Counter[str] = Counter()
     while not research.is_finished:
         names = names_of_parts(folder)
         seen["merged"] += any(name.startswith("all-") for name in names)
@@ -59,6 +62,7 @@ def test_a_run_that_goes_on_has_few_files(tmp_path, most, place, monkeypatch):
     assert seen["parts"] < 40
 
 
+@pytest.mark.cluster
 def test_what_a_batch_has_written_is_found_when_it_runs_again_though_others_are_merged(
     tmp_path, most
 ):
@@ -85,7 +89,7 @@ def test_what_a_batch_has_written_is_found_when_it_runs_again_though_others_are_
         )
     )
     before = merged()
-    wait_for(lambda: merged() and before.isdisjoint(merged()))
+    wait_for(lambda: bool(merged()) and before.isdisjoint(merged()))
     (pid,) = noted(tmp_path / "pids")
     os.kill(int(pid), signal.SIGKILL)
     wait_for(lambda: Counter(noted(calls))["1"] == 2)
@@ -95,6 +99,7 @@ def test_what_a_batch_has_written_is_found_when_it_runs_again_though_others_are_
     assert Counter(noted(calls)) == Counter([*map(str, range(N_MANY)), "1"])
 
 
+@pytest.mark.cluster
 def test_what_cannot_be_merged_ends_the_run_and_loses_nothing(tmp_path, most):
     def refuse(*arguments: object, **options: object) -> None:
         raise StorageError("the disk is full")
