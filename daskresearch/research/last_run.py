@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
 
     class of_class(classmethod):  # noqa: N801
-        """A method of the class alone: on an object its name is free for the short form of units."""
+        """A method of the class alone; on an object its name is free for a unit."""
 
         def __get__(self, instance, owner=None):
             """Return the method of the class."""
@@ -37,7 +37,7 @@ else:
 
 
 Run = Session | Stored
-"""A run of this process, or one that a folder tells of; both have the properties asked for here."""
+"""A run of this process, or a run that a folder tells of."""
 
 
 @final
@@ -68,7 +68,7 @@ class Monitor:
 
 
 def n_ended_text(run: Run) -> str:
-    """Return how many experiments of a run have ended, and of how many if that is known.
+    """Return how many experiments of a run have ended, and of how many if known.
 
     A folder may hold more experiments than its first domain has, as another may take its place.
     """
@@ -90,7 +90,7 @@ def ran_text(run: Run | None) -> str:
 
 
 class LastRun(Collection):
-    """What can be asked of a research while it runs and afterwards, also in another process."""
+    """What can be asked of a research while it runs, and afterwards."""
 
     _name: str
     _last_run: Run | None
@@ -120,9 +120,10 @@ class LastRun(Collection):
     def profiler(self) -> pd.DataFrame:
         """What the units of the last run cost, if it had ``profile=``.
 
-        One row a unit, and with ``profile=2`` one for each function in it: ``unit``, ``function`` (empty for the unit
-        itself), ``n_calls``, ``total_s`` in the function itself and ``cumulative_s`` with all that it calls, in
-        seconds. Those that cost the most come first. Roots that a cluster calls apart from experiments are left out.
+        One row a unit, and with ``profile=2`` one for each function in it: ``unit``, ``function``
+        (empty for the unit itself), ``n_calls``, ``total_s`` in the function itself and
+        ``cumulative_s`` with all that it calls, in seconds. Those that cost the most come first.
+        Roots that a cluster calls apart from experiments are left out.
 
         Examples
         --------
@@ -166,10 +167,11 @@ class LastRun(Collection):
         self._ran().stop()
 
     def cancel(self, experiment_id: str) -> None:
-        """End one experiment of the run that goes on; it counts as failed, of the kind ``'cancelled'``.
+        """End one experiment of the run that goes on, which counts as failed.
 
-        Its Python code is ended where it stands, and other code when it comes back to Python. One that has not begun
-        does not begin, and what has ended stays as it is.
+        The kind of its failure is ``'cancelled'``.
+        Its Python code is ended where it stands, and other code when it comes back to Python. One
+        that has not begun does not begin, and what has ended stays as it is.
 
         Parameters
         ----------
@@ -188,15 +190,16 @@ class LastRun(Collection):
     def load(cls, name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Self:
         """Return the research whose results a folder holds; called as ``Research.load``.
 
-        Its `results`, `preview` and description work without its plan. With the plan it can run again, and be extended.
+        Its `results`, `preview` and description work without its plan. With the plan it can run
+        again, and be extended.
 
         Parameters
         ----------
         name : str or PathLike
             A path or URL, the name that the run had.
         allow_pickle : bool
-            Whether the plan, and values that no file format holds, are unpickled. That runs code of whoever wrote the
-            folder: allow it only for folders that you trust.
+            Whether the plan, and values that no file format holds, are unpickled. That runs code of
+            whoever wrote the folder: allow it only for folders that you trust.
 
         Raises
         ------
@@ -234,7 +237,9 @@ class LastRun(Collection):
 
     @of_class
     def remove(cls, name: str | os.PathLike[str], ask: bool = True) -> None:
-        """Remove the folder of a research, as ``Research.remove``; nothing that a research does not write is removed.
+        """Remove the folder of a research; called as ``Research.remove``.
+
+        Only files that a research writes are removed.
 
         Parameters
         ----------
@@ -246,7 +251,8 @@ class LastRun(Collection):
         Raises
         ------
         StorageError
-            If the folder is none of a research, is being written to, or holds other files, which stay.
+            If the folder is none of a research, is being written to, or holds other files, which
+            stay.
         OptionError
             If there is no terminal to ask in.
 
@@ -270,27 +276,29 @@ class LastRun(Collection):
     preview.__doc__ = Collection.preview.__doc__
 
     def attach_env_meta(self) -> Self:
-        """Write the state of the Python environment to the folder of the last run, as ``env/environment.json``.
+        """Write the state of the Python environment to the folder of the last run.
 
-        It tells the versions of Python and all installed packages, the machine, and the environment variables that set
-        numbers of threads and visible GPUs; no other variables, as they may hold secrets.
+        The file ``env/environment.json`` tells the versions of Python and all installed packages,
+        the machine, and the environment variables that set numbers of threads and visible GPUs; no
+        other variables, as they may hold secrets.
 
         Examples
         --------
         >>> import tempfile
         >>> from daskresearch import Research
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     research = Research(f"{folder}/env").add_callable(len, args=["abc"], save_to="n").run(bar=False)
-        ...     research.attach_env_meta()
+        ...     research = Research(f"{folder}/env").add_callable(len, args=["abc"], save_to="n")
+        ...     research.run(bar=False).attach_env_meta()
         <Research ...: 1 experiments of len; 1 of 1 experiment ran, 0 failed>
         """
         self._ran().attach("environment.json", environment())
         return self
 
     def attach_git_meta(self, path: str = ".") -> Self:
-        """Write the state of a git repository to the folder of the last run, as ``env/git.json``.
+        """Write the state of a git repository to the folder of the last run.
 
-        It tells the commit, branch, status, the difference to the commit, and the last commits.
+        The file ``env/git.json`` tells the commit, branch, status, the difference to the commit,
+        and the last commits.
 
         Parameters
         ----------

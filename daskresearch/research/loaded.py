@@ -1,4 +1,4 @@
-"""A research that a folder holds: what of it works without its plan, and how it is removed."""
+"""A research that a folder holds: what works without its plan, and its removal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FOLDERS = (EXPERIMENTS, RESULTS, ARRAYS, ARTIFACTS, ENV)
 @final
 @dataclass(frozen=True)
 class Stored:
-    """A run that was, as its folder tells of it.
+    """A run of the past, as its folder tells of it.
 
     Attributes
     ----------
@@ -55,12 +55,12 @@ class Stored:
 
     @classmethod
     def of(cls, name: str, *, allow_pickle: bool) -> Stored:
-        """Return that of a folder.
+        """Return the run that a folder tells of.
 
         Raises
         ------
         StorageError
-            If it is none of a research.
+            If the folder is none of a research.
         """
         description = described(open_files(name))
         return cls(name, description, ResearchResults(name, allow_pickle=allow_pickle))
@@ -77,15 +77,15 @@ class Stored:
             content = open_files(self.name).read(PLAN)
         except MissingFileError:
             raise ResearchError(
-                f"the folder of {self.name!r} holds no plan, as it could not be pickled when it ran; run the code that "
-                f"made the research, with resume=True"
+                f"the folder of {self.name!r} holds no plan, as it could not be pickled when it "
+                "ran; run the code that made the research, with resume=True"
             ) from None
         try:
             return cloudpickle.loads(content)
         except Exception as error:
             raise ResearchError(
-                f"the plan of {self.name!r} cannot be unpickled here ({error!r}); run the code that made the research, "
-                f"with resume=True"
+                f"the plan of {self.name!r} cannot be unpickled here ({error!r}); run the code "
+                "that made the research, with resume=True"
             ) from error
 
     @property
@@ -167,7 +167,7 @@ class Stored:
         """Do nothing, as nothing runs."""
 
     def attach(self, name: str, facts: Any) -> None:
-        """Refuse to add anything to a run that was."""
+        """Refuse to add anything to a run of the past."""
         raise ResearchError(
             f"nothing is added to {self.name!r}, whose run was another one; run it with resume=True"
         )
@@ -181,10 +181,10 @@ def _count(value: Any) -> int | None:
 
 
 def described_as(name: str, description: dict[str, Any]) -> str:
-    """Return what a stored research is, in a line."""
+    """Return the repr of a stored research."""
     plan = description.get("plan")
     listed = plan if isinstance(plan, list) else []
-    units = [one["name"] for one in listed if isinstance(one, dict) and "name" in one]
+    units = [unit["name"] for unit in listed if isinstance(unit, dict) and "name" in unit]
     domain = description.get("domain")
     text = domain.get("text", "") if isinstance(domain, dict) else ""
     return (
@@ -198,7 +198,7 @@ def remove(name: str, *, ask: bool) -> None:
     Raises
     ------
     StorageError
-        If it is none of a research, holds other files, or a run is writing to it.
+        If the folder is none of a research, holds other files, or a run is writing to it.
     OptionError
         If nobody is there to be asked.
     """
@@ -217,8 +217,8 @@ def remove(name: str, *, ask: bool) -> None:
     left = files.names("")
     if left:
         raise StorageError(
-            f"the research {description['name']!r} is removed, but {files.url!r} stays, as it holds {left[0]!r}, which "
-            f"is none of its files"
+            f"the research {description['name']!r} is removed, but {files.url!r} stays, as it "
+            f"holds {left[0]!r}, which is none of its files"
         )
     folder = files.local_path("")
     if folder is not None:
@@ -230,7 +230,8 @@ def remove(name: str, *, ask: bool) -> None:
 def _confirmed(files: Files, n_experiments: int) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise OptionError(
-            f"nobody can be asked whether to remove {files.url!r}, as there is no terminal; use ask=False"
+            f"nobody can be asked whether to remove {files.url!r}, as there is no terminal; use "
+            "ask=False"
         )
     answer = input(f"Remove {files.url!r} with {n_experiments} experiments? [y/N] ")
     return answer.strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""The user's face: `Research`, a domain and a plan that can be run, or computed as a Dask collection."""
+"""The user's face: `Research`, a plan over a domain that can be run or computed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SHOWN = 10_000
 class Research(Vocabulary, Runnable):
     """Experiments to be run: a plan over a domain of parameters.
 
-    Each word of the plan returns a new research; `run` returns the research it was called on, which then carries
-    the results. A research is also a Dask collection: nothing runs before it is computed, and
-    ``dask.compute(research)`` gives its table.
+    Each word of the plan returns a new research; `run` returns the research it was called on, which
+    then carries the results. A research is also a Dask collection: nothing runs before it is
+    computed, and ``dask.compute(research)`` gives its table.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class Research(Vocabulary, Runnable):
     experiment : Experiment, optional
         A plan to begin with.
     n_configs : int, optional
-        How many configs are taken, before repetitions; above its size the domain starts over. Default: all.
+        How many configs are taken, before repetitions; above its size the domain starts over.
+        Default: all.
     n_reps : int
         How often each config is run.
     repeat_each : int, optional
@@ -111,8 +112,9 @@ class Research(Vocabulary, Runnable):
     def _refuse_without_plan(self) -> None:
         if self._stored is not None:
             raise ResearchError(
-                f"the plan of {self._name!r} was left in its folder, as unpickling it runs code; load it with "
-                f"Research.load({self._stored.name!r}, allow_pickle=True) if you trust whoever wrote the folder"
+                f"the plan of {self._name!r} was left in its folder, as unpickling it runs code; "
+                f"load it with Research.load({self._stored.name!r}, allow_pickle=True) if you "
+                "trust whoever wrote the folder"
             )
 
     def _with(self, plan: Plan, namespaces: tuple[Any, ...]) -> Self:
@@ -140,11 +142,12 @@ class Research(Vocabulary, Runnable):
         function : callable
             Returns a new domain, which takes the place of what is left, or None to go on.
         when : int, str or list
-            After which experiments, counted over the whole run, it is called: ``n`` after every n-th, ``'#k'``
-            after experiment k (from zero), ``'last'`` when the domain has come to its end.
+            After which experiments, counted over the whole run, it is called: ``n`` after every
+            n-th, ``'#k'`` after experiment k (from zero), ``'last'`` when the domain has come to
+            its end.
         **kwargs
-            Its arguments; ``R()`` in them stands for the results so far, which are those of exactly the
-            experiments counted.
+            Its arguments; ``R()`` in them stands for the results so far, which are those of exactly
+            the experiments counted.
 
         Examples
         --------
@@ -152,8 +155,10 @@ class Research(Vocabulary, Runnable):
         >>> def double(results):
         ...     last = results.df.y.iloc[-1]
         ...     return Option("x", [last]) if last < 8 else None
-        >>> research = Research(domain=Option("x", [1])).add_callable("y", lambda x: 2 * x, args=[EC("x")], save_to="y")
-        >>> list(research.update_domain(double, "last", results=R()).run(bar=False, dump_results=False).results.df.y)
+        >>> research = Research(domain=Option("x", [1]))
+        >>> research = research.add_callable("y", lambda x: 2 * x, args=[EC("x")], save_to="y")
+        >>> research = research.update_domain(double, "last", results=R())
+        >>> list(research.run(bar=False, dump_results=False).results.df.y)
         [2, 4, 8]
         """
         if not callable(function):
@@ -161,7 +166,8 @@ class Research(Vocabulary, Runnable):
         for part in expressions_in(kwargs):
             if not part._children() and not isinstance(part, R):
                 raise PlanError(
-                    f"update_domain runs between experiments, where only R() has a value, not {part!r}"
+                    "update_domain runs between experiments, where only R() has a value, not "
+                    f"{part!r}"
                 )
         new = copy(self)
         new._job = replace(self._job, update=DomainUpdate(function, Schedule.parse(when), kwargs))

@@ -1,4 +1,4 @@
-"""What is to be run: a plan, a domain and how often, with the function that replaces the domain."""
+"""What is to be run: a plan, a domain, how often, and how the domain changes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Job:
     update: DomainUpdate | None = None
 
     def iter_params(self, domain: Domain, *, create_id_prefix: bool = False) -> IterParams:
-        """Return how a domain is iterated: as the research says, where it is silent as the domain does."""
+        """Return how a domain is iterated: as the research says, else as the domain says."""
         own = domain.iter_params
         return replace(
             own,

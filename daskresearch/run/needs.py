@@ -1,4 +1,4 @@
-"""What experiments need beside time: devices and other resources, as units and options ask for them."""
+"""What experiments need beside time: devices and other resources."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Needs(NamedTuple):
     roots : dict of str to Devices
         Those of steady roots that ask for some.
     resources : dict of str to dict of str to float
-        What is taken of the resources of a Dask worker: by each steady root, and by an experiment under the name
-        ``''``.
+        What is taken of the resources of a Dask worker: by each steady root, and by an experiment
+        under the name ``''``.
     """
 
     devices: Devices | None
@@ -55,18 +55,16 @@ def needs_of(program: Program, units: Iterable[Unit], options: RunOptions, token
         for unit in units
         if unit.name in steady
     }
-    holders = {name: _devices(one, options, token) for name, one in taken.items()}
-    for name, one in holders.items():
-        if one is not None:
-            taken[name] = {**taken[name], GPU: one.need * one.share}
-    n_slices = max(
-        [int(1 / one.share + 1e-9) for one in holders.values() if one is not None], default=1
-    )
-    divided = {
-        name: one._replace(n_slices=n_slices) for name, one in holders.items() if one is not None
-    }
-    devices = divided.pop("", None)
-    return Needs(devices, divided, taken)
+    asked = {name: _devices(amounts, options, token) for name, amounts in taken.items()}
+    holders = {name: devices for name, devices in asked.items() if devices is not None}
+    for name, devices in holders.items():
+        taken[name] = {**taken[name], GPU: devices.need * devices.share}
+    # the smallest share says into how many slices each device is divided
+    slices = [int(1 / devices.share + 1e-9) for devices in holders.values()]
+    n_slices = max(slices, default=1)
+    divided = {name: devices._replace(n_slices=n_slices) for name, devices in holders.items()}
+    of_experiments = divided.pop("", None)
+    return Needs(of_experiments, divided, taken)
 
 
 def _checked(unit: Unit, name: str, amount: object) -> float:
@@ -91,41 +89,41 @@ def _devices(resources: Mapping[str, float], options: RunOptions, token: str) ->
     need = max(1, int(amount))
     if options.devices is not None and need > len(ids):
         raise OptionError(
-            f"units ask for {need} devices at once, but devices={list(ids)} are {len(ids)}; give more"
+            f"units ask for {need} devices at once, but devices={list(ids)} are {len(ids)}; give "
+            "more"
         )
     share = min(float(options.device_share), float(amount))
     return Devices(token, ids, need=need, share=share, memory_ratio=options.memory_ratio)
 
 
 def needs_here(needs: Needs) -> Needs:
-    """Return what experiments need where roots run beside them: as much as any root, which holds what they hold."""
+    """Return what experiments need where roots use the devices of experiments."""
     devices = needs.devices
     if devices is None:
         return needs
     every = [devices, *needs.roots.values()]
-    most = devices._replace(
-        need=max(one.need for one in every), share=max(one.share for one in every)
-    )
-    return needs._replace(devices=most)
+    need, share = max([each.need for each in every]), max([each.share for each in every])
+    return needs._replace(devices=devices._replace(need=need, share=share))
 
 
 def check_here(needs: Needs) -> None:
-    """Refuse to run in processes of this machine what they have no devices for.
+    """Refuse to run on this machine what it has too few devices for.
 
     Raises
     ------
     OptionError
-        If they are too few.
+        If this process sees too few.
     """
-    for one in filter(None, (needs.devices, *needs.roots.values())):
-        known = one.known() if one.ids else devices_of_process()
-        if one.ids and len(known) < one.need:
+    for devices in filter(None, (needs.devices, *needs.roots.values())):
+        seen = devices.known() if devices.ids else devices_of_process()
+        if devices.ids and len(seen) < devices.need:
             raise OptionError(
-                f"of devices={list(one.ids)} this process sees {list(known)}, as CUDA_VISIBLE_DEVICES names "
-                f"{list(devices_of_process())}; give ids that it names"
+                f"of devices={list(devices.ids)} this process sees {list(seen)}, as "
+                f"CUDA_VISIBLE_DEVICES names {list(devices_of_process())}; give ids that it names"
             )
-        if len(known) < one.need:
+        if len(seen) < devices.need:
             raise OptionError(
-                f"units ask for {one.need} GPU, and this machine has {list(known)}; give the ids of devices, as by "
-                f"devices=[0, 1], or a Client whose workers have the resource GPU"
+                f"units ask for {devices.need} GPU, and this machine has {list(seen)}; give the "
+                "ids of devices, as by devices=[0, 1], or a Client whose workers have the "
+                "resource GPU"
             )

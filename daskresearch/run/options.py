@@ -30,7 +30,7 @@ class _Unset(Enum):
 
 
 UNSET: Any = _Unset.UNSET
-"""What stands for the default of an option, which `Research.options` may have changed."""
+"""Stands for the default of an option, which `Research.options` may change."""
 
 
 @final
@@ -73,7 +73,7 @@ class RunOptions:
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> RunOptions:
-        """Return the options of several mappings, of which later ones go before; those that are unset are left out.
+        """Return the options of mappings, of which later ones override, but for `UNSET`.
 
         Raises
         ------
@@ -88,11 +88,12 @@ class RunOptions:
         given = {
             name: value for layer in layers for name, value in layer.items() if value is not UNSET
         }
-        known = [one.name for one in fields(cls)]
+        names = [field.name for field in fields(cls)]
         for name in given:
-            if name not in known:
+            if name not in names:
                 raise OptionError(
-                    f"a run has no option {name!r}{near_miss(name, known)}; there are {', '.join(known)}"
+                    f"a run has no option {name!r}{near_miss(name, names)}; there are "
+                    f"{', '.join(names)}"
                 )
         if isinstance(given.get("name"), os.PathLike):
             given["name"] = os.fspath(given["name"])
@@ -108,11 +109,13 @@ class RunOptions:
                 )
         elif isinstance(self.branches, Mapping):
             raise OptionError(
-                f"branches must be a count or a list of configs, not {self.branches!r}; use [{{...}}]"
+                f"branches must be a count or a list of configs, not {self.branches!r}; use "
+                f"[{{...}}]"
             )
         elif self.branches is not None and not is_integer(self.branches):
             raise OptionError(
-                f"branches must be a positive integer or a list of configs as dicts, not {self.branches!r}"
+                "branches must be a positive integer or a list of configs as dicts, not "
+                f"{self.branches!r}"
             )
         else:
             object.__setattr__(self, "branches", as_count("branches", self.branches, OptionError))
@@ -124,11 +127,11 @@ class RunOptions:
             raise OptionError(
                 f"executor_target must be 'threads' or 'for', not {self.executor_target!r}"
             )
-        known = (*SCHEDULERS, *DISTRIBUTED)
-        if isinstance(self.scheduler, str) and self.scheduler.lower() not in known:
+        schedulers = (*SCHEDULERS, *DISTRIBUTED)
+        if isinstance(self.scheduler, str) and self.scheduler.lower() not in schedulers:
             raise OptionError(
-                f"scheduler {self.scheduler!r} is none of {sorted(known)} and no distributed.Client"
-                f"{near_miss(self.scheduler, known)}"
+                f"scheduler {self.scheduler!r} is none of {sorted(schedulers)} and no "
+                f"distributed.Client{near_miss(self.scheduler, schedulers)}"
             )
         is_client = hasattr(self.scheduler, "submit") and hasattr(self.scheduler, "scheduler_info")
         if self.scheduler is not None and not isinstance(self.scheduler, str) and not is_client:
@@ -153,7 +156,8 @@ class RunOptions:
                 )
             if not is_integer(count) or count < 0:
                 raise OptionError(
-                    f"retries must be a non-negative integer, or a dict of these, not {self.retries!r}"
+                    "retries must be a non-negative integer, or a dict of these, not "
+                    f"{self.retries!r}"
                 )
         is_number = isinstance(self.timeout, (int, float)) and not isinstance(self.timeout, bool)
         if self.timeout is not None and not (is_number and 0 < self.timeout < math.inf):
@@ -163,16 +167,16 @@ class RunOptions:
 
     def _check_devices(self) -> None:
         if self.devices is not None:
-            known = list(self.devices) if isinstance(self.devices, (list, tuple, range)) else None
+            ids = list(self.devices) if isinstance(self.devices, (list, tuple, range)) else None
             is_id = [
-                (is_integer(one) and one >= 0) or (isinstance(one, str) and one != "")
-                for one in known or ()
+                (is_integer(device) and device >= 0) or (isinstance(device, str) and device != "")
+                for device in ids or ()
             ]
-            if not known or not all(is_id) or len(set(map(str, known))) < len(known):
+            if not ids or not all(is_id) or len(set(map(str, ids))) < len(ids):
                 raise OptionError(
                     f"devices must be a list of different ids, such as [0, 1], not {self.devices!r}"
                 )
-            object.__setattr__(self, "devices", tuple(known))
+            object.__setattr__(self, "devices", tuple(ids))
         for name in ("device_share", "memory_ratio"):
             value = getattr(self, name)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -185,7 +189,7 @@ class RunOptions:
 
     @property
     def retries_by_kind(self) -> dict[str, int]:
-        """How often an experiment is run again, by the kind of its failure; a number is meant for all kinds."""
+        """How often an experiment runs again, by the kind of its failure."""
         if isinstance(self.retries, Mapping):
             return {kind: int(count) for kind, count in self.retries.items() if count}
         return dict.fromkeys(_RETRIED, int(self.retries)) if self.retries else {}
@@ -196,15 +200,17 @@ class RunOptions:
             raise OptionError(
                 f"observers must be a list of Observer objects, not {given!r}; use [observer]"
             )
-        for one in given:
-            if not isinstance(one, Observer):
-                is_class = isinstance(one, type) and issubclass(one, Observer)
+        for observer in given:
+            if not isinstance(observer, Observer):
+                is_class = isinstance(observer, type) and issubclass(observer, Observer)
                 way_out = (
-                    f"; make one, {one.__name__}()"
+                    f"; make one, {observer.__name__}()"
                     if is_class
                     else "; subclass daskresearch.Observer"
                 )
-                raise OptionError(f"an observer must be an Observer object, not {one!r}{way_out}")
+                raise OptionError(
+                    f"an observer must be an Observer object, not {observer!r}{way_out}"
+                )
         object.__setattr__(self, "observers", tuple(given))
 
     def _check_recording(self) -> None:
@@ -212,11 +218,13 @@ class RunOptions:
             raise OptionError(f"resume must be True, False or 'changed', not {self.resume!r}")
         if self.resume and not self.dump_results:
             raise OptionError(
-                "resume goes on with the folder of a research, which dump_results=False does not use"
+                "resume goes on with the folder of a research, which dump_results=False does not "
+                "use"
             )
         if not isinstance(self.profile, int) or self.profile not in range(3):
             raise OptionError(
-                f"profile must be False, True (units) or 2 (functions in them, too), not {self.profile!r}"
+                "profile must be False, True (units) or 2 (functions in them, too), not "
+                f"{self.profile!r}"
             )
         for name in ("redirect_stdout", "redirect_stderr"):
             mode = getattr(self, name)
@@ -226,7 +234,8 @@ class RunOptions:
                 )
         if not isinstance(self.loglevel, str) or self.loglevel.upper() not in _LEVELS:
             raise OptionError(
-                f"loglevel must be one of {[level.lower() for level in _LEVELS]}, not {self.loglevel!r}"
+                f"loglevel must be one of {[level.lower() for level in _LEVELS]}, not "
+                f"{self.loglevel!r}"
             )
 
     @property

@@ -1,7 +1,8 @@
-"""The folder of a run while it goes on: what it holds already, what is added, and how it is left.
+"""The folder of a run while it goes on: its start, what is added, and its end.
 
-A folder is one research: a description (``research.json``), what experiments left behind, and the runs that added to
-it. It may be created, gone on with (`resume`), or refused; whoever writes to it holds its lock.
+A folder is one research: a description (``research.json``), what experiments left behind, and the
+runs that added to it. It may be created, gone on with (`resume`), or refused; whoever writes to it
+holds its lock.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from daskresearch.errors import ChangedUnitsWarning, OptionError
 from daskresearch.run.options import RunOptions
 from daskresearch.run.resuming import changed_parts, check_free, check_options, remove_empty
+from daskresearch.run.summary import Facts
 from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, ENV, LOG, PLAN, PROFILE
 from daskresearch.store.environment import core_versions
 from daskresearch.store.files.base import Files
@@ -40,29 +42,6 @@ logger = logging.getLogger(__name__)
 FINISHED, STOPPED = "finished", "stopped"
 
 
-class Facts(NamedTuple):
-    """What is written of a research beside its experiments.
-
-    Attributes
-    ----------
-    description : dict
-        Its domain, plan and preview, as JSON.
-    definition : dict of str to str
-        By unit or option, a hash of what could change results; empty where it has none.
-    plan : bytes, optional
-        The pickled research, if it can be pickled.
-    variables : tuple of str
-    env : dict of str to dict
-        By the name of a file, what is told of the environment.
-    """
-
-    description: dict[str, Any]
-    definition: dict[str, str]
-    plan: bytes | None
-    variables: tuple[str, ...]
-    env: dict[str, Any]
-
-
 @final
 @dataclass(slots=True)
 class Recording:
@@ -74,7 +53,7 @@ class Recording:
     before : dict, optional
         The description that was there.
     folder : str
-        Where experiments have their folders; empty if each process is to make its own.
+        Where experiments have their folders; empty if each process makes its own.
     true_values : dict of str to dict
         By parameter and text, the values that files may not hold.
     """
@@ -95,14 +74,14 @@ class Recording:
 
     @classmethod
     def open(cls, name: str, options: RunOptions) -> Recording:
-        """Return the hold on the folder of a name; nothing is written but its lock.
+        """Return the hold on the folder of a name, of which only the lock is written.
 
         Raises
         ------
         FolderExistsError
-            If it is there already, and the run is none that resumes.
+            If the folder is there already, and the run does not resume.
         OptionError
-            If it was made with another seed.
+            If the folder was made with another seed.
         BusyError
             If another run is writing to it.
         """
@@ -128,32 +107,28 @@ class Recording:
         """The seed with which the folder was made."""
         return None if self.before is None else int(self.before["seed"])
 
-    @property
-    def url(self) -> str:
-        """Where the folder is."""
-        return self.files.url
-
     def check_prefixed(self, ids: Iterable[str]) -> None:
-        """Refuse experiments of the folder that have other prefixes now, as they would run again and count twice.
+        """Refuse experiments of the folder whose ids have other prefixes now.
+
+        They would run again and count twice.
 
         Raises
         ------
         OptionError
-            Names the first of them.
+            Names the first of these experiments.
         """
-        known: dict[bytes, bytes] | None = None
-        for one in ids if self.before is not None else ():
-            if known is None:
-                known = {
-                    one.rpartition(b"_")[2]: one
-                    for one in FinishedExperiments.of(self.files).ids.tolist()
-                }
-            former = known.get(one.rpartition("_")[2].encode(), b"").decode()
-            if former not in ("", one):
+        formers: dict[bytes, bytes] | None = None
+        for experiment_id in ids if self.before is not None else ():
+            if formers is None:
+                finished = FinishedExperiments.of(self.files).ids.tolist()
+                formers = {former.rpartition(b"_")[2]: former for former in finished}
+            former = formers.get(experiment_id.rpartition("_")[2].encode(), b"").decode()
+            if former not in ("", experiment_id):
                 raise OptionError(
-                    f"experiment {former} of the folder is {one} in this domain, where create_id_prefix numbers its "
-                    f"values otherwise, so that it would run again; add no values but behind the others and within as "
-                    f"many digits, or run under another name"
+                    f"experiment {former} of the folder is {experiment_id} in this domain, where "
+                    "create_id_prefix numbers its values otherwise, so that it would run again; "
+                    "add no values but behind the others and within as many digits, or run under "
+                    "another name"
                 )
 
     def begin(self, name: str, seed: int, facts: Facts) -> None:
@@ -170,9 +145,9 @@ class Recording:
         definitions = {**before.get("definitions", {}), self._definition: facts.definition}
         runs = before.get("runs", [])
         now = _now()
-        for known in runs:
-            if isinstance(known, dict) and known.get("state") == "running":
-                known["state"] = "killed"  # its lock is ours now
+        for earlier in runs:
+            if isinstance(earlier, dict) and earlier.get("state") == "running":
+                earlier["state"] = "killed"  # its lock is ours now
         versions = core_versions()
         run = {"number": len(runs), "started": now, "versions": versions, "state": "running"}
         self._description = {
@@ -189,7 +164,9 @@ class Recording:
             "definition": self._definition,
             "runs": [*runs, run],
         }
-        self._describe()  # first: a folder without it is no research, and workers of a killed run add no more to it
+        # first, as a folder without a description is no research, and as workers of a killed run
+        # read there that the folder is not theirs any more
+        self._describe()
         if self.before is None:
             self.files.sweep()
         else:
@@ -202,23 +179,23 @@ class Recording:
         self._log(f"run {run['number']} of {name!r} begins with seed {seed}")
 
     def _learn(self, definition: dict[str, str]) -> None:
-        """Find out which experiments are finished, and warn of those that ran by another plan."""
+        """Learn which experiments are finished, and warn of those of another plan."""
         finished = FinishedExperiments.of(self.files)
         others = self._description["definitions"]
         is_known = "" not in definition.values()  # else nobody can tell that it is the same
         stale = {
-            one: n
-            for one, n in finished.definitions().items()
-            if one != self._definition or not is_known
+            former: n
+            for former, n in finished.definitions().items()
+            if former != self._definition or not is_known
         }
-        changed = changed_parts([others.get(one, {}) for one in stale], definition)
+        changed = changed_parts([others.get(former, {}) for former in stale], definition)
         n_stale = sum(stale.values())
         if self._options.resume == "changed":
             finished = finished.only(self._definition if is_known else "")
         elif n_stale and changed:
             text = (
-                f"{n_stale} finished experiments are kept that ran before these changed: {', '.join(changed)}; "
-                f"resume='changed' runs them again"
+                f"{n_stale} finished experiments are kept that ran before these changed: "
+                f"{', '.join(changed)}; resume='changed' runs them again"
             )
             self._log(text)
             warnings.warn(text, ChangedUnitsWarning, stacklevel=6)
@@ -230,37 +207,41 @@ class Recording:
         return Target(self.files.url, self._token, number, self._definition)
 
     def define(self, definition: Mapping[str, str]) -> None:
-        """Take note of the plan, before anything is written."""
+        """Take note of the definition of the plan, before anything is written."""
         self._definition = _short_hash(definition)
 
     def is_finished(self, experiment_id: str, content: str, position: int, group: bytes) -> bool:
-        """Return whether an experiment need not run, as the folder has it; it may have another position now.
+        """Return whether an experiment need not run, as the folder has it.
 
-        In another group than it had it runs again, if it depends on it, so that it shares what this group shares.
+        In another group than it had it runs again, if it depends on it, so that it shares what this
+        group shares.
         """
         if self._finished is None:
             return False
-        known = self._finished.place(experiment_id)
-        if known is None:
+        place = self._finished.place(experiment_id)
+        if place is None:
             return False
-        self._finished.seen[known] = True
-        if not self._finished.has(known, content, group):
+        self._finished.seen[place] = True
+        if not self._finished.has(place, content, group):
             return False
-        if self._finished.positions[known] != position:
+        if self._finished.positions[place] != position:
             self._moved[experiment_id] = position
         return True
 
     def end(self, n_made: int) -> None:
-        """Put what the domain has no more behind its last experiment."""
+        """Move experiments of the folder that left the domain behind its last experiment.
+
+        Parameters
+        ----------
+        n_made : int
+            How many experiments the domain has.
+        """
         if self._finished is not None:
             unseen = (~self._finished.seen).nonzero()[0]
-            ids, positions = (
-                self._finished.ids[unseen].tolist(),
-                self._finished.positions[unseen].tolist(),
-            )
-            self._moved |= {
-                one.decode(): n_made + place for one, place in zip(ids, positions, strict=True)
-            }
+            ids = self._finished.ids[unseen].tolist()
+            positions = self._finished.positions[unseen].tolist()
+            for experiment_id, position in zip(ids, positions, strict=True):
+                self._moved[experiment_id.decode()] = n_made + position
 
     def append(self, ended: Ended) -> None:
         """Write an experiment that ended in this process, within a second or so."""
@@ -269,7 +250,7 @@ class Recording:
         self._writer.append(ended)
 
     def flush(self) -> None:
-        """Write what waits to be written."""
+        """Write the experiments that wait to be written."""
         if self._writer is not None:
             self._writer.flush()
 
@@ -289,10 +270,13 @@ class Recording:
         )
 
     def so_far(self, store: FolderStore, n_done: int) -> FolderStore:
-        """Return of the folder what this run has come to, be it that it ran or was finished before."""
+        """Return the experiments of the folder that have had their turn in this run.
+
+        They ran in it, or were finished before.
+        """
         run = self.target().run
         return store.reopened(
-            chooses=lambda known: come_to(known, run, self._finished, self._moved, n_done)
+            chooses=lambda shot: come_to(shot, run, self._finished, self._moved, n_done)
         )
 
     def tidy(self, batch: str = "") -> None:
@@ -301,7 +285,7 @@ class Recording:
         Parameters
         ----------
         batch : str
-            The name of one that has ended, of which workers have written the parts.
+            The name of a batch that has ended, whose parts workers have written.
         """
         if self._tidier is None:
             self._tidier = Tidier(self.files, self._check_ours)
@@ -310,7 +294,7 @@ class Recording:
         self._tidier.look(0 if self._writer is None else self._writer.n_parts)
 
     def _check_ours(self) -> None:
-        """Refuse to change a folder that another run has taken, as it may when this machine slept."""
+        """Refuse to change a folder that another run took, as while this machine slept."""
         self._lock.check()
         check_current(self.target())
 
@@ -341,21 +325,22 @@ class Recording:
         """
         try:
             self._check_ours()
-            self._close_writer()
+            if self._writer is not None:
+                self._writer.close()
             if self._tidier is not None:
                 self._tidier.close()
             if profile:
                 self._attach_profile(profile)
             if state in (FINISHED, STOPPED):
-                known = compact(self.files, self._moved)
+                compacted = compact(self.files, self._moved)
                 if state == FINISHED:  # else workers may be writing what is ended by force
-                    sweep(self.files, known)
+                    sweep(self.files, compacted)
             counts = {"n_experiments": n_experiments, "n_failed": n_failed, "n_skipped": n_skipped}
             self._description["runs"][-1] |= {"ended": _now(), "state": state, **counts}
             self._describe()
             self._log(
-                f"the run has {state}: {n_experiments} experiments ran, {n_failed} of them failed, {n_skipped} were "
-                f"there already"
+                f"the run has {state}: {n_experiments} experiments ran, {n_failed} of them failed, "
+                f"{n_skipped} were there already"
             )
         finally:
             with contextlib.suppress(Exception):  # nothing is merged behind the lock
@@ -369,10 +354,6 @@ class Recording:
         if self.before is None:
             remove_empty(self.files)
 
-    def _close_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
     def _attach_profile(self, rows: Sequence[ProfileRow]) -> None:
         """Write what units cost."""
         import pyarrow as pa
@@ -385,7 +366,7 @@ class Recording:
         self.files.write(f"{ENV}/{name}", json.dumps(facts, indent=1).encode())
 
     def withdraw(self) -> None:
-        """Remove what was written of a research that cannot run; what was there before stays."""
+        """Remove what was written of a research that cannot run, and only that."""
         if self.before is None:
             self.files.remove_tree(ENV)
             for name in (PLAN, LOG, DESCRIPTION):

@@ -1,4 +1,4 @@
-"""Whether a run may use a folder: it is free, or a research that the run can go on with."""
+"""Whether a run may use a folder: it is free, or holds a research to go on with."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def check_writable_names(names: Iterable[str]) -> None:
             name.encode()
         except UnicodeEncodeError:
             raise OptionError(
-                f"{name!r} cannot be the name of a column in a file, as it is no valid text; rename it, or run with "
-                f"dump_results=False"
+                f"{name!r} cannot be the name of a column in a file, as it is no valid text; "
+                "rename it, or run with dump_results=False"
             ) from None
 
 
 def check_free(files: Files, name: str, *, resumes: bool) -> None:
-    """Refuse a folder that is there already, but for a research that is to go on.
+    """Refuse a folder that is there already, unless it is a research that resumes.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def check_options(before: Mapping[str, Any], options: RunOptions) -> None:
     seed = int(before["seed"])
     if options.seed is not None and options.seed != seed:
         raise OptionError(
-            f"the research was made with seed {seed}, so that it cannot go on with seed {options.seed}; "
-            f"leave the seed away, or run under another name"
+            f"the research was made with seed {seed}, so that it cannot go on with seed "
+            f"{options.seed}; leave the seed away, or run under another name"
         )
     was = before.get("create_id_prefix", False)
     if was != options.create_id_prefix:
@@ -69,7 +69,7 @@ def check_options(before: Mapping[str, Any], options: RunOptions) -> None:
 
 
 def remove_empty(files: Files) -> None:
-    """Remove a local folder in which nothing is but locks."""
+    """Remove a local folder that holds nothing but locks."""
     path = files.local_path("")
     if path is not None and set(os.listdir(path)) <= set(LOCKS):
         for name in LOCKS:
@@ -78,7 +78,7 @@ def remove_empty(files: Files) -> None:
 
 
 def changed_parts(others: list[dict[str, str]], definition: Mapping[str, str]) -> list[str]:
-    """Return what differs between definitions, as texts for a warning."""
+    """Return the units and options that differ between definitions, for a warning."""
     names = dict.fromkeys([*definition, *(name for other in others for name in other)])
     texts = []
     for name in names:

@@ -1,4 +1,4 @@
-"""One run: a domain's configs become groups, an executor runs them, records go to the store, the domain changes."""
+"""One run: configs become groups, an executor runs them, records go to the store."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from daskresearch.run.job import Job
 from daskresearch.run.needs import check_here, needs_here, needs_of
 from daskresearch.run.options import RunOptions
 from daskresearch.run.preparation import Preparation
-from daskresearch.run.recording import FINISHED, STOPPED, Facts, Recording
+from daskresearch.run.recording import FINISHED, STOPPED, Recording
 from daskresearch.run.resuming import check_writable_names
 from daskresearch.run.stages import Stages
+from daskresearch.run.summary import Facts
 from daskresearch.store import MemoryStore, Store
 from daskresearch.store.folder.parts import Ended
 from daskresearch.watch.watch import Watch
@@ -105,8 +106,8 @@ class Session:
             self._executor, self._watch = self._open(self._context(self._make_folder()))
             return
         assert facts is not None
-        known = facts(prepared)
-        recording.define(known.definition)
+        told = facts(prepared)
+        recording.define(told.definition)
         before = recording.before or {}
         variables = tuple(dict.fromkeys([*self._job.plan.variables, *before.get("variables", [])]))
         parameters = tuple(dict.fromkeys([*prepared.parameters, *before.get("parameters", [])]))
@@ -114,8 +115,8 @@ class Session:
         clash = set(parameters) & set(variables)
         if clash:
             raise DomainError(
-                f"{min(clash)!r} is a parameter and a variable of this research, now or in its folder; both would be "
-                f"one column, so rename one, or run under another name"
+                f"{min(clash)!r} is a parameter and a variable of this research, now or in its "
+                "folder; both would be one column, so rename one, or run under another name"
             )
         recording.check_prefixed(prepared.prefixed_ids())
         self._store = recording.store(variables)
@@ -124,7 +125,7 @@ class Session:
         context = replace(self._context(recording.folder), target=recording.target(), modes=modes)
         self._executor, self._watch = self._open(context)
         try:
-            recording.begin(name, prepared.seed, known)
+            recording.begin(name, prepared.seed, told)
             self._executor.check(recording.target())
         except BaseException:
             self._executor.close()
@@ -138,12 +139,13 @@ class Session:
         devices, roots, _ = self._needs
         if devices is not None and "device" in prepared.parameters:
             raise DomainError(
-                "the domain has a parameter 'device', where a run with devices puts their ids; rename it"
+                "the domain has a parameter 'device', where a run with devices puts their ids; "
+                "rename it"
             )
         return replace(prepared.context(folder), token=token, devices=devices, root_devices=roots)
 
     def _open(self, context: Context) -> tuple[Executor, Watch]:
-        """Return the executor that the options ask for, and the watch that is kept over it."""
+        """Return the executor that the options ask for, and the watch over it."""
         options, prepared = self._options, self._prepared
         watch = Watch(
             self.name,
@@ -192,12 +194,15 @@ class Session:
         return local_executor(place, program, context, options.workers, watch.look), watch
 
     def _make_folder(self) -> str:
-        """Return where ``EP()`` lies, if anything uses it: a temporary folder that lives as long as the results."""
+        """Return a temporary folder for ``EP()``, which lives as long as the results.
+
+        It is an empty text if nothing uses it.
+        """
         is_used = self._prepared.uses_folder or self._modes.to_files
         return temporary_folder(self.results) if is_used else ""
 
     def run(self) -> None:
-        """Run all experiments, and the domains that follow; returns when the last record is kept."""
+        """Run all experiments of all domains; return when the last record is kept."""
         try:
             with installed(self._modes):
                 self._stages().run()
@@ -214,13 +219,13 @@ class Session:
                 try:
                     self._watch.end(self._state, self._prepared.grouping.n_skipped)
                     if not self._is_local and isinstance(self._error, KeyboardInterrupt):
-                        # or a batch that was just being handed out would be kept on the cluster with this error
+                        # else the error keeps a batch on the cluster that was being handed out
                         traceback.clear_frames(self._error.__traceback__)
                 finally:
                     self._done.set()
 
     def _close(self) -> None:
-        """Let go of the executor and the folder, whatever becomes of the other."""
+        """Close the executor and the folder, the one also if the other raises."""
         executor, self._executor = self._executor, None
         try:
             if executor is not None:
@@ -239,7 +244,7 @@ class Session:
         try:
             recording.close(self._state, self.profile, **counts)
         except StorageError:
-            if self._error is None:  # else that is what is told
+            if self._error is None:  # else that error is raised
                 raise
 
     @property
@@ -261,7 +266,7 @@ class Session:
         threading.Thread(target=run, name="daskresearch-run", daemon=True).start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Return whether the run has ended, within `timeout` seconds; raise what ended it."""
+        """Return whether the run has ended within `timeout` seconds; raise what ended it."""
         ended = self._done.wait(timeout)
         if ended and self._error is not None:
             raise self._error
@@ -304,16 +309,16 @@ class Session:
         """How many experiments have ended so far, with those that a folder had before."""
         return self._watch.n_ended + self._prepared.grouping.n_skipped
 
-    def _keep(self, came: Returned) -> None:
-        """Keep what came of an experiment, or count what a worker has kept of several."""
-        if isinstance(came, Written):
-            self._count(came.n_experiments, came.n_failed, came.n_iters, came.ids)
+    def _keep(self, outcome: Returned) -> None:
+        """Keep the record of an experiment, or count those that a worker has written."""
+        if isinstance(outcome, Written):
+            self._count(outcome.n_experiments, outcome.n_failed, outcome.n_iters, outcome.ids)
             if self._recording is not None:
-                self._recording.tidy(came.batch)
+                self._recording.tidy(outcome.batch)
             return
-        record = came.record if isinstance(came, Lost) else came
-        if isinstance(came, Lost) and self._recording is not None:
-            experiment = came.experiment
+        record = outcome.record if isinstance(outcome, Lost) else outcome
+        if isinstance(outcome, Lost) and self._recording is not None:
+            experiment = outcome.experiment
             self._recording.append(Ended(record, experiment))
         else:
             experiment = self._prepared.grouping.ended(record.position)

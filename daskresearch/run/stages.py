@@ -42,7 +42,7 @@ class Stages:
     cancelled : set of str
         The ids of experiments that are not to run.
     keep : callable
-        Takes what came of experiments.
+        Takes the outcomes of experiments.
     expect : callable
         Takes the number of experiments in all, None if it is unknown.
     is_local : bool
@@ -62,7 +62,7 @@ class Stages:
     is_local: bool
 
     def run(self) -> None:
-        """Run the domain, and each one that takes its place, until there is none or the run is stopped."""
+        """Run the domain, and each that takes its place."""
         domain: Domain | None = self.job.domain
         n_done = 0
         for updates in itertools.count():
@@ -94,10 +94,15 @@ class Stages:
         return self.job.update is not None and self.job.update.schedule.last
 
     def _run_stage(self, groups: Peekable, n_groups: int | None, n_done: int) -> tuple[int, bool]:
-        """Run groups until the domain is to be updated; return the number of the next experiment, and whether it is.
+        """Run groups until the domain is to be updated, or they end.
 
-        Experiments that were finished before count when their turn comes, so that a resumed run is updated as the
-        first one was.
+        Experiments that were finished before count when their turn comes, so that a resumed run is
+        updated as the first one was.
+
+        Returns
+        -------
+        tuple of int and bool
+            The number of the next experiment, and whether the domain is to be updated.
         """
         turn = n_done
         is_due = False
@@ -122,29 +127,39 @@ class Stages:
             if due is not None:
                 turn, is_due = due + 1, True
 
-        with contextlib.closing(self.executor.run(stage(), n_groups, self.stop)) as came:
-            for one in came:
-                self.keep(one)
+        with contextlib.closing(self.executor.run(stage(), n_groups, self.stop)) as outcomes:
+            for outcome in outcomes:
+                self.keep(outcome)
         return turn, is_due
 
     def _wanted(self, group: Group) -> Group:
-        """Return the experiments of a group that were not cancelled; those of a group in lock-step go together."""
+        """Return the experiments of a group that were not cancelled.
+
+        Those in lock-step go together, so that none is left out.
+        """
         if self.prepared.program.is_lockstep:
             return group
-        for one in group:
-            if one.id in self.cancelled:
-                failed = lost(one, Failure("", 0, cancelled(one.id), "", FailureKind.CANCELLED))
+        for member in group:
+            if member.id in self.cancelled:
+                failure = Failure("", 0, cancelled(member.id), "", FailureKind.CANCELLED)
+                failed = lost(member, failure)
                 self.keep(failed.record if self.is_local else failed)
-        return tuple([one for one in group if one.id not in self.cancelled])
+        return tuple([member for member in group if member.id not in self.cancelled])
 
     def _n_ahead(self, n_done: int, n_last: int | None) -> int | None:
-        """Return about how many experiments come before the domain is to be updated, or ends; None if nobody knows."""
+        """Return about how many experiments come before the domain is updated or ends.
+
+        None if nobody knows.
+        """
         due = None if self.job.update is None else self.job.update.schedule.next_turn(n_done)
         ends = [end for end in (None if due is None else due + 1, n_last) if end is not None]
         return max(0, min(ends) - n_done) if ends else None
 
     def _results_of(self, n_done: int) -> ResearchResults:
-        """Return the results of exactly the experiments that have had their turn, also where a folder holds more."""
+        """Return the results of the experiments that have had their turn.
+
+        A folder may hold others.
+        """
         if (
             self.recording is None
             or self.recording.before is None
@@ -155,7 +170,7 @@ class Stages:
         return ResearchResults(store, self.prepared.parameters, self.prepared.explained)
 
     def _updated(self, n_done: int, *, is_due: bool) -> Domain | None:
-        """Return the domain that takes the place of what is left, if its turn has come and there is one."""
+        """Return the domain that takes the place of what is left, if one is due."""
         update = self.job.update
         if update is None or self.stop.is_set() or not is_due:
             return None
@@ -166,12 +181,15 @@ class Stages:
         recorded = set(self.prepared.checked_parameters(domain)) & variables
         if recorded:
             raise DomainError(
-                f"parameters {sorted(recorded)} of the new domain are variables already; rename them"
+                f"parameters {sorted(recorded)} of the new domain are variables already; rename "
+                "them"
             )
         self.prepared.check_end(domain)
         if self.recording is not None:
             for name, values in self.prepared.texts_of_values(domain).items():
                 for text, alike in values.items():
-                    known = self.recording.true_values.setdefault(name, {}).setdefault(text, [])
-                    known += [one for one in alike if not any([one is other for other in known])]
+                    kept = self.recording.true_values.setdefault(name, {}).setdefault(text, [])
+                    kept += [
+                        value for value in alike if not any([value is other for other in kept])
+                    ]
         return domain

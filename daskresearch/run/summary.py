@@ -1,33 +1,55 @@
-"""What a folder tells of a research beside its results: domain, plan and preview, as plain JSON."""
+"""What a folder tells of a research beside its results, as plain JSON."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from daskresearch.domain import Domain
 from daskresearch.graph import Counts
 from daskresearch.plan import Expression, Unit, name_of
 from daskresearch.run.preparation import Preparation
-from daskresearch.run.recording import Facts
 
 _MOST_TEXTS = 1000
 _LONGEST = 200
 
 
+class Facts(NamedTuple):
+    """What a folder tells of a research beside its experiments.
+
+    Attributes
+    ----------
+    description : dict
+        The domain, plan and preview, as JSON.
+    definition : dict of str to str
+        By unit or option, a hash of what could change results; empty where it has none.
+    plan : bytes, optional
+        The pickled research, if it can be pickled.
+    variables : tuple of str
+    env : dict of str to dict
+        What is told of the environment, by the name of a file.
+    """
+
+    description: dict[str, Any]
+    definition: dict[str, str]
+    plan: bytes | None
+    variables: tuple[str, ...]
+    env: dict[str, Any]
+
+
 def facts_of(
     prepared: Preparation, counts: Counts, plan: bytes | None, env: dict[str, Any]
 ) -> Facts:
-    """Return what is written of a research.
+    """Return what a folder tells of a research beside its experiments.
 
     Parameters
     ----------
     prepared : Preparation
     counts : Counts
-        Of the calls that it will make.
+        The calls that the research will make.
     plan : bytes, optional
         The pickled research.
     env : dict
-        By the name of a file, what is told of the environment.
+        What is told of the environment, by the name of a file.
     """
     job, options = prepared.job, prepared.options
     description = {
@@ -62,7 +84,7 @@ def _domain_facts(prepared: Preparation) -> dict[str, Any]:
 
 
 def _values(domain: Domain) -> dict[str, list[str]]:
-    """Return the texts of the values of each parameter, as far as there are not too many."""
+    """Return the texts of the values of each parameter, up to a limit."""
     from daskresearch.domain import Alias, values_of
 
     texts: dict[str, list[str]] = {}

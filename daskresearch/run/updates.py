@@ -1,4 +1,4 @@
-"""What `update_domain` asks of its function between experiments, and what it makes of the answer."""
+"""How a domain is updated between experiments: when, and by which function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def first_due(update: DomainUpdate | None, turns: range) -> int | None:
 
 
 def updated_domain(update: DomainUpdate, results: ResearchResults) -> Domain | None:
-    """Return the domain that takes the place of what is left, if the function gives one.
+    """Return the domain that takes the place of what is left, if there is one.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def updated_domain(update: DomainUpdate, results: ResearchResults) -> Domain | N
 
 @final
 class _Scope:
-    """What expressions can be evaluated against between experiments: the results alone."""
+    """The scope of expressions between experiments: they see the results alone."""
 
     def __init__(self, results: ResearchResults) -> None:
         self._results = results

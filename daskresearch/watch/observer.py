@@ -1,4 +1,4 @@
-"""What a user can hang on a run: an `Observer`, which is told of the run while it goes on."""
+"""What a user can hang on a run: an `Observer`, which is told what the run does."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ class Observer:
         """
 
     def iterations_done(self, n_iters: int) -> None:
-        """Learn how far a run is, also within long experiments; at most about twice a second.
+        """Learn how far a run is, at most about twice a second.
+
+        This is told within long experiments, too.
 
         Parameters
         ----------
@@ -87,7 +89,7 @@ class Observer:
         """
 
     def experiments_ended(self, ids: Sequence[str], n_failed: int) -> None:
-        """Learn which experiments have ended since the last call; at most about twice a second.
+        """Learn which experiments have ended lately, at most about twice a second.
 
         Each experiment is told once, when ``results.to_df(experiment_id=ids)`` has its rows and
         ``results.failures`` tells why it failed. Experiments that a folder holds from a run before
@@ -111,4 +113,4 @@ class Observer:
         """
 
     def _progressed(self, done: Done) -> None:
-        """Learn all counts as soon as any has changed: for what shows progress, so be quick."""
+        """Learn all counts when any has changed; for progress bars, which are quick."""

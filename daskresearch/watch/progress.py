@@ -1,4 +1,4 @@
-"""The observers that show progress: a bar in a terminal or a notebook, else lines of a log.
+"""The observers that show progress: a bar where one can be, else lines of a log.
 
 Progress is counted in iterations if the number of an experiment's iterations is known, else in
 experiments. An experiment that ended early counts as all of its iterations.
@@ -172,7 +172,7 @@ class Lines(Observer):
 
 
 def progress_for(n_iters: int | None) -> Observer | None:
-    """Return what shows progress where this process shows its errors; None if nothing can.
+    """Return what shows progress on stderr: a bar, lines, or None if it is closed.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _places(done: Done, n_iters: int | None) -> tuple[int, int]:
 
 
 def _has_size(file: TextIO) -> bool:
-    """Return whether a terminal has room for a bar; at no size, as in CI, tqdm shows nothing."""
+    """Return whether a terminal has room for a bar; those of CI may have no size."""
     try:
         return os.get_terminal_size(file.fileno()).columns > 0
     except (OSError, ValueError):  # it cannot be asked
@@ -207,7 +207,7 @@ def _has_size(file: TextIO) -> bool:
 
 
 def _is_notebook() -> bool:
-    """Return whether this process is a notebook's kernel, whose stderr shows bars all the same."""
+    """Return whether this process is a notebook's kernel, whose stderr shows bars."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and "IPKernelApp" in shell.config

@@ -36,10 +36,10 @@ class Waiting(Protocol):
 
 @final
 class Watch:
-    """Counts what one run has done, and tells its observers, of which progress is the first.
+    """Counts what one run has done, and tells its observers.
 
-    Its methods are for the thread that runs. Any thread may call what `ticker` returns, and read
-    the attributes.
+    What shows progress is the first observer. The methods are for the thread that runs. Any thread
+    may call what `ticker` returns, and read the attributes.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class Watch:
             self._due_s = time.monotonic() + _LOOK_EACH_S
 
     def ticker(self, *, looks: bool) -> Callable[[], object] | None:
-        """Return what experiments of this process call after each iteration, if anybody listens.
+        """Return what experiments here call after each iteration, if anybody listens.
 
         Parameters
         ----------
@@ -223,6 +223,6 @@ class Watch:
 
 
 def _any_hears(observers: Sequence[Observer], name: str) -> bool:
-    """Return whether any observer does something when it is told of this, be it a subclass or not."""
+    """Return whether any observer overrides a method, in its class or in itself."""
     bound = [getattr(observer, name) for observer in observers]
     return any([getattr(m, "__func__", m) is not getattr(Observer, name) for m in bound])
