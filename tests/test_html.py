@@ -271,7 +271,9 @@ def test_a_research_of_unknown_size_shows_question_marks():
     assert "saved" in text
 
 
-@pytest.mark.parametrize("dark", ["html[theme=dark]", "html[data-theme=dark]", "body[data-jp-theme-light=false]",
+@pytest.mark.parametrize("dark",
+                         ["html[theme=dark]", "html[data-theme=dark]",
+                          "body[data-jp-theme-light=false]",
                                   "body.vscode-dark", "prefers-color-scheme: dark"])  # fmt: skip
 def test_the_theme_follows_the_page(dark):
     assert dark in theme(".x")

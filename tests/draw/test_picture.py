@@ -157,8 +157,10 @@ def test_a_picture_tells_units_variables_and_counts():
     )
     texts = texts_of(draw_plan(plan, counts, {"n": "2 values", "lr": "2 values"}))
     for text in ("1,000,000", "n", "lr", "2 values", "load", "pca", "reads n", "train", "evaluate", "every 2nd, last",
-                 "loss", "a", "b", "final", "1 call", "4 calls", "instead of 1,000,000", "1 → 4", "1 → 250,000",
-                 "\N{MULTIPLICATION SIGN} 1,000,000", "\N{MULTIPLICATION SIGN} 1,000,000 \N{MULTIPLICATION SIGN} ?",
+                 "loss", "a", "b", "final", "1 call", "4 calls", "instead of 1,000,000", "1 → 4",
+                 "1 → 250,000",
+                 "\N{MULTIPLICATION SIGN} 1,000,000",
+                 "\N{MULTIPLICATION SIGN} 1,000,000 \N{MULTIPLICATION SIGN} ?",
                  "shared by experiments", "each experiment", "recorded"):  # fmt: skip
         assert text in texts
 

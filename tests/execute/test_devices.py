@@ -37,7 +37,8 @@ def gpu_client():
     """Give a Client of two worker processes, of which each says that it has two GPUs, and runs two tasks at once."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None, resources={"GPU": 2},
+            n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None,
+            resources={"GPU": 2},
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

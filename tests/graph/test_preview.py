@@ -103,8 +103,10 @@ def test_a_preview_is_what_is_counted(spec: RunSpec, n_iters: int) -> None:
 
 @settings(max_examples=30)
 @given(
-    case=domains(), data=st.data(), n_reps=st.integers(1, 3), branches=st.sampled_from([None, 1, 2, 5]),
-    n_configs=st.sampled_from([None, None, 1, 3, 7]), repeat_each=st.sampled_from([None, None, 1, 2]),
+    case=domains(), data=st.data(), n_reps=st.integers(1, 3),
+    branches=st.sampled_from([None, 1, 2, 5]),
+    n_configs=st.sampled_from([None, None, 1, 3, 7]),
+    repeat_each=st.sampled_from([None, None, 1, 2]),
 )  # fmt: skip
 def test_calls_are_counted_from_any_domain(
     case, data, n_reps, branches, n_configs, repeat_each

@@ -82,7 +82,8 @@ def lone_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     try:
         for command in commands:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "dask", *command], cwd=folder, env=environment,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             processes.append(process)

@@ -162,8 +162,10 @@ def test_a_research_may_be_an_argument_of_delayed(research, scheduler):
 
 
 def test_a_research_may_be_an_argument_of_a_research(research, scheduler):
-    report = Research(domain=Option("k", [1, 2])).add_callable("report", lambda frame, k: int(frame.y.sum()) * k,
-                                                               args=[research, EC("k")], save_to="total")  # fmt: skip
+    report = Research(domain=Option("k", [1, 2])).add_callable("report", lambda frame,
+                                                               k: int(frame.y.sum()) * k,
+                                                               args=[research, EC("k")],
+                                                               save_to="total")  # fmt: skip
     assert list(report.compute(scheduler=scheduler).total) == [14, 28]
 
 

@@ -71,7 +71,8 @@ class Servers:
         paths = [_PACKAGE] if self.importable is None else [str(self.importable), _PACKAGE]
         return self._start(
             "dask_worker",
-            ["--scheduler-file", self.file, "--nthreads", "1", "--no-nanny", "--death-timeout", "60",
+            ["--scheduler-file", self.file, "--nthreads", "1", "--no-nanny", "--death-timeout",
+             "60",
              "--local-directory", str(self._folder), *options],
             {"PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip

@@ -318,8 +318,10 @@ def update(storage: Any, values: dict[str, Any]) -> None:
 
 
 MIXED: list[Any] = [
-    1, 2.5, True, "text", None, b"\xff", (1, "a"), [1, None], {"a": 1}, {1: "a"}, {1, 2}, 2**70, dt.date(2020, 1, 2),
-    dt.datetime(2020, 1, 2, tzinfo=dt.UTC), dt.timedelta(1), np.float32(0.5), np.arange(3), np.arange(500),
+    1, 2.5, True, "text", None, b"\xff", (1, "a"), [1, None], {"a": 1}, {1: "a"}, {1, 2}, 2**70,
+    dt.date(2020, 1, 2),
+    dt.datetime(2020, 1, 2, tzinfo=dt.UTC), dt.timedelta(1), np.float32(0.5), np.arange(3),
+    np.arange(500),
     Decimal("1.5"), float("nan"), range(3), 1j, "é\0",
 ]  # fmt: skip
 

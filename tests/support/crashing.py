@@ -352,7 +352,8 @@ class Study:
         )
         assert asides(self.folder) == []
         assert {path.name for path in self.folder.iterdir()} == {
-            ".lock", "arrays.zarr", "experiments", "plan.pkl", "research.json", "research.log", "results",
+            ".lock", "arrays.zarr", "experiments", "plan.pkl", "research.json", "research.log",
+            "results",
         }  # fmt: skip
         assert (
             json.loads((self.folder / "research.json").read_bytes())["runs"][-1]["state"]

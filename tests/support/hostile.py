@@ -416,7 +416,8 @@ EXPERIMENTS: dict[str, Attack] = {
     ),
     "one id twice": lambda scene: scene.set("experiments", "id", ["a", "a"]),
     "a part twice": lambda scene: [
-        shutil.copy(scene.part(table), scene.folder / table / "again.parquet") for table in ("results", "experiments")
+        shutil.copy(scene.part(table),
+                    scene.folder / table / "again.parquet") for table in ("results", "experiments")
     ],
     "negative numbers of rows": lambda scene: scene.set("experiments", "n_rows", [-1, 3]),
     "too many rows": lambda scene: scene.set("experiments", "n_rows", [2, 2]),
@@ -424,21 +425,26 @@ EXPERIMENTS: dict[str, Attack] = {
     "huge numbers of rows": lambda scene: scene.set("experiments", "n_rows", [2**62, 2**62]),
     "numbers of rows that overflow": lambda scene: scene.rewrite(
         "experiments",
-        lambda found: with_column(pa.concat_tables([found, found.slice(0, 1)]), "n_rows", [2**63 - 1, 2**63 - 1, 4]),
+        lambda found: with_column(pa.concat_tables([found, found.slice(0, 1)]), "n_rows",
+                                  [2**63 - 1, 2**63 - 1, 4]),
     ),
     "aliases that are lists": lambda scene: scene.set("experiments", "_aliases", ["[1]"] * 2),
     "aliases of numbers": lambda scene: scene.set("experiments", "_aliases", ['{"x": 5}'] * 2),
     "aliases of nothing": lambda scene: scene.set("experiments", "_aliases", ['{"x": []}'] * 2),
-    "aliases of objects": lambda scene: scene.set("experiments", "_aliases", ['{"x": [{"a": 1}]}'] * 2),
-    "aliases of unknown parameters": lambda scene: scene.set("experiments", "_aliases", ['{"../../y": "a"}'] * 2),
+    "aliases of objects": lambda scene: scene.set("experiments", "_aliases",
+                                                  ['{"x": [{"a": 1}]}'] * 2),
+    "aliases of unknown parameters": lambda scene: scene.set("experiments", "_aliases",
+                                                             ['{"../../y": "a"}'] * 2),
     "aliases that are no JSON": lambda scene: scene.set("experiments", "_aliases", ["{"] * 2),
     "aliases that are deep": lambda scene: scene.set("experiments", "_aliases", [DEEP] * 2),
     "tags that are no JSON": lambda scene: scene.set("experiments", "_types", ["{"] * 2),
     "tags that are numbers": lambda scene: scene.set("experiments", "_types", ['{"x": 5}'] * 2),
     "tags that are lists": lambda scene: scene.set("experiments", "_types", ["[]"] * 2),
     "tags that are deep": lambda scene: scene.set("experiments", "_types", [DEEP] * 2),
-    "tags of a column of the library": lambda scene: scene.set("experiments", "_types", ['{"id": "pickle"}'] * 2),
-    "configs with a strange tag": lambda scene: scene.configs("array", ["../../outside/secret[0]"] * 2),
+    "tags of a column of the library": lambda scene: scene.set("experiments", "_types",
+                                                               ['{"id": "pickle"}'] * 2),
+    "configs with a strange tag": lambda scene: scene.configs("array",
+                                                              ["../../outside/secret[0]"] * 2),
     "facts that are no JSON": lambda scene: scene.facts(b"{"),
     "facts that are deep": lambda scene: scene.facts(DEEP.encode()),
     "facts that are a list": lambda scene: scene.facts(b"[]"),
@@ -457,10 +463,12 @@ EXPERIMENTS: dict[str, Attack] = {
         scene.set("experiments", "status", ["failed"] * 2),
     ),
     "failures of nothing": lambda scene: (
-        scene.set("experiments", "failures", failures(unit=None, iteration=None, exception=None, traceback=None)),
+        scene.set("experiments", "failures",
+                  failures(unit=None, iteration=None, exception=None, traceback=None)),
         scene.set("experiments", "status", ["failed"] * 2),
     ),
-    "ids that lead out": lambda scene: scene.set("experiments", "id", ["../../outside", "/etc/passwd"]),
+    "ids that lead out": lambda scene: scene.set("experiments", "id",
+                                                 ["../../outside", "/etc/passwd"]),
     "ids with NUL": lambda scene: scene.set("experiments", "id", ["a\0b", "\0"]),
     "long ids": lambda scene: scene.set("experiments", "id", ["a" * 300, "b" * 100_000]),
     "ids of case": lambda scene: scene.set("experiments", "id", ["abc", "ABC"]),
@@ -470,19 +478,27 @@ EXPERIMENTS: dict[str, Attack] = {
     ),
     **{f"no column {name}": (lambda scene, name=name: scene.drop("experiments", name))
        for name in (*NUMBERS, *TEXTS, "group", "failures")},
-    **{f"nothing in {name}": (lambda scene, name=name: scene.set("experiments", name, pa.nulls(2, pa.int64())))
+    **{f"nothing in {name}": (lambda scene,
+                              name=name: scene.set("experiments", name, pa.nulls(2, pa.int64())))
        for name in NUMBERS},
-    **{f"nothing in {name}": (lambda scene, name=name: scene.set("experiments", name, pa.nulls(2, pa.string())))
+    **{f"nothing in {name}": (lambda scene,
+                              name=name: scene.set("experiments", name, pa.nulls(2, pa.string())))
        for name in TEXTS},
-    **{f"texts in {name}": (lambda scene, name=name: scene.set("experiments", name, ["a", "b"])) for name in NUMBERS},
-    **{f"floats in {name}": (lambda scene, name=name: scene.set("experiments", name, [0.5, float("nan")]))
+    **{f"texts in {name}": (lambda scene,
+                            name=name: scene.set("experiments", name,
+                                                 ["a", "b"])) for name in NUMBERS},
+    **{f"floats in {name}": (lambda scene,
+                             name=name: scene.set("experiments", name, [0.5, float("nan")]))
        for name in NUMBERS},
-    **{f"huge numbers in {name}": (lambda scene, name=name: scene.set("experiments", name, [2**63 - 1, -(2**63)]))
+    **{f"huge numbers in {name}": (lambda scene,
+                                   name=name: scene.set("experiments", name, [2**63 - 1, -(2**63)]))
        for name in NUMBERS},
-    **{f"numbers in {name}": (lambda scene, name=name: scene.set("experiments", name, [1, 2])) for name in TEXTS},
+    **{f"numbers in {name}": (lambda scene,
+                              name=name: scene.set("experiments", name, [1, 2])) for name in TEXTS},
     **{f"lists in {name}": (lambda scene, name=name: scene.set("experiments", name, [[1], [2]]))
        for name in (*NUMBERS, *TEXTS, "group", "failures")},
-    **{f"bytes in {name}": (lambda scene, name=name: scene.set("experiments", name, [b"\xff", b"\xfe"]))
+    **{f"bytes in {name}": (lambda scene,
+                            name=name: scene.set("experiments", name, [b"\xff", b"\xfe"]))
        for name in (*NUMBERS, *TEXTS)},
 }  # fmt: skip
 
@@ -595,24 +611,32 @@ DESCRIPTIONS: dict[str, Attack] = {
     "nothing": lambda scene: (scene.folder / "research.json").write_text(""),
     "deep JSON": lambda scene: (scene.folder / "research.json").write_text(DEEP),
     "a list": lambda scene: (scene.folder / "research.json").write_text("[]"),
-    "a folder": lambda scene: ((scene.folder / "research.json").unlink(), (scene.folder / "research.json").mkdir()),
+    "a folder": lambda scene: ((scene.folder / "research.json").unlink(),
+                               (scene.folder / "research.json").mkdir()),
     "a newer format": lambda scene: scene.describe(format=2),
     "a format of text": lambda scene: scene.describe(format="1"),
-    **{f"{name} is {value!r}": (lambda scene, name=name, value=value: scene.describe(**{name: value}))
+    **{f"{name} is {value!r}": (lambda scene, name=name,
+                                value=value: scene.describe(**{name: value}))
        for name in ("name", "seed", "parameters", "variables", "definitions", "definition", "runs", "domain", "plan",
-                    "preview", "created", "versions", "create_id_prefix", "token", "options", "plan_pickled")
+                    "preview", "created", "versions", "create_id_prefix", "token", "options",
+                    "plan_pickled")
        for value in WRONG},
     "a seed of many digits": lambda scene: (scene.folder / "research.json").write_text(
         (scene.folder / "research.json").read_text().replace('"seed": 1', '"seed": ' + "9" * 10_000)
     ),
     "a huge seed": lambda scene: scene.describe(seed=2**4000),
     "runs of texts": lambda scene: scene.describe(runs=["text", None, 5]),
-    "parameters that lead out": lambda scene: scene.describe(parameters=["../../x", "/etc/passwd", "\0", "a" * 300]),
-    "parameters that are variables": lambda scene: scene.describe(parameters=["value", "id", "iteration"]),
+    "parameters that lead out": lambda scene: scene.describe(parameters=["../../x", "/etc/passwd",
+                                                                         "\0", "a" * 300]),
+    "parameters that are variables": lambda scene: scene.describe(parameters=["value", "id",
+                                                                              "iteration"]),
     "parameters twice": lambda scene: scene.describe(parameters=["x", "x"]),
-    "variables that lead out": lambda scene: scene.describe(variables=["../../x", "/etc/passwd", "\0", "a" * 300]),
-    "variables that are columns": lambda scene: scene.describe(variables=["id", "iteration", "_types", "x"]),
-    "a preview of texts": lambda scene: scene.describe(preview={"units": [["a", "b", "c"]], "n_experiments": "many"}),
+    "variables that lead out": lambda scene: scene.describe(variables=["../../x", "/etc/passwd",
+                                                                       "\0", "a" * 300]),
+    "variables that are columns": lambda scene: scene.describe(variables=["id", "iteration",
+                                                                          "_types", "x"]),
+    "a preview of texts": lambda scene: scene.describe(preview={"units": [["a", "b", "c"]],
+                                                                "n_experiments": "many"}),
     "a preview of huge numbers": lambda scene: scene.describe(
         preview={"units": [["a", 10**400, 1]], "n_experiments": 10**400, "n_nodes": -1}
     ),
@@ -642,12 +666,15 @@ LINKS: dict[str, Attack] = {
     "the lease": lambda scene: replaced(scene, "lock.json", scene.outside / "secret.txt"),
     "the artifacts": lambda scene: scene.link("artifacts", scene.outside),
     "the environment": lambda scene: scene.link("env", scene.outside),
-    "the folder of an experiment": lambda scene: scene.link(f"artifacts/{ids(scene)[0]}", scene.outside),
-    "an artifact": lambda scene: scene.link(f"artifacts/{ids(scene)[0]}/secret.txt", scene.outside / "secret.txt"),
+    "the folder of an experiment": lambda scene: scene.link(f"artifacts/{ids(scene)[0]}",
+                                                            scene.outside),
+    "an artifact": lambda scene: scene.link(f"artifacts/{ids(scene)[0]}/secret.txt",
+                                            scene.outside / "secret.txt"),
     "a part that leads to itself": lambda scene: replaced(
         scene, "experiments/loop.parquet", scene.folder / "experiments/loop.parquet"
     ),
-    "a folder that leads to itself": lambda scene: scene.link("artifacts/loop", scene.folder / "artifacts"),
+    "a folder that leads to itself": lambda scene: scene.link("artifacts/loop",
+                                                              scene.folder / "artifacts"),
     "a device": lambda scene: scene.link("experiments/zero.parquet", Path("/dev/zero")),
 }  # fmt: skip
 
@@ -673,8 +700,10 @@ def ids(scene: Scene) -> list[str]:
 ATTACKS: dict[str, Attack] = {
     f"{group}: {name}": attack
     for group, attacks in [
-        ("pickle", PICKLES), ("pickle", NEVER_LOADED), ("cell", CELLS), ("reference", REFERENCES), ("array", ARRAYS),
-        ("experiments", EXPERIMENTS), ("results", RESULTS), ("file", FILES), ("description", DESCRIPTIONS),
+        ("pickle", PICKLES), ("pickle", NEVER_LOADED), ("cell", CELLS), ("reference", REFERENCES),
+        ("array", ARRAYS),
+        ("experiments", EXPERIMENTS), ("results", RESULTS), ("file", FILES),
+        ("description", DESCRIPTIONS),
         ("link", LINKS),
     ]
     for name, attack in attacks.items()

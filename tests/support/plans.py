@@ -182,7 +182,8 @@ def runs(draw: Any) -> RunSpec:
     roots = [draw(st.booleans()) and kind != "save" for kind in ["callable", *kinds]]
     units: list[UnitSpec] = []
     for name, kind, root in zip(names, ["callable", *kinds], roots, strict=True):
-        readable = [other for other, other_root, other_kind in zip(names, roots, ["callable", *kinds], strict=True)
+        readable = [other for other, other_root,
+                    other_kind in zip(names, roots, ["callable", *kinds], strict=True)
                     if other_kind in ("callable", "generator") and (other_root or not root)]  # fmt: skip
         when = draw(
             st.sampled_from([(1,)] * 4 + [(2,), ("#1",), ("last",), (3, "#0"), (2, "last")])
@@ -198,8 +199,10 @@ def runs(draw: Any) -> RunSpec:
             )
             units.append(UnitSpec("save", f"save_s_{name}", inputs, when, f"s_{name}"))
             continue
-        choices = [st.tuples(st.just("config"), st.sampled_from(parameters)), st.just(("random", None)),
-                   st.just(("iteration", None)), st.tuples(st.just("constant"), st.integers(0, 9))]  # fmt: skip
+        choices = [st.tuples(st.just("config"), st.sampled_from(parameters)),
+                   st.just(("random", None)),
+                   st.just(("iteration", None)),
+                   st.tuples(st.just("constant"), st.integers(0, 9))]  # fmt: skip
         if readable:
             choices += [st.tuples(st.just("output"), st.sampled_from(readable))] * 3
         inputs = tuple(draw(st.lists(st.one_of(choices), max_size=3)))

@@ -64,7 +64,8 @@ def test_n_iters_says_how_many_iterations_there_are():
 def test_a_generator_runs_until_it_is_exhausted():
     research = Research(domain=X).add_generator(up_to, args=[EC("x")], save_to="item")
     assert rows(table(research), "x", "iteration", "item") == [
-        (1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 1, 1), (2, 2, 1), (3, 0, 0), (3, 1, 1), (3, 2, 2), (3, 3, 2),
+        (1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 1, 1), (2, 2, 1), (3, 0, 0), (3, 1, 1), (3, 2, 2),
+        (3, 3, 2),
     ]  # fmt: skip
 
 
