@@ -83,8 +83,9 @@ def test_a_domain_shows_parameters_values_and_composition():
         * Option("n", list(range(100)))
     )
     text = text_in(domain)
-    for part in ("400 configs", "3 parameters", "lr", "2 values", "0.1, 0.01", "small, max", "100 values",
-                 "0, 1, 2, 3, 4, 5, …", "composed as", "layers=[small, max]"):  # fmt: skip
+    for part in ("400 configs", "3 parameters", "lr", "2 values", "0.1, 0.01", "small, max",
+                 "100 values", "0, 1, 2, 3, 4, 5, …", "composed as",
+                 "layers=[small, max]"):  # fmt: skip
         assert part in text
 
 
@@ -141,8 +142,9 @@ def test_a_plan_shows_its_units():
         .plan
     )
     text = text_in(plan)
-    for part in ("2 units", "1 shared by experiments", "train", "generator", "EC('n')", "every iteration", "i",
-                 "shared", "save_j", "save", "every 3rd"):  # fmt: skip
+    for part in ("2 units", "1 shared by experiments", "train", "generator", "EC('n')",
+                 "every iteration",
+                 "i", "shared", "save_j", "save", "every 3rd"):  # fmt: skip
         assert part in text
 
 

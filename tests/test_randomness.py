@@ -1,4 +1,4 @@
-"""Random numbers: the same for the same seed and content, wherever and in whatever order experiments run."""
+"""Random numbers follow the seed and the content, not where and when units run."""
 
 import itertools
 from typing import Any

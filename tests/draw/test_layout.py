@@ -14,7 +14,7 @@ CENTRED = ("domain", "")
 
 @st.composite
 def layouts(draw):
-    """Draw blocks in columns and bands with links, links back and maybe a centred block, and lay them out."""
+    """Draw blocks with links, links back and maybe a centred block, and lay them out."""
     n_columns = draw(st.integers(1, 6))
     heights = st.sampled_from([24.0, 60.0, 90.0])
     blocks = [Block(CENTRED, 0, 160.0, draw(st.sampled_from([50.0, 210.0])))]

@@ -1,4 +1,4 @@
-"""Pictures of plans and nodes: well formed, readable at any size, without overlaps, and saved to files."""
+"""Pictures of plans and nodes are readable at any size, and are saved to files."""
 
 import re
 import sys
@@ -49,7 +49,7 @@ def sweep():
 
 
 def chain(n_units):
-    """Return a research whose units use the one before them, some an earlier one, and some the config."""
+    """Return a chain of units, of which some use an earlier unit and some the config."""
     research = Research(domain=Option("x", [1, 2]))
     for i in range(n_units):
         args: list[Any] = [
@@ -66,7 +66,7 @@ def texts_of(svg):
 
 
 def cards_of(svg):
-    """Return the boxes of a picture as left, top, right, bottom, with the sheets behind a root as one."""
+    """Return the boxes of a picture as left, top, right, bottom; a root is one box."""
     boxes = []
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
         rects = [[float(one.get(key)) for key in ("x", "y", "width", "height")]
@@ -156,8 +156,9 @@ def test_a_picture_tells_units_variables_and_counts():
         calls={"load": 1, "pca": 4, "train": 10**6, "evaluate": None},
     )
     texts = texts_of(draw_plan(plan, counts, {"n": "2 values", "lr": "2 values"}))
-    for text in ("1,000,000", "n", "lr", "2 values", "load", "pca", "reads n", "train", "evaluate", "every 2nd, last",
-                 "loss", "a", "b", "final", "1 call", "4 calls", "instead of 1,000,000", "1 → 4",
+    for text in ("1,000,000", "n", "lr", "2 values", "load", "pca", "reads n", "train", "evaluate",
+                 "every 2nd, last", "loss", "a", "b", "final", "1 call", "4 calls",
+                 "instead of 1,000,000", "1 → 4",
                  "1 → 250,000",
                  "\N{MULTIPLICATION SIGN} 1,000,000",
                  "\N{MULTIPLICATION SIGN} 1,000,000 \N{MULTIPLICATION SIGN} ?",
@@ -335,7 +336,7 @@ def test_an_unknown_ending_is_refused(picture, tmp_path):
 
 @pytest.fixture
 def no_converters(monkeypatch, tmp_path):
-    """Leave no converter on this machine, and return the one folder that programs are looked for in."""
+    """Hide all converters, and return the only folder in which programs are found."""
     monkeypatch.setitem(sys.modules, "cairosvg", None)
     folder = tmp_path / "bin"
     folder.mkdir()

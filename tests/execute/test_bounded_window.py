@@ -1,4 +1,4 @@
-"""Runs without end: whatever has run, the cluster and this process hold no more than what is on its way."""
+"""An endless run holds no more than what is on its way, here and on the cluster."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_OUT = 2 * SLOTS + 1
 
 @pytest.fixture(scope="module")
 def users_client() -> Iterator[Client]:
-    """Give the Client of a cluster that keeps few of its messages, which hold the batches of a run."""
+    """Give the Client of a cluster that keeps few messages, as these hold batches."""
     with (
         dask.config.set({"distributed.admin.low-level-log-length": 10}),
         local_cluster() as cluster,
@@ -35,7 +35,7 @@ def users_client() -> Iterator[Client]:
 
 @pytest.fixture(params=["two workers", "client"])
 def where(request: pytest.FixtureRequest) -> tuple[Client, dict[str, Any]]:
-    """Give the Client of a cluster whose scheduler is in this process, and the options that run there."""
+    """Give the Client of a scheduler in this process, and the options that run there."""
     if request.param == "two workers":
         return private_client(SLOTS), {"workers": SLOTS, "bar": False}
     client = request.getfixturevalue("users_client")
@@ -52,7 +52,7 @@ def n_tasks(client: Client) -> int:
 def endless(**options: Any) -> Research:
     """Return a research without end, whose domain might change now and then.
 
-    Its values are continuous: of others those are remembered that came, so that equal ones get other ids.
+    Its values are continuous. Discrete ones are remembered, so that equal ones get other ids.
     """
     research = Research(domain=Option("x", NumpySampler("uniform")), **options)
     return research.update_domain(lambda: None, when=1500)
@@ -142,7 +142,7 @@ def test_an_endless_run_into_a_folder_needs_no_more_memory_the_longer_it_lasts(w
 
 
 def least_held(research: Research, first: int, last: int) -> int:
-    """Return the least bytes that this process holds, with the scheduler in it, between two experiments."""
+    """Return the fewest bytes that this process, the scheduler's too, holds at a time."""
     held: list[int] = []
     deadline = time.monotonic() + 120
     while (n_finished := research.monitor.n_finished) < last or not held:

@@ -1,6 +1,7 @@
-"""Workers are killed and added at random while a research runs and goes on, and the table is that of a quiet run.
+"""A run whose workers are killed and added at random has the table of a quiet run.
 
-``CHAOS_S`` seconds of it, 60 by default; ``CHAOS_SEED`` repeats the choices, as far as processes can.
+``CHAOS_S`` is how long it lasts, 60 seconds by default. ``CHAOS_SEED`` repeats the choices, as
+far as processes can.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def test_the_table_of_a_chaotic_run_is_that_of_a_quiet_one(tmp_path, capsys):
             while not research.wait(rng.uniform(0.5, 3)):
                 assert time.monotonic() < give_up, servers.log()
                 workers = [one for one in workers if one.poll() is None]
-                # those that are about to start do no harm, and all may be killed at once, but not all the time
+                # all workers may be killed at once, but not all the time
                 if len(client.nthreads()) > 1 or rng.random() < 0.1:
                     rng.choice(workers).kill()
                     n_kills += 1
@@ -123,7 +124,8 @@ def test_the_table_of_a_chaotic_run_is_that_of_a_quiet_one(tmp_path, capsys):
     n_doubled = len(begun_again(begun, pd.read_parquet(tmp_path / "study" / "experiments")))
     with capsys.disabled():
         print(  # noqa: T201
-            f"\nchaos (seed {SEED}, {CHAOS_S:g} s): {n_runs} runs, {n_kills} kills, {n_added} workers added, "
+            f"\nchaos (seed {SEED}, {CHAOS_S:g} s): "
+            f"{n_runs} runs, {n_kills} kills, {n_added} workers added, "
             f"{3 * n} experiments, lost {n_lost}, doubled {n_doubled}"
         )
     assert (n_lost, n_doubled) == (0, 0)

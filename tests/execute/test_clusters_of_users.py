@@ -1,4 +1,4 @@
-"""Runs on clusters that users have started: other processes, with and without TLS, whose workers come and go."""
+"""Runs on clusters of users, with and without TLS, whose workers come and go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C once keeps what is finished and leaves nothing at work; twice it ends at once, wherever experiments run."""
+"""One Ctrl-C keeps what is finished and ends what runs; two end a run at once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ if __name__ == "__main__":
         threading.settrace(trace)
     research = research_of(folder)
     try:
-        research.run(f"{folder}/results", bar=False, seed=7, **options.get(place, {"scheduler": client}))
+        where = options.get(place, {"scheduler": client})
+        research.run(f"{folder}/results", bar=False, seed=7, **where)
     except KeyboardInterrupt:
         print(research.is_finished, len(research.results.df), flush=True)
 """
@@ -80,7 +81,7 @@ def client(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
 
 @contextmanager
 def running(place: str, folder: Path, long: str, file: str) -> Iterator[subprocess.Popen[str]]:
-    """Give a process that heads a group, and runs experiments: the short ones and some that is long have begun."""
+    """Give a process with a group of its own, in which a long experiment has begun."""
     (folder / "script.py").write_text(SCRIPT)
     (folder / long).touch()
     root = str(Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""What a unit that takes its process with it costs: its own experiment, however it does so and wherever it runs."""
+"""A unit that ends its process costs its own experiment alone, wherever it runs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def place(request: pytest.FixtureRequest) -> dict[str, object]:
 
 @pytest.fixture
 def gpu_client():
-    """Give a Client of two worker processes, of which each says that it has two GPUs, and runs two tasks at once."""
+    """Give a Client of two workers with two threads, each of which says it has two GPUs."""
     with (
         LocalCluster(
             n_workers=2, threads_per_worker=2, host="127.0.0.1", dashboard_address=None,

@@ -25,7 +25,8 @@ def work(path, x):
     return x
 
 if __name__ == "__main__":
-    research = Research(domain=Option("x", list(range(10_000)))).work(sys.argv[1], EC("x"), save_to="y")
+    research = Research(domain=Option("x", list(range(10_000))))
+    research = research.work(sys.argv[1], EC("x"), save_to="y")
     try:
         research.run(bar=False, dump_results=False, %s)
     except KeyboardInterrupt:
@@ -73,7 +74,7 @@ def _interrupts() -> Iterator[None]:
 
 
 def stubborn(x: int, i: int, due: str) -> int:
-    """Catch an interrupt, as a training loop does that then ends early; it comes while there is a file."""
+    """Catch an interrupt, as a training loop that ends early, while there is a file."""
     try:
         if (x, i) == (3, 0) and os.path.exists(due):
             signal.raise_signal(signal.SIGINT)

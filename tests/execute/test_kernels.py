@@ -1,4 +1,4 @@
-"""A notebook whose kernel is closed in the midst of a run leaves a folder that goes on, and no process."""
+"""A kernel that is closed during a run leaves no process, and a folder to go on from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ CELL = """
 from distributed import Client
 from tests.support.lasting import research_of
 
-options = {{"workers": 2}} if not {file!r} else {{"scheduler": Client(scheduler_file={file!r}, set_as_default=False)}}
+options = {{"workers": 2}}
+if {file!r}:
+    options = {{"scheduler": Client(scheduler_file={file!r}, set_as_default=False)}}
 research = research_of({folder!r})
 research.run({folder!r} + "/results", bar=False, seed={seed}, detach={detach}, **options)
 """
@@ -43,7 +45,7 @@ def kernel() -> Iterator[KernelManager]:
 
 
 def close_in_the_midst(folder: Path, *, file: str, detach: bool, now: bool) -> None:
-    """Run a cell and close its kernel while experiments are at work, and wait for the end of all its processes."""
+    """Close a kernel while experiments run, and wait for the end of its processes."""
     (folder / "waits").touch()
     with kernel() as manager:
         client = manager.client()

@@ -1,4 +1,4 @@
-"""What ends an experiment before its time, and what runs again: `timeout`, `cancel` and `retries`."""
+"""What ends an experiment early, or repeats it: `timeout`, `cancel` and `retries`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT_S = 0.8
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest) -> dict[str, object]:
-    """Give the options that run somewhere: in process, in threads, on a cluster of two processes."""
+    """Give the options that run in process, in threads, or on two worker processes."""
     where = request.getfixturevalue("client") if request.param == "client" else request.param
     return {"scheduler": where, "bar": False, "dump_results": False}
 
@@ -66,7 +66,6 @@ def test_units_after_the_one_that_is_ended_do_not_run(place):
         .spin(EC("x"), 1, save_to="y")
         .add_callable("after", abs, [EC("x")])
     )
-    research.save(O("after"), "z").run(timeout=LIMIT_S, **place)
     run = research.save(O("after"), "z").run(timeout=LIMIT_S, **place)
     assert run.results.df.z.tolist() == [0]
     assert run.results.failures.unit.tolist() == ["spin"]
@@ -307,7 +306,7 @@ def test_retries_are_by_kind_of_failure(place, tmp_path):
         spin(1, 1)
 
     research = Research(domain=Option("x", [0, 1])).fail(str(tmp_path), EC("x"))
-    research.run(retries={"timeout": 1}, timeout=LIMIT_S, **place)
+    research.run(retries={"timeout": 1}, timeout=LIMIT_S / 2, **place)
     assert [len(noted(tmp_path / str(x))) for x in range(2)] == [1, 2]
     assert research.results.failures.kind.tolist() == ["exception", "timeout"]
 

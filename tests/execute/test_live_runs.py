@@ -1,4 +1,4 @@
-"""Detached runs on clusters while they go on: what is seen of them, and what is left when they are ended early."""
+"""Detached runs on clusters: what they show, and what they leave when ended early."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def keeps(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 def count(x: int, path: Path) -> Iterator[int]:
-    """Yield numbers, and note the experiment with the last one; each seventh fails with its second."""
+    """Yield numbers, and note the experiment at the last; each seventh one fails."""
     for i in range(N_ITERS):
         time.sleep(0.001)  # or there are too many to look at
         if i == 1 and x % 7 == 3:

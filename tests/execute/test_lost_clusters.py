@@ -1,4 +1,4 @@
-"""Runs whose cluster goes away: a clear error, and a folder in which nothing that has finished is lost or run again."""
+"""A run whose cluster is lost leaves a clear error and a folder to go on from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def study(calls: Path, gate: Path) -> Research:
 
 
 def lose(place: Path, client: Client, act: Callable[[], object], *texts: str) -> None:
-    """Run a study, act in the midst of it, expect an error with some texts, and go on in this process."""
+    """Act during a run, expect an error with some texts, and go on in this process."""
     calls, gate, folder = place / "calls", place / "gate", str(place / "results")
     research = study(calls, gate).run(folder, bar=False, scheduler=client, detach=True)
     wait_for(lambda: len(ResearchResults(folder).configs_to_df()) >= 8)

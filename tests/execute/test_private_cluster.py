@@ -1,4 +1,4 @@
-"""The private cluster has as many processes as were asked for, whatever became of them in the runs before."""
+"""The private cluster has the processes asked for, whatever happened to others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_worker_that_the_cluster_has_given_up_is_started_again_and_no_other():
     )
     others = workers()  # of clusters of other tests
     first = pids(research)
-    # a cluster looks a quarter of a minute after a worker was lost whether it is there, be it away once more
+    # a cluster looks for a lost worker again a quarter of a minute later
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
         for pid in first:
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Runs on private worker processes: real ones, kept warm, killed, and fed with code of every origin."""
+"""Runs on private worker processes, which stay warm, die, and get code of any origin."""
 
 from __future__ import annotations
 
@@ -374,7 +374,8 @@ import multiprocessing
 from daskresearch import Research
 
 def study():
-    assert Research().print("", end="").run(workers=2, bar=False, dump_results=False).results.failures.empty
+    research = Research().print("", end="")
+    assert research.run(workers=2, bar=False, dump_results=False).results.failures.empty
 
 if __name__ == "__main__":
     child = multiprocessing.get_context("spawn").Process(target=study)
@@ -395,7 +396,8 @@ def test_a_child_process_that_ran_on_workers_comes_to_its_end(tmp_path):
 def test_workers_end_with_a_process_that_was_killed(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(call='if __name__ == "__main__":\n    main()').replace(
-        ".y.tolist())", ".y.tolist(), flush=True)\n    __import__('os').kill(__import__('os').getpid(), 9)"
+        ".y.tolist())",
+        ".y.tolist(), flush=True)\n    __import__('os').kill(__import__('os').getpid(), 9)",
     ))  # fmt: skip
     env = {**os.environ, "MARK_OF_TEST": str(tmp_path)}
     done = subprocess.run(

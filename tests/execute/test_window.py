@@ -1,4 +1,4 @@
-"""How many batches are out, and how large they are, before and after it is known how long a group takes."""
+"""How many batches are out and how large they are, before and after one is timed."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def n_nodes(research: Research) -> int:
 
 @dataclass
 class Counting:
-    """A function that counts its calls, a generator function its items, an instance the calls of its methods."""
+    """A function that counts its calls, its items, or the calls of its instance."""
 
     counts: collections.Counter[str]
     name: str

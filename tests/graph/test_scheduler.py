@@ -69,7 +69,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def lone_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Give a Client of a scheduler and two workers that were started by themselves, in a folder of their own."""
+    """Give a Client of a scheduler and two workers that start in a folder of their own."""
     folder = tmp_path_factory.mktemp("cluster")
     file = folder / "scheduler.json"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -114,7 +114,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def research_of(user: Any, path: str) -> Research:
-    """Return a research whose functions, arguments and config values are all of the user's module."""
+    """Return a research with functions, arguments and values of the user's module."""
     models = [user.Model(user.Kind.SMALL, 1), user.Model(user.Kind.LARGE, 2)]
     return (
         Research(domain=Domain(model=models, function=[user.scaled, abs]))

@@ -1,4 +1,4 @@
-"""A research is a Dask collection: lazy, computed by any of Dask's schedulers, alone or with others."""
+"""A research is a Dask collection, which any of Dask's schedulers computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing in a folder is trusted: whatever others put there is refused in plain words, or does no harm."""
+"""What others put into a folder is refused in plain words, or does no harm."""
 
 from __future__ import annotations
 

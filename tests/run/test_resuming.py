@@ -1,4 +1,4 @@
-"""The same call again goes on: what is finished does not run again, what is new, failed or changed does."""
+"""A run goes on: what is new, failed or changed runs, what is finished does not."""
 
 from __future__ import annotations
 

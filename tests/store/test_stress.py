@@ -1,4 +1,4 @@
-"""Hundreds of runs are killed, between any two writes and at random moments, and nothing is lost or doubled."""
+"""Hundreds of runs are killed at any moment, and nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_kill_between_any_two_writes_of_a_run_loses_nothing(tmp_path, few, tal
 
 
 def test_a_kill_between_any_two_writes_of_a_run_that_goes_on_loses_nothing(tmp_path, few, tally):
-    """The folder holds experiments twice, failed ones, and what was never finished, of all kinds."""
+    """The folder holds experiments twice, failed ones, and all that is never finished."""
     mended = tmp_path / "mended"
     first = Study(tmp_path / "first", few, {"n": N_FEW, "mended": str(mended)})
     # the merged part is there, and so are the parts that it was made of

@@ -67,7 +67,7 @@ class Servers:
         return "\n".join([path.read_text() for path in sorted(self._folder.glob("*.log"))])
 
     def add_worker(self, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Start a worker process without a nanny, so that none takes its place when it is killed."""
+        """Start a worker process without a nanny, which would replace it when it is killed."""
         paths = [_PACKAGE] if self.importable is None else [str(self.importable), _PACKAGE]
         return self._start(
             "dask_worker",
@@ -115,7 +115,7 @@ class Servers:
 
 @contextmanager
 def two_workers(folder: Path) -> Iterator[tuple[Servers, Client]]:
-    """Give a scheduler with two workers, processes of their own in a new folder, and a client of them."""
+    """Give processes of a scheduler and two workers in a new folder, and their client."""
     folder.mkdir()
     with (
         Servers(folder) as servers,
@@ -128,7 +128,7 @@ def two_workers(folder: Path) -> Iterator[tuple[Servers, Client]]:
 
 
 def written_certificates(folder: Path) -> tuple[Security, list[str]]:
-    """Return what a client needs for TLS with a certificate of its own, and the options of the processes."""
+    """Return the client's TLS with a new certificate, and the options of the processes."""
     made = Security.temporary()
     names = {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
     paths = {name: folder / f"{name}.pem" for name in names}

@@ -1,6 +1,6 @@
-"""Runs to be killed: a research whose calls are counted, processes that run it, and what must hold of its folder.
+"""Runs to be killed, whose calls are counted, and what must hold of their folders.
 
-Runs are forked from a server that has imported everything, so that one costs a few hundredths of a second.
+Runs are forked from a server that has imported everything, so that one starts in some 0.01 s.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def mend(x: int, iteration: int, mended: str) -> None:
 def research_of(
     calls: str, *, pause_s: float = 0.0, mended: str = "/", n: int = N_CONFIGS
 ) -> Research:
-    """Return a research that notes each experiment which begins, and records floats, large arrays and mixed types."""
+    """Return a research that notes each experiment, and records values of all kinds."""
     return (
         Research(domain=Option("x", list(range(n))))
         .begin(calls, EC("x"), E().iteration, pause_s)
@@ -108,7 +108,9 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def plant(folder: str, at: int, before: str, act: Callable[[], object]) -> None:
-    """Call a function before the n-th change of a folder: a file opened to be written, written half, moved, removed.
+    """Call a function before the n-th change of a folder.
+
+    A change is a file that is opened to be written, half written, moved or removed.
 
     Parameters
     ----------
@@ -198,7 +200,7 @@ class Attempt(NamedTuple):
 
 
 def attempt_run(folder: str, calls: str, report: str, attempt: Attempt) -> None:
-    """Run a research in a process of its own, which heads a group; errors of the library are reported in a file."""
+    """Run a research in a process with a group of its own; errors go to a file."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     daskresearch.store.folder.writer._MOST_EXPERIMENTS = attempt.part_size

@@ -1,6 +1,7 @@
-"""Folders that somebody has crafted: each attack changes a good folder, to make its reader run or reach something.
+"""Crafted folders: each attack changes a good one to make its reader do something.
 
-The folder lies in ``inside``; beside it lies ``outside`` with files that nobody may read through it or change.
+The folder lies in ``inside``; beside it lies ``outside`` with files that nobody may read through
+it or change.
 """
 
 from __future__ import annotations
@@ -450,7 +451,9 @@ EXPERIMENTS: dict[str, Attack] = {
     "facts that are a list": lambda scene: scene.facts(b"[]"),
     "facts that are no UTF-8": lambda scene: scene.facts(b"\xff\xff"),
     "variables of numbers": lambda scene: scene.facts(b'{"variables": [1, null], "arrays": {}}'),
-    "variables that are columns": lambda scene: scene.facts(b'{"variables": ["id", "iteration", "_types"]}'),
+    "variables that are columns": lambda scene: scene.facts(
+        b'{"variables": ["id", "iteration", "_types"]}'
+    ),
     "variables and arrays that lead out": lambda scene: scene.facts(
         b'{"variables": ["../../x", "\\u0000"], "arrays": ["../../outside", "/", "", "."]}'
     ),
@@ -474,7 +477,9 @@ EXPERIMENTS: dict[str, Attack] = {
     "ids of case": lambda scene: scene.set("experiments", "id", ["abc", "ABC"]),
     "parameters that lead out": lambda scene: scene.rewrite(
         "experiments",
-        lambda found: found.rename_columns(["../../x" if one == "x" else one for one in found.schema.names]),
+        lambda found: found.rename_columns(
+            ["../../x" if name == "x" else name for name in found.schema.names]
+        ),
     ),
     **{f"no column {name}": (lambda scene, name=name: scene.drop("experiments", name))
        for name in (*NUMBERS, *TEXTS, "group", "failures")},
@@ -615,11 +620,11 @@ DESCRIPTIONS: dict[str, Attack] = {
                                (scene.folder / "research.json").mkdir()),
     "a newer format": lambda scene: scene.describe(format=2),
     "a format of text": lambda scene: scene.describe(format="1"),
-    **{f"{name} is {value!r}": (lambda scene, name=name,
-                                value=value: scene.describe(**{name: value}))
-       for name in ("name", "seed", "parameters", "variables", "definitions", "definition", "runs", "domain", "plan",
-                    "preview", "created", "versions", "create_id_prefix", "token", "options",
-                    "plan_pickled")
+    **{f"{name} is {value!r}":
+       (lambda scene, name=name, value=value: scene.describe(**{name: value}))
+       for name in ("name", "seed", "parameters", "variables", "definitions", "definition", "runs",
+                    "domain", "plan", "preview", "created", "versions", "create_id_prefix",
+                    "token", "options", "plan_pickled")
        for value in WRONG},
     "a seed of many digits": lambda scene: (scene.folder / "research.json").write_text(
         (scene.folder / "research.json").read_text().replace('"seed": 1', '"seed": ' + "9" * 10_000)
@@ -649,7 +654,9 @@ LINKS: dict[str, Attack] = {
     "the results": lambda scene: scene.link("results"),
     "the experiments": lambda scene: scene.link("experiments"),
     "a file of results": lambda scene: scene.link(f"results/{scene.part('results').name}"),
-    "a file of experiments": lambda scene: scene.link(f"experiments/{scene.part('experiments').name}"),
+    "a file of experiments": lambda scene: scene.link(
+        f"experiments/{scene.part('experiments').name}"
+    ),
     "the arrays": lambda scene: scene.link("arrays.zarr"),
     "the arrays of a part": lambda scene: scene.link(f"arrays.zarr/{big(scene).partition('/')[0]}"),
     "an array": lambda scene: scene.link(f"arrays.zarr/{big(scene)}"),

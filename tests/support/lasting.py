@@ -1,4 +1,4 @@
-"""Experiments of which some last until a file is gone, so that what ends their run comes while they are at work."""
+"""Experiments of which some last until a file is gone, and their run is ended."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def work(x: int, folder: str, random: np.random.Generator) -> float:
 
 
 def research_of(folder: str) -> Research:
-    """Return experiments of which the first are short, and the others last as long as a file is there."""
+    """Return short experiments, and then some that last as long as a file is there."""
     research = Research(domain=Option("x", list(range(N))))
     return research.add_callable(work, args=[EC("x"), folder, E().random], save_to="y")
 
@@ -45,7 +45,7 @@ def let_go(folder: Path) -> None:
 
 
 def check_goes_on(folder: Path) -> None:
-    """Go on with the results in this process: the table is that of a quiet run, and nothing finished runs again."""
+    """Go on in this process to the table of a quiet run, without what is finished."""
     let_go(folder)
     name, before = str(folder / "results"), Counter(noted(folder / "calls"))
     finished = {*ResearchResults(name).df.x}

@@ -1,8 +1,9 @@
-"""What runs hold of this process and of the workers of a Client, so that a test sees what they leave behind.
+"""What runs hold of this process and of workers, so that a test sees what is left.
 
-Held are child processes, threads and open descriptors, and on a cluster also tasks. They are counted by what they are
-and not which, as a worker that is started anew takes the place of another. What Dask keeps for its next use and only
-adds to for a while, as threads of its pools, is not counted; connections may grow for a while, but not for ever.
+Held are child processes, threads and open descriptors, and on a cluster also tasks. They are
+counted by kind, as a worker that is started anew takes the place of another. What Dask keeps for
+its next use and only adds to for a while, as threads of its pools, is not counted. Connections may
+grow for a while, but not for ever.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _N_ROUNDS = 3
 _SETTLED_S = 1
 
 _OF_DASK = re.compile(
-    r"Dask-|IO loop|asyncio|Profile|TCP-Executor|AsyncProcess|ThreadPoolExecutor|Event loop|WorkSpace"
+    r"Dask-|IO loop|asyncio|Profile|TCP-Executor|AsyncProcess|ThreadPoolExecutor|Event loop"
+    r"|WorkSpace"
 )
 _HELPERS = re.compile(r"resource_tracker|forkserver")
 _CHANGING = re.compile(r"worker-\w+|\[?\d+\]?|0x[0-9a-f]+|[0-9a-f]{12,}")
@@ -101,13 +103,13 @@ def check_nothing_is_left(
     clients: Callable[[], Sequence[Client]] = tuple,
     patience_s: float = DEADLINE_S,
 ) -> None:
-    """Do something again and again, and fail if more is held in the end than was after the first time.
+    """Repeat something, and fail if more is held in the end than after the first time.
 
     Parameters
     ----------
     act : callable
     clients : callable
-        Returns the clients of whose workers and schedulers it is looked what they hold, when all workers are there.
+        Returns the clients whose workers and schedulers are looked at, when all workers are there.
     patience_s : float
         How long what is left may take to go.
     """

@@ -1,4 +1,4 @@
-"""Random columns of recorded values, of everything that a user may record, and when two of them are the same."""
+"""Random columns of all that a user may record, and when two of them are the same."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ _CANONICAL: dict[type, type] = {np.float64: float, np.int64: int, np.bool_: bool
 
 
 def same_column(found: Sequence[Any] | np.ndarray, recorded: Sequence[Any]) -> bool:
-    """Return whether recorded values came back; numbers of numpy that Python has too may come back as Python's."""
+    """Return whether recorded values came back; numpy's numbers may be Python's then."""
     kinds = {_CANONICAL.get(type(value), type(value)) for value in recorded} - {
         type(MISSING),
         type(None),

@@ -1,4 +1,4 @@
-"""What tests of runs share: quiet runs, tables of few columns, and calls that are counted across processes."""
+"""What tests of runs share: places, quiet runs, tables, and calls that are counted."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ N_ITERS = 1200
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Give the observer of the README over a new database, as MLflow refuses new folders of files."""
+    """Give the observer of the README over a database, as MLflow refuses new folders."""
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

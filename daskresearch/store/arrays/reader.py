@@ -147,6 +147,7 @@ class LazyArray:
     Examples
     --------
     >>> import numpy as np
+    >>> from daskresearch.store.arrays.writer import ArrayWriter
     >>> from daskresearch.store.files.opening import open_files
     >>> files = open_files("memory://LazyArray")
     >>> lazy = ArrayReader(files).lazy(ArrayWriter(files, "a1").keep("weights", [np.arange(6.0)])[0])

@@ -49,6 +49,7 @@ class ArrayWriter:
     Examples
     --------
     >>> import numpy as np
+    >>> from daskresearch.store.arrays.reader import ArrayReader
     >>> from daskresearch.store.files.opening import open_files
     >>> files = open_files("memory://ArrayWriter")
     >>> ArrayWriter(files, "a1").keep("weights", [np.zeros(3), np.ones(3), np.ones(2)])

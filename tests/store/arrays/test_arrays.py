@@ -38,9 +38,11 @@ def edit_metadata(local, **fields):
 
 
 def test_arrays_of_all_kinds_come_back_as_they_were(folder):
-    arrays = [np.arange(max(1,
-                            int(np.prod(shape)))).astype(dtype)[: int(np.prod(shape))].reshape(shape)
-              for dtype in DTYPES for shape in SHAPES]  # fmt: skip
+    arrays = [
+        np.arange(max(1, size := int(np.prod(shape)))).astype(dtype)[:size].reshape(shape)
+        for dtype in DTYPES
+        for shape in SHAPES
+    ]
     if folder.startswith("s3"):
         arrays = arrays[:: 2 * len(SHAPES) + 1]  # fewer, as each is several requests
     reader, references = kept(folder, arrays)

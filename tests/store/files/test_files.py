@@ -303,7 +303,12 @@ files = open_files(sys.argv[1])
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
-for act in (lambda: files.write("a", b""), lambda: files.write("sub/a", b""), lambda: files.remove("b")):
+acts = (
+    lambda: files.write("a", b""),
+    lambda: files.write("sub/a", b""),
+    lambda: files.remove("b"),
+)
+for act in acts:
     try:
         act()
     except StorageError as error:

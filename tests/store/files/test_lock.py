@@ -36,7 +36,10 @@ def renewals():
 def test_two_runs_of_one_process_do_not_hold_a_folder(folder):
     first, second = FolderLock(open_files(folder)), FolderLock(open_files(folder))
     first.acquire()
-    text = rf"another run is writing to '.*' \(process {os.getpid()} on host .*\); wait for it, end it, or give"
+    text = (
+        rf"another run is writing to '.*' \(process {os.getpid()} on host .*\); "
+        "wait for it, end it, or give"
+    )
     for lock in (first, second):
         with pytest.raises(BusyError, match=text):
             lock.acquire()
