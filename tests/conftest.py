@@ -46,7 +46,7 @@ def few_objects() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `cluster` what shows that it starts workers: its fixture, or its text as a doctest."""
+    """Mark tests as `cluster` that use the fixture `client`, and doctests that start workers."""
     for item in items:
         if isinstance(item, pytest.DoctestItem):
             starts = any(_STARTS_WORKERS.search(example.source) for example in item.dtest.examples)
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests without the mark `cluster` fail where they start workers, if the others are left out."""
+    """Without the tests of the mark `cluster`, let a test fail that starts workers."""
     if "not cluster" not in config.getoption("markexpr"):
         return
 

@@ -36,7 +36,8 @@ places = pytest.mark.parametrize(
 def options_of(spec: RunSpec) -> dict[str, Any]:
     """Return the options that a run of a spec has in every place."""
     return {
-        "n_iters": spec.n_iters, "branches": spec.branches, "finalize": spec.finalize, "executor_target": spec.target,
+        "n_iters": spec.n_iters, "branches": spec.branches, "finalize": spec.finalize,
+        "executor_target": spec.target,
         "seed": spec.seed,
     }  # fmt: skip
 

@@ -29,7 +29,7 @@ def ids_of(domain=None, **options) -> list[str]:
 
 
 def formula(texts: dict[str, str], repetition: int = 0, updates: int = 0) -> str:
-    """Return the first 8 digits as the contract words them: md5 of the sorted texts ``key_value`` joined by ``-``."""
+    """Return the first 8 digits by the contract: md5 of sorted ``key_value``, joined by ``-``."""
     parts = [f"{name}_{text}" for name, text in texts.items()]
     joined = "-".join(sorted([*parts, f"repetition_{repetition}", f"updates_{updates}"]))
     return hashlib.md5(joined.encode()).hexdigest()[:8]

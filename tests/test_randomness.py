@@ -1,4 +1,4 @@
-"""Random numbers: the same for the same seed and content, wherever and in whatever order experiments run."""
+"""Random numbers follow the seed and the content, not where and when units run."""
 
 import itertools
 from typing import Any
@@ -345,7 +345,8 @@ def test_a_root_generator_draws_the_same_for_the_whole_group():
         for _ in range(3):
             yield draw(random)
 
-    frame = table(Research(domain=xs(0, 1, 2, 3)).batches(E().random, mode="generator", root=True, save_to="v"),
+    frame = table(Research(domain=xs(0, 1, 2, 3)).batches(E().random, mode="generator", root=True,
+                                                          save_to="v"),
                   branches=2, seed=3)  # fmt: skip
     by_x = [list(part.v) for _, part in frame.groupby("x")]
     assert by_x[0] == by_x[1]

@@ -1,7 +1,8 @@
 """The seed notebook: every cell runs here, and every table shown in its text is the one we give.
 
-The text holds cells as ``In [n]:``, followed by code, output and prose without marks between them. The code of a
-cell is the longest run of lines that compiles; the table after it starts with ``Unnamed: 0``.
+The text holds cells as ``In [n]:``, followed by code, output and prose without marks between them.
+The code of a cell is the longest run of lines that compiles; the table after it starts with
+``Unnamed: 0``.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def cells() -> dict[int, Cell]:
         pytest.skip("the seed notebook is not part of the repository; CI has it in ../shared")
     if not SEED.exists():
         pytest.fail(
-            f"the seed notebook is not at {SEED}: this test needs ../shared/seed beside the repository"
+            f"the seed notebook is not at {SEED}: "
+            "this test needs ../shared/seed beside the repository"
         )
     parts = re.split(r"^In \[(\d+)\]:\n", SEED.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     numbered = zip(parts[::2], parts[1::2], strict=True)
@@ -81,7 +83,7 @@ def cells() -> dict[int, Cell]:
 
 
 def translated(code: str) -> str:
-    """Return a cell's code for us: another import line, no path of the notebook's own, a shorter heavy loop."""
+    """Return a cell's code with our import, no path of its own, and a shorter loop."""
     code = code.removeprefix("%%timeit").lstrip("\n").replace(*HEAVY)
     kept = [line for line in code.split("\n") if "sys.path" not in line and line != "import sys"]
     return "\n".join(kept).replace("from batchflow.research import", "from daskresearch import")

@@ -1,4 +1,4 @@
-"""Runs into folders: what they refuse, what they leave, and that they answer as runs in memory do."""
+"""Runs into folders: what they refuse and leave, and that they answer as in memory."""
 
 from __future__ import annotations
 

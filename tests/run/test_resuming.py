@@ -1,4 +1,4 @@
-"""The same call again goes on: what is finished does not run again, what is new, failed or changed does."""
+"""A run goes on: what is new, failed or changed runs, what is finished does not."""
 
 from __future__ import annotations
 
@@ -371,7 +371,8 @@ def rows_after_resume(spec: RunSpec, n_first: int, place: dict[str, object]):
 # the draws of a root in lock-step follow from which members come to it
 DRAWN_LAST = RunSpec(
     (
-        UnitSpec("callable", "c0", (("constant", 2), ("random", None), ("config", "a")), fails_below=10),
+        UnitSpec("callable", "c0", (("constant", 2), ("random", None), ("config", "a")),
+                 fails_below=10),
         UnitSpec("callable", "c1", (("random", None),), ("last",), "v_c1", root=True),
     ),
     (0,), (5, 7), n_iters=2,

@@ -25,7 +25,7 @@ def measuring(domain, **options):
 
 
 def watched(domain, when, answers=(), research=None, **options):
-    """Run with a function that notes which experiments it sees, and return (what it saw, the final column)."""
+    """Run with a function that notes what it sees; return that and the final column."""
     sights = []
     replies = iter(answers)
 

@@ -1,4 +1,4 @@
-"""A domain that changes while thousands of experiments run: counted exactly, wherever they run and are kept.
+"""A domain that changes while thousands of experiments run is counted exactly.
 
 What is meant is a plain loop over the domains, `plain`, which knows nothing of batches and workers.
 """
@@ -48,7 +48,7 @@ def keeps(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 class Seen(NamedTuple):
-    """What a call of the function finds in the results: who has ended, who has failed, and how many there are."""
+    """What a call of the function finds in the results: who has ended or failed."""
 
     ended: list[int]
     failed: list[int]
@@ -93,7 +93,7 @@ def watched(
 def plain(
     values: Sequence[int], is_due: Callable[[int, bool], bool], answers: Sequence[Any]
 ) -> tuple[list[Any], Any]:
-    """Return what a plain loop sees when the domain is to be updated, and what it has run at the end."""
+    """Return what a plain loop sees at each update, and what it has run at the end."""
     ran: list[int] = []
     sights: list[list[int]] = []
     left = iter(answers)
@@ -112,7 +112,7 @@ def plain(
 
 
 def due(when: Any) -> Callable[[int, bool], bool]:
-    """Return what tells whether the experiment of a place in the run, or the last of its domain, is one of `when`."""
+    """Return a function that tells whether an update follows an experiment."""
     entries = when if isinstance(when, list) else [when]
 
     def is_due(place: int, is_last: bool) -> bool:
@@ -145,7 +145,7 @@ N_OFTEN = [800, 1001, 1600, 2400, 2900, 2907]
 
 
 def answers_often() -> list[Any]:
-    """Return a domain with values of before, None, an endless one, one that ends by itself, and the last."""
+    """Return a domain with old values, None, an endless one, a short one, or the last."""
     return [
         xs(0, 5000),
         None,

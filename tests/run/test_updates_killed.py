@@ -1,4 +1,4 @@
-"""A domain that changes in a run that is killed twice and goes on: in the end it is as if nobody had killed it."""
+"""A run with a changing domain that is killed twice ends as one that is not."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tests.support.running import (
 SECOND, THIRD = 10_000, 20_000
 WHEN: list[Any] = [600, "last"]
 N_SEEN = [600, 1200, 1600, 1800, 2300]
-"""How many have ended at each update: of the first domain, twice of the second and twice of the third."""
+"""How many have ended at each update: one of the first domain, two of each other."""
 
 
 def work(x: int, name: str, folder: Path) -> int:
-    """Note the experiment; in the midst of the second and of the third domain only once a gate is open."""
+    """Note the experiment; within the second and third domain wait for a gate."""
     if x >= SECOND and x % 10_000 >= 150:
         wait_for((folder / str(x // 10_000 * 10_000)).exists)
     note(folder / "calls", name)

@@ -1,4 +1,4 @@
-"""What tests of stores share: a results folder in every place there is, S3 included, spoken to over loopback."""
+"""What tests of stores share: a results folder in every kind of place, also S3."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACES = ("local", "memory", "s3")
 
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
-    """Give the URL of a bucket; processes that are started find its server through the environment."""
+    """Give the URL of a bucket, whose server is in the environment of new processes."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -50,7 +50,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=PLACES[1:])
 def remote(request: pytest.FixtureRequest) -> str:
-    """Give the URL of a results folder that does not exist yet, in one remote place after the other."""
+    """Give the URL of a results folder that is not there yet, in each remote place."""
     return remote_url(request)
 
 

@@ -1,4 +1,4 @@
-"""Every place in which results may be kept passes the same contract, see `tests.support.contracts`."""
+"""Every place of results passes the same contract, see `tests.support.contracts`."""
 
 from __future__ import annotations
 

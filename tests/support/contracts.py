@@ -1,4 +1,4 @@
-"""What every place keeps of a run, whatever place it is: the memory of a process, a folder, or a bucket.
+"""What every place keeps of a run: the memory of a process, a folder, or a bucket.
 
 Each claim takes a `Place`, makes runs in it, and compares what is read back with what was recorded.
 """
@@ -71,7 +71,7 @@ LAYOUTS = [Alias([16], "small"), Alias([32], "large")]
 
 
 def described() -> Research:
-    """Return a research with aliases, repetitions, several iterations, and cells in which nothing is recorded."""
+    """Return a research with aliases, repetitions, iterations, and empty cells."""
     research = Research(domain=Option("layout", LAYOUTS) * Domain({"head/x": [3, 4]}), n_reps=2)
     research = research.add_callable(
         "loss", lambda x, i: x - i / 2, args=[EC("head/x"), E().iteration], save_to="loss"
@@ -197,7 +197,7 @@ def saying_in(text: str, *parts: str) -> bool:
 
 
 def counted(folder: Path, xs: list[int]) -> Research:
-    """Return a research of which each experiment leaves a line in a file, and that of 2 fails while a file is there."""
+    """Return a research that notes experiments; that of 2 fails while a file is there."""
 
     def work(x: int) -> float:
         note(folder / "calls", x)
@@ -281,7 +281,7 @@ def artifacts_are_kept_by_experiment(place: Place) -> None:
 
 
 def arrays(x: int, i: int) -> dict[str, Any]:
-    """Return arrays of which some are large, and whose shapes and types differ between experiments and iterations."""
+    """Return arrays, some of them large, of different shapes and types."""
     return {
         "same": np.full((40, 50), x + i / 10),
         "shapes": np.arange(200 * (x + i + 1)).reshape(2, -1),
@@ -318,8 +318,10 @@ def update(storage: Any, values: dict[str, Any]) -> None:
 
 
 MIXED: list[Any] = [
-    1, 2.5, True, "text", None, b"\xff", (1, "a"), [1, None], {"a": 1}, {1: "a"}, {1, 2}, 2**70, dt.date(2020, 1, 2),
-    dt.datetime(2020, 1, 2, tzinfo=dt.UTC), dt.timedelta(1), np.float32(0.5), np.arange(3), np.arange(500),
+    1, 2.5, True, "text", None, b"\xff", (1, "a"), [1, None], {"a": 1}, {1: "a"}, {1, 2}, 2**70,
+    dt.date(2020, 1, 2),
+    dt.datetime(2020, 1, 2, tzinfo=dt.UTC), dt.timedelta(1), np.float32(0.5), np.arange(3),
+    np.arange(500),
     Decimal("1.5"), float("nan"), range(3), 1j, "é\0",
 ]  # fmt: skip
 

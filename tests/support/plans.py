@@ -62,13 +62,13 @@ class BrokenError(Exception):
 
 
 def combine(tag: str, inputs: tuple[Any, ...]) -> int:
-    """Return a number below 10**6 that follows the inputs, with a draw from those that are random."""
+    """Return a number below 10**6 that follows the inputs; random ones are drawn from."""
     plain = [int(value.integers(1000)) if hasattr(value, "integers") else value for value in inputs]
     return zlib.crc32(repr((tag, plain)).encode()) % 10**6
 
 
 def output_of(unit: UnitSpec, number: int) -> Any:
-    """Return a unit's output for the number of its inputs, or raise BrokenError for some numbers."""
+    """Return a unit's output for the number of its inputs, or raise for some numbers."""
     if number % 100 < unit.fails_below:
         raise BrokenError(number)
     if unit.save == "dict":
@@ -182,8 +182,12 @@ def runs(draw: Any) -> RunSpec:
     roots = [draw(st.booleans()) and kind != "save" for kind in ["callable", *kinds]]
     units: list[UnitSpec] = []
     for name, kind, root in zip(names, ["callable", *kinds], roots, strict=True):
-        readable = [other for other, other_root, other_kind in zip(names, roots, ["callable", *kinds], strict=True)
-                    if other_kind in ("callable", "generator") and (other_root or not root)]  # fmt: skip
+        earlier = zip(names, roots, ["callable", *kinds], strict=True)
+        readable = [
+            other
+            for other, other_root, other_kind in earlier
+            if other_kind in ("callable", "generator") and (other_root or not root)
+        ]
         when = draw(
             st.sampled_from([(1,)] * 4 + [(2,), ("#1",), ("last",), (3, "#0"), (2, "last")])
         )
@@ -198,8 +202,10 @@ def runs(draw: Any) -> RunSpec:
             )
             units.append(UnitSpec("save", f"save_s_{name}", inputs, when, f"s_{name}"))
             continue
-        choices = [st.tuples(st.just("config"), st.sampled_from(parameters)), st.just(("random", None)),
-                   st.just(("iteration", None)), st.tuples(st.just("constant"), st.integers(0, 9))]  # fmt: skip
+        choices = [st.tuples(st.just("config"), st.sampled_from(parameters)),
+                   st.just(("random", None)),
+                   st.just(("iteration", None)),
+                   st.tuples(st.just("constant"), st.integers(0, 9))]  # fmt: skip
         if readable:
             choices += [st.tuples(st.just("output"), st.sampled_from(readable))] * 3
         inputs = tuple(draw(st.lists(st.one_of(choices), max_size=3)))

@@ -1,4 +1,4 @@
-"""The meaning of a plan, as a plain loop over units: slow, simple and apart from the library's own loop.
+"""The meaning of a plan as a plain loop over units, apart from the library's own.
 
 From the library come only the configs of the domain, and who draws from which random stream.
 """
@@ -30,7 +30,7 @@ class Member:
 def run_reference(
     spec: RunSpec,
 ) -> tuple[list[tuple[str, int, dict[str, Any]]], list[tuple[str, str, int]]]:
-    """Return the rows (id, iteration, variables) in order, and the failures (id, unit, iteration)."""
+    """Return rows (id, iteration, variables), and failures (id, unit, iteration)."""
     members = _members(spec)
     for group in dict.fromkeys(member.group for member in members):
         _run_group(spec, [member for member in members if member.group == group])

@@ -1,4 +1,4 @@
-"""What tests of runs share: quiet runs, tables of few columns, and calls that are counted across processes."""
+"""What tests of runs share: places, quiet runs, tables, and calls that are counted."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ DEADLINE_S = 60
 def local_cluster(n_workers: int = 2) -> LocalCluster:
     """Return a cluster of single-thread worker processes on loopback."""
     return LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False}, silence_logs=50,
+        n_workers=n_workers, threads_per_worker=1, host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
+        silence_logs=50,
     )  # fmt: skip
 
 

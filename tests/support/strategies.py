@@ -1,7 +1,7 @@
 """Random finite domains, each drawn together with the configs that plain itertools gives for it.
 
-A *case* is a pair: a domain, and the list of dicts that iterating it must give. `[{}]`, one empty config, is what
-`Domain()` stands for, and neutral for both ``+`` and ``*``.
+A *case* is a pair: a domain, and the list of dicts that iterating it must give. `[{}]`, one empty
+config, is what `Domain()` stands for, and neutral for both ``+`` and ``*``.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def disjoint(draw: st.DrawFn, n_domains: int = 2) -> tuple[Case, ...]:
 def mixtures(draw: st.DrawFn) -> tuple[Domain, list[Configs]]:
     """Draw a sum of two to four weighted terms together with the configs of each term.
 
-    Term `i` has the parameter ``term`` with the value `i`, so that a config tells where it came from.
+    Term `i` has the parameter ``term`` with the value `i`, which tells where a config is from.
     """
     n_terms = draw(st.integers(2, 4))
     terms, rows = [], []

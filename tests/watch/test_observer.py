@@ -1,4 +1,4 @@
-"""Observers: told of a run by the thread that runs it, each thing once, wherever experiments run."""
+"""Observers are told each thing of a run once, by the thread that runs it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def study(name: Path | str = "study", values: Any = range(N)) -> Research:
 
 
 def long_study(name: Path, gate: Path) -> Research:
-    """Return an experiment that ends only when the gate is open, which it waits for while it iterates."""
+    """Return an experiment that iterates until the gate is open."""
     return Research(name).add_generator(until, gate=str(gate), save_to="i")
 
 

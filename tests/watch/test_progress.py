@@ -1,4 +1,4 @@
-"""Progress where it is seen: a bar in terminals and notebooks, lines in logs, nothing if nothing is wanted."""
+"""Progress is a bar in terminals and notebooks, and lines in logs."""
 
 from __future__ import annotations
 
@@ -187,7 +187,10 @@ def test_a_resumed_run_counts_what_was_there(place, tmp_path):
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_a_notebook_gets_a_bar(tmp_path):
-    source = "from daskresearch import Research\n_ = Research('study').save(1, 'one').run(dump_results=False)"
+    source = (
+        "from daskresearch import Research\n"
+        "_ = Research('study').save(1, 'one').run(dump_results=False)"
+    )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}

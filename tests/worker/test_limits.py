@@ -66,7 +66,6 @@ def test_units_after_the_one_that_is_ended_do_not_run(place):
         .spin(EC("x"), 1, save_to="y")
         .add_callable("after", abs, [EC("x")])
     )
-    research.save(O("after"), "z").run(timeout=LIMIT_S, **place)
     run = research.save(O("after"), "z").run(timeout=LIMIT_S, **place)
     assert run.results.df.z.tolist() == [0]
     assert run.results.failures.unit.tolist() == ["spin"]
@@ -307,7 +306,7 @@ def test_retries_are_by_kind_of_failure(place, tmp_path):
         spin(1, 1)
 
     research = Research(domain=Option("x", [0, 1])).fail(str(tmp_path), EC("x"))
-    research.run(retries={"timeout": 1}, timeout=LIMIT_S, **place)
+    research.run(retries={"timeout": 1}, timeout=LIMIT_S / 2, **place)
     assert [len(noted(tmp_path / str(x))) for x in range(2)] == [1, 2]
     assert research.results.failures.kind.tolist() == ["exception", "timeout"]
 
