@@ -95,6 +95,7 @@ def by_polars(folder: Path, columns: list[str] | None = None) -> Iterable[dict[s
 
 def by_duckdb(folder: Path, columns: list[str] | None = None) -> Iterable[dict[str, Any]]:
     found = duckdb.sql(f"select * from '{folder}/*.parquet'")
+    assert found is not None
     rows = [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     return rows if columns is None else [{name: row[name] for name in columns} for row in rows]
 
@@ -193,7 +194,9 @@ def joined_by_duckdb(folder: Path) -> Any:
         join '{folder}/experiments/*.parquet' using (id)
             where "head/layout" = 2 group by config_status
     """
-    return dict(duckdb.sql(query).fetchall())
+    found = duckdb.sql(query)
+    assert found is not None
+    return dict(found.fetchall())
 
 
 def joined_by_pyarrow(folder: Path) -> Any:
