@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import OptionError
-from daskresearch.results.table import Layout, configs
+from daskresearch.results.table import TableLayout, configs
 from daskresearch.store import FolderSnapshot, FolderStore, Snapshot, Store
 from daskresearch.store.contents import ARTIFACTS
 
@@ -30,7 +30,7 @@ def folder_of(store: Store) -> FolderStore:
     return store
 
 
-def artifacts_table(store: Store, snapshot: Snapshot, layout: Layout) -> pd.DataFrame:
+def artifacts_table(store: Store, snapshot: Snapshot, layout: TableLayout) -> pd.DataFrame:
     """Return one row for each file that experiments have put into their folders."""
     import numpy as np
     import pandas as pd

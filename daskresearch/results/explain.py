@@ -80,7 +80,8 @@ class Explained(ABC):
             )
         if self._explainer is None:
             raise OptionError(
-                "results that were read from a folder have no plan to explain; ask those of the run"
+                "results that were read from a folder have no plan to explain, "
+                "nor have unpickled ones; ask those of the run"
             )
         return self._explainer(experiment_id, *snapshot.described(ids.index(experiment_id)))
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.counts import is_integer
 from daskresearch.domain import Config, Domain
 from daskresearch.errors import OptionError
 from daskresearch.results.artifacts import artifacts_table, folder_of, output_table
-from daskresearch.results.dask_frame import dask_frame
-from daskresearch.results.display import head_of, results_html
+from daskresearch.results.dask_frame import frame_in_memory, frame_of_folder
+from daskresearch.results.display import head_of, results_html, results_text
 from daskresearch.results.explain import Explained, Explainer
 from daskresearch.results.gridded import dataset_of
-from daskresearch.results.select import Filters, as_names, chosen_experiments
+from daskresearch.results.pickled import pickled
+from daskresearch.results.select import Asked, Filters, as_iterations, as_names, chosen_experiments
 from daskresearch.results.table import (
-    Layout,
+    TableLayout,
     check_columns,
     configs,
+    failures_table,
     in_order,
     long,
     narrowed,
     wide,
 )
-from daskresearch.store import Failure, FolderStore, Snapshot, Store, retried
+from daskresearch.store import FolderStore, Snapshot, Store, retried
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.description import described
 
@@ -163,27 +165,25 @@ class ResearchResults(Explained):
         0    x_2          0  square      4
         """
         filters = Filters(experiment_id, config, alias, domain, params)
-        asked = _Asked(filters, name, None if iterations is None else _as_list(iterations), arrays)
+        asked = Asked(filters, name, as_iterations(iterations), arrays)
         options = (include_config, use_alias, concat_config, remove_auxilary, drop_columns)
         return retried(lambda: self._table(self._store.snapshot(), asked, pivot, options))
 
     def _table(
-        self, snapshot: Snapshot, asked: _Asked, pivot: bool, options: tuple[bool, ...]
+        self, snapshot: Snapshot, asked: Asked, pivot: bool, options: tuple[bool, ...]
     ) -> pd.DataFrame:
         parameters = self._all_parameters(snapshot)
         variables = self._all_variables(snapshot)
-        layout = Layout(parameters, *options)
+        layout = TableLayout(parameters, *options)
         check_columns(layout, variables, pivot=pivot)
         if asked.arrays not in ("eager", "lazy"):
             raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
         names = as_names(asked.name, variables)
         chosen = chosen_experiments(snapshot, parameters, asked.filters)
-        rows = snapshot.rows(
-            chosen, names, iterations=asked.iterations, lazy=asked.arrays == "lazy"
-        )
-        rows = in_order(
-            snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None)
-        )
+        is_lazy = asked.arrays == "lazy"
+        rows = snapshot.rows(chosen, names, iterations=asked.iterations, lazy=is_lazy)
+        rows = narrowed(rows, asked.iterations, must_record=asked.name is not None)
+        rows = in_order(snapshot, rows)
         return (wide if pivot else long)(snapshot, rows, layout)
 
     def configs_to_df(
@@ -210,7 +210,7 @@ class ResearchResults(Explained):
         import numpy as np
 
         snapshot = self._store.snapshot()
-        layout = Layout(
+        layout = TableLayout(
             self._all_parameters(snapshot),
             True,
             use_alias,
@@ -254,9 +254,8 @@ class ResearchResults(Explained):
         ['picture.txt']
         """
         snapshot = self._store.snapshot()
-        return artifacts_table(
-            self._store, snapshot, Layout(self._all_parameters(snapshot), include_config, use_alias)
-        )
+        layout = TableLayout(self._all_parameters(snapshot), include_config, use_alias)
+        return artifacts_table(self._store, snapshot, layout)
 
     def output_to_df(self) -> pd.DataFrame:
         r"""Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
@@ -284,17 +283,20 @@ class ResearchResults(Explained):
 
     @property
     def ddf(self) -> Any:
-        """The table of all rows as a dask.dataframe, a partition for each file; see `to_df`."""
-        if not isinstance(self._store, FolderStore):
-            return dask_frame(self._store, self._read_part)
-        store = self._store.reopened(allow_pickle=self._store.allow_pickle, is_live=False)
-        return dask_frame(self._store, ResearchResults(store, self._parameters)._read_part)
+        """The table of all rows as a dask.dataframe, a partition for each file; see `to_df`.
 
-    def _read_part(self, name: str | None) -> pd.DataFrame:
-        asked = _Asked(Filters(), None, None, "eager")
-        snapshot = (
-            self._store.snapshot() if name is None else folder_of(self._store).snapshot_of(name)
+        Its types come from the schemas of the files. Rows are read when it is computed.
+        """
+        if not isinstance(self._store, FolderStore):
+            return frame_in_memory(self.df)
+        store = self._store.copied()
+        return frame_of_folder(
+            store, self._parameters, lambda names: ResearchResults(store, names)._read_part
         )
+
+    def _read_part(self, name: str) -> pd.DataFrame:
+        asked = Asked(Filters(), None, None, "eager")
+        snapshot = folder_of(self._store).snapshot_of(name)
         return self._table(snapshot, asked, True, (True, False, False, True, True))
 
     def to_xarray(self, **filters: Any) -> Any:
@@ -360,25 +362,7 @@ class ResearchResults(Explained):
         ``'timeout'``, ``'cancelled'``, or ``'worker'`` if the worker process died each time the experiment ran. The
         worker is the host and process id where it happened, empty if nobody knows.
         """
-        import pandas as pd
-
-        snapshot, found = retried(lambda: _failures_of(self._store.snapshot()))
-        failures = sorted(found, key=lambda pair: snapshot.positions[pair[0]])
-        return pd.DataFrame(
-            {
-                "id": pd.Series([snapshot.ids[index] for index, _ in failures], dtype=str),
-                "unit": pd.Series([failure.unit for _, failure in failures], dtype=str),
-                "iteration": pd.Series(
-                    [failure.iteration for _, failure in failures], dtype="int64"
-                ),
-                "exception": pd.Series(
-                    [failure.exception for _, failure in failures], dtype=object
-                ),
-                "traceback": pd.Series([failure.traceback for _, failure in failures], dtype=str),
-                "kind": pd.Series([failure.kind for _, failure in failures], dtype=str),
-                "worker": pd.Series([failure.worker for _, failure in failures], dtype=str),
-            }
-        )
+        return retried(lambda: failures_table(self._store.snapshot()))
 
     def _all_parameters(self, snapshot: Snapshot) -> tuple[str, ...]:
         names = dict.fromkeys(self._parameters)
@@ -389,41 +373,24 @@ class ResearchResults(Explained):
     def _all_variables(self, snapshot: Snapshot) -> list[str]:
         return list(dict.fromkeys([*self._store.variables, *snapshot.variables]))
 
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        return _unpickled, (pickled(self._store, self._parameters),)
+
     def __len__(self) -> int:
         return self._store.n_experiments
 
     def __repr__(self) -> str:
-        n_failures = len(retried(lambda: _failures_of(self._store.snapshot()))[1])
-        return f"<ResearchResults: {len(self)} experiments, {n_failures} failures>"
+        return retried(lambda: results_text(self._store.snapshot()))
 
     def _repr_html_(self) -> str:
         def shown() -> str:
             snapshot = self._store.snapshot()
-            return results_html(snapshot, head_of(snapshot), self._parameters)
+            variables = self._all_variables(snapshot)
+            return results_html(snapshot, head_of(snapshot), self._parameters, variables)
 
         return retried(shown)
 
 
-class _Asked(NamedTuple):
-    """Which rows and variables a table is to have."""
-
-    filters: Filters
-    name: str | Iterable[str] | None
-    iterations: list[int] | None
-    arrays: str
-
-
-def _failures_of(snapshot: Snapshot) -> tuple[Snapshot, list[tuple[int, Failure]]]:
-    return snapshot, snapshot.failures()
-
-
-def _as_list(iterations: Any) -> list[int]:
-    wanted = (
-        list(iterations)
-        if isinstance(iterations, Iterable) and not isinstance(iterations, str)
-        else [iterations]
-    )
-    for one in wanted:
-        if not is_integer(one):
-            raise OptionError(f"iterations must be an integer or several, from zero, not {one!r}")
-    return wanted
+def _unpickled(content: bytes) -> ResearchResults:
+    """Return results from their pickle; they have no plan to explain."""
+    return ResearchResults(*pickle.loads(content))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daskresearch.counts import is_integer
 from daskresearch.domain import Config, Domain
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.store import MISSING, Snapshot
@@ -25,6 +26,35 @@ class Filters(NamedTuple):
     alias: Mapping[str, str] | None = None
     domain: Domain | Mapping[str, Any] | None = None
     params: Mapping[str, Any] = {}
+
+
+class Asked(NamedTuple):
+    """Which rows and variables a table is to have."""
+
+    filters: Filters
+    name: str | Iterable[str] | None
+    iterations: list[int] | None
+    arrays: str
+
+
+def as_iterations(iterations: Any) -> list[int] | None:
+    """Return the iterations that are asked for, None if all are.
+
+    Raises
+    ------
+    OptionError
+        If one is no integer.
+    """
+    if iterations is None:
+        return None
+    is_several = isinstance(iterations, Iterable) and not isinstance(iterations, str)
+    wanted = list(iterations) if is_several else [iterations]
+    for number in wanted:
+        if not is_integer(number):
+            raise OptionError(
+                f"iterations must be an integer or several, from zero, not {number!r}"
+            )
+    return wanted
 
 
 def chosen_experiments(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from daskresearch.errors import OptionError
 from daskresearch.store import MISSING, Rows, Snapshot, recorded, taken
@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _AUXILIARY = ("repetition", "updates")
+_OF_FAILURES: Final[dict[str, Any]] = {
+    "unit": str, "iteration": "int64", "exception": object, "traceback": str, "kind": str, "worker": str,
+}  # fmt: skip
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TableLayout:
     """Which columns describe the config in a table; see `ResearchResults.to_df`."""
 
     parameters: tuple[str, ...]
@@ -30,7 +33,7 @@ class Layout:
     drop_columns: bool = True
 
 
-def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) -> None:
+def check_columns(layout: TableLayout, variables: Collection[str], *, pivot: bool) -> None:
     """Refuse a table in which two columns would have one name.
 
     Raises
@@ -52,7 +55,7 @@ def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) ->
         )
 
 
-def wide(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
+def wide(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
     """Return one row an iteration and one column a variable.
 
     Parameters
@@ -60,18 +63,18 @@ def wide(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     snapshot : Snapshot
     rows : Rows
         The rows of the table, in order.
-    layout : Layout
+    layout : TableLayout
     """
     import pandas as pd
 
     columns = _config_columns(snapshot, rows.experiments, layout)
     columns["iteration"] = pd.Series(rows.iterations, dtype="int64")
     for name, values in rows.columns.items():
-        columns[name] = _series(values)
+        columns[name] = series(values)
     return pd.DataFrame(columns, copy=False)
 
 
-def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
+def long(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
     """Return one row for each recorded value, with its variable in ``name`` and itself in ``value``."""
     import numpy as np
     import pandas as pd
@@ -82,31 +85,44 @@ def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     row, variable = (
         np.nonzero(np.column_stack(masks)) if masks else (np.zeros(0, int), np.zeros(0, int))
     )
-    lists = [_as_list(values) for values in rows.columns.values()]
+    lists = [values_of(values) for values in rows.columns.values()]
     columns = _config_columns(snapshot, rows.experiments[row], layout)
     columns["iteration"] = pd.Series(rows.iterations[row], dtype="int64")
-    columns["name"] = _series([names[i] for i in variable.tolist()])
-    columns["value"] = _series(
+    columns["name"] = series([names[i] for i in variable.tolist()])
+    columns["value"] = series(
         [lists[i][j] for j, i in zip(row.tolist(), variable.tolist(), strict=True)]
     )
     return pd.DataFrame(columns, copy=False)
 
 
-def _as_list(values: list[Any] | NDArray[Any]) -> list[Any]:
+def values_of(values: list[Any] | NDArray[Any]) -> list[Any]:
     """Return the values one by one; those of types that Python has not stay scalars of numpy."""
     if isinstance(values, list):
         return values
     return values.tolist() if values.dtype.name in ("bool", "int64", "float64") else list(values)
 
 
-def configs(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> pd.DataFrame:
+def configs(snapshot: Snapshot, index: NDArray[np.int64], layout: TableLayout) -> pd.DataFrame:
     """Return one row for each experiment of an index with its id and config."""
     import pandas as pd
 
     return pd.DataFrame(_config_columns(snapshot, index, layout), copy=False)
 
 
-def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> dict[str, Any]:
+def failures_table(snapshot: Snapshot) -> pd.DataFrame:
+    """Return one row for each failure, in domain order."""
+    import pandas as pd
+
+    failures = sorted(snapshot.failures(), key=lambda pair: snapshot.positions[pair[0]])
+    columns = {"id": pd.Series([snapshot.ids[index] for index, _ in failures], dtype=str)}
+    for name, kind in _OF_FAILURES.items():
+        columns[name] = pd.Series([getattr(failure, name) for _, failure in failures], dtype=kind)
+    return pd.DataFrame(columns)
+
+
+def _config_columns(
+    snapshot: Snapshot, index: NDArray[np.int64], layout: TableLayout
+) -> dict[str, Any]:
     """Return the id and config columns of rows, given the index of the experiment of each."""
     import numpy as np
 
@@ -119,8 +135,8 @@ def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout
 
     def spread(values: Any, kind: type | None = None) -> Any:
         if place is None or not isinstance(values, list):
-            return _series(values if place is None else values[place], kind)
-        return _series(values, kind).take(place).reset_index(drop=True)
+            return series(values if place is None else values[place], kind)
+        return series(values, kind).take(place).reset_index(drop=True)
 
     columns: dict[str, Any] = {"id": spread(taken(list(snapshot.ids), used), str)}
     if not layout.include_config:
@@ -147,7 +163,7 @@ def _joined(texts: dict[str, list[Any]], n: int) -> list[str]:
     ]
 
 
-def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
+def series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
     """Return a column with the type that pandas infers, NaN where nothing was recorded."""
     import numpy as np
     import pandas as pd

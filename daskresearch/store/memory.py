@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _AUXILIARY = ("repetition", "updates")
+_LISTS = ("_positions", "_ids", "_configs", "_groups", "_experiments", "_iterations", "_failures")
 
 
 @final
@@ -67,6 +68,22 @@ class MemoryStore:
         """The variables known so far."""
         with self._lock:
             return tuple(self._columns)
+
+    def copied(self, portable: Callable[[Failure], Failure]) -> MemoryStore:
+        """Return a copy of what is known now, each failure as `portable` gives it."""
+        copy = MemoryStore()
+        with self._lock:
+            copy._columns = {name: column[:] for name, column in self._columns.items()}
+            for name in _LISTS:
+                setattr(copy, name, getattr(self, name)[:])
+        copy._failures = [(index, portable(failure)) for index, failure in copy._failures]
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_columns": self._columns, **{name: getattr(self, name) for name in _LISTS}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def snapshot(self) -> MemorySnapshot:
         """Return what is known now."""

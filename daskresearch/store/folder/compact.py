@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.store.columns.values import TYPES, decode, split
-from daskresearch.store.columns.widen import common_schema, fitted
+from daskresearch.store.columns.widen import fitted
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
+from daskresearch.store.folder.footers import merged_schema
 from daskresearch.store.folder.listing import RECORDS, Part, read_part, read_parts
 from daskresearch.store.folder.parquet import opened, streamed_bytes
 from daskresearch.store.folder.parts import with_metadata
@@ -105,15 +106,9 @@ def _n_bytes(files: Files, part: Part) -> int:
 
 def _schemas(files: Files, parts: Sequence[Part]) -> tuple[pa.Schema, pa.Schema]:
     """Return the common schema of the experiments of parts, and that of their results."""
-    experiments = [
-        opened(files, f"{EXPERIMENTS}/{part.name}.parquet").schema_arrow for part in parts
-    ]
-    results = [opened(files, _results(part)).schema_arrow for part in parts if _has_rows(part)]
-    plain = [
-        common_schema([schema.remove_metadata() for schema in schemas])
-        for schemas in (experiments, results)
-    ]
-    return plain[0], plain[1]
+    experiments = [opened(files, f"{EXPERIMENTS}/{part.name}.parquet") for part in parts]
+    results = [opened(files, _results(part)) for part in parts if _has_rows(part)]
+    return merged_schema(experiments), merged_schema(results)
 
 
 def _results(part: Part) -> str:

@@ -130,9 +130,10 @@ def read_part(
     return Part(
         name,
         believed(table, f"{files.url}/{path}"),
-        *[_texts_in(facts.get(key)) for key in ("variables", "arrays")],
+        *[texts_in(facts.get(key)) for key in ("variables", "arrays")],
     )
 
 
-def _texts_in(value: Any) -> tuple[str, ...]:
+def texts_in(value: Any) -> tuple[str, ...]:
+    """Return the texts in a list, which anybody may have written."""
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.errors import PickleError
+from daskresearch.store.columns.listed import with_listed
 from daskresearch.store.columns.values import TYPES, encode, joined
 from daskresearch.store.record import MISSING, Described, Failure, Record
 
@@ -143,7 +144,7 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     columns[ALIASES] = pa.array([json.dumps(one) if one else None for one in aliases], pa.string())
     types = joined(tags, n)
     columns[TYPES] = pa.nulls(n, pa.string()) if types is None else types
-    return pa.table(columns)
+    return with_listed(pa.table(columns), tags)
 
 
 def failures_type() -> pa.DataType:
@@ -169,7 +170,7 @@ def _parameter(
         if value is MISSING:
             continue
         text = texts[row][name]
-        if not _is_storable(value):
+        if not is_storable(value):
             values[row], aliases[row][name] = _writable(text), [text]
         elif _text_or_none(value) != text:
             aliases[row][name] = text
@@ -188,7 +189,7 @@ _SIMPLE = frozenset({bool, int, float, str, type(None)})
 _NUMBERS = frozenset({bool, int, float, type(None), type(MISSING)})
 
 
-def _is_storable(value: Any) -> bool:
+def is_storable(value: Any) -> bool:
     """Return whether a config value can be kept as it is: it needs no pickle and no file of its own."""
     if type(value) in _SIMPLE:
         return True
@@ -276,7 +277,7 @@ def results_table(ended: Sequence[Ended], keep: Keep | None = None) -> pa.Table:
     types = joined(tags, len(ids))
     if types is not None:
         columns[TYPES] = types
-    return pa.table(columns)
+    return with_listed(pa.table(columns), tags)
 
 
 def with_metadata(table: pa.Table, **facts: Any) -> pa.Table:
