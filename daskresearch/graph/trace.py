@@ -6,7 +6,6 @@ one node; experiments that are bound together by stateful roots are one node in 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from daskresearch.keys.experiment import Experiment, RootKey
 from daskresearch.keys.plan_keys import PlanKeys
+from daskresearch.keys.standing import digest_of
 from daskresearch.plan import Kind
 from daskresearch.worker import Group, Program
 
@@ -82,7 +82,7 @@ def trace(
     >>> [(node.name, node.kind.name, node.ids) for node in trace(program, keys, groups)]
     [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('one',)), ('show', 'EXPERIMENT', ('other',))]
     """
-    plan = _digest(keys.digest, context)
+    plan = digest_of(keys.digest, context)
     name = program.name
     traced: set[str] = set()
     known: tuple[Any, tuple[str, ...]] = (None, ())
@@ -99,7 +99,7 @@ def trace(
                         yield _root_node(program, keys, root, key, experiment)
             upstream.append(known[1])
         if program.is_lockstep:
-            digest = _digest(plan, *[keys.experiment(one, plan).encode() for one in group])
+            digest = digest_of(plan, *[keys.experiment(one, plan).encode() for one in group])
             together = tuple(dict.fromkeys(itertools.chain.from_iterable(upstream)))
             yield Node(f"{name}-{digest.hex()}", name, NodeKind.GROUP, together, group)
         else:
@@ -119,9 +119,3 @@ def _root_node(
     return Node(
         key.key, name, kind, tuple(upstream), (experiment._replace(values=values, roots=None),)
     )
-
-
-def _digest(*pieces: bytes) -> bytes:
-    return hashlib.blake2b(
-        b"".join([b"%d:%b" % (len(piece), piece) for piece in pieces]), digest_size=16
-    ).digest()
