@@ -47,7 +47,9 @@ class OptionError(ResearchError, ValueError):
 
 
 class HashError(ResearchError, TypeError):
-    """A unit or a value that has no content which could be compared, so that nothing tells when it is the same.
+    """A unit or a value without content that could be compared.
+
+    Nothing tells when such a value is the same.
 
     Parameters
     ----------
@@ -133,7 +135,7 @@ class ChangedUnitsWarning(UserWarning):
 
 
 class FailedExperimentsWarning(UserWarning):
-    """Some experiments of a computed research have failed, so that rows are missing from its table."""
+    """Some experiments of a computed research failed: its table lacks their rows."""
 
 
 def failed_text(
@@ -146,7 +148,10 @@ def failed_text(
     >>> failed_text(1, 3, "train", ValueError("no"), "results.failures")
     "1 of 3 experiments failed, the first in unit 'train' by ValueError('no'); see results.failures"
     """
-    return f"{n_failed} of {n_experiments} experiments failed, the first in unit {unit!r} by {exception!r}; see {where}"
+    return (
+        f"{n_failed} of {n_experiments} experiments failed, "
+        f"the first in unit {unit!r} by {exception!r}; see {where}"
+    )
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -1,32 +1,29 @@
-"""What code is made of, apart from where it stands: instructions, constants, the names it reads, members of classes."""
+"""What code is made of, apart from where it stands.
+
+That is its instructions and constants, the names that it reads, and the members of classes.
+"""
 
 from __future__ import annotations
 
 import dis
 import enum
 import functools
-import hashlib
 import importlib
 import importlib.machinery
 import importlib.metadata
 import importlib.util
-import marshal
 import os
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from daskresearch.content.modules import is_users_module, is_users_path
-from daskresearch.content.parts import KeyPart
-
-PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
-"""Types whose repr is their content."""
+from daskresearch.content.digests import framed
+from daskresearch.content.libraries import is_users_package
 
 Inside = Callable[[str, Any], bytes]
-"""Gives the content of a part of a value, of which the first argument says where it is, for errors."""
+"""Gives the content of a part of a value; the first argument says where it is, for errors."""
 
 _GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _OF_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
@@ -34,14 +31,16 @@ _CONSTANTS = frozenset({*dis.hasconst, dis.opmap.get("KW_NAMES", -1)})
 _NAMES = frozenset(dis.hasname)
 _VARIABLES = frozenset({*dis.hasname, *dis.haslocal, *dis.hasfree})
 _PLACES = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
-_HEAP_TYPE = 1 << 9
 _KNOWN = 4_096
 
-# what Python or the machinery of abstract and data classes puts into a class, and what says nothing of its behaviour
+# what Python or the machinery of abstract and data classes puts into a class, and what says nothing
+# of its behaviour
 _NOT_MEMBERS = frozenset(
     """
-    __module__ __dict__ __weakref__ __doc__ __qualname__ __annotate__ __annotate_func__ __annotations_cache__
-    __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl __dataclass_params__ __parameters__
+    __module__ __dict__ __weakref__ __doc__ __qualname__
+    __annotate__ __annotate_func__ __annotations_cache__
+    __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl
+    __dataclass_params__ __parameters__
     __match_args__ __slotnames__
     """.split()  # noqa: SIM905
 )
@@ -69,120 +68,11 @@ class Reads(NamedTuple):
     imports: tuple[tuple[int, str, tuple[str, ...]], ...]
 
 
-def is_users(module: str | None) -> bool:
-    """Return whether a module is the user's own, as namespace packages and modules made by hand can be, too.
-
-    Examples
-    --------
-    >>> is_users("__main__"), is_users("json"), is_users("sys"), is_users(None)
-    (True, False, False, True)
-    """
-    if module is None or is_users_module(module):
-        return True
-    loaded = sys.modules[module]
-    if getattr(loaded, "__file__", None) is not None:
-        return False
-    folders = [*getattr(loaded, "__path__", ())]
-    return getattr(loaded, "__spec__", None) is None or any(
-        [is_users_path(module, folder) for folder in folders]
-    )
-
-
-def is_users_scope(scope: Mapping[str, Any]) -> bool:
-    """Return whether these globals are of a module of the user's, or of text that was run."""
-    name = scope.get("__name__")
-    return is_users(name) or vars(sys.modules[str(name)]) is not scope
-
-
-def is_users_code(value: Any) -> bool:
-    """Return whether a function or class counts by its content: the user's, or one that a library made while running.
-
-    Examples
-    --------
-    >>> import json
-    >>> is_users_code(json.dumps), is_users_code(dict), is_users_code(type("Mine", (), {"__module__": "__main__"}))
-    (False, False, True)
-    """
-    module = value.__module__
-    if isinstance(value, types.FunctionType):
-        if is_users_scope(value.__globals__):
-            return True
-    elif not value.__flags__ & _HEAP_TYPE:
-        return False
-    return not isinstance(module, str) or is_users(module) or not _is_found(value, module)
-
-
-def _is_found(value: Any, module: str) -> bool:
-    found: Any = sys.modules.get(module)
-    for name in value.__qualname__.split("."):
-        found = getattr(found, "__dict__", {}).get(name)
-        found = getattr(found, "__func__", found)
-    return found is value or getattr(found, "fget", None) is value
-
-
-def home_of(value: Any, name: str | None) -> str | None:
-    """Return the module of a library that has a value under a name, or with None under any, and this name.
-
-    Examples
-    --------
-    >>> import os
-    >>> home_of(os.getpid, "getpid"), home_of(object(), None)
-    ('os.getpid', None)
-    """
-    homes = []
-    for module, loaded in list(sys.modules.items()):
-        members = getattr(loaded, "__dict__", {})
-        names = (
-            [name] if name else [one for one, member in list(members.items()) if member is value]
-        )
-        homes += [
-            f"{module}.{one}" for one in names if members.get(one) is value and not is_users(module)
-        ]
-    # libraries that import it from its home may be loaded or not
-    return min(
-        homes,
-        key=lambda home: (home.partition(".")[0] not in {"os", "numpy", "scipy"}, home),
-        default=None,
-    )
-
-
-@functools.lru_cache(maxsize=_KNOWN)
-def library_content(module: str, name: str) -> bytes:
-    """Return what stands for something that a library defines: its name, and the version of the library.
-
-    Examples
-    --------
-    >>> library_content("json", "dumps")
-    b'json.dumps Python ...'
-    """
-    return f"{module}.{name} {_version_of(module)}".encode("utf-8", "surrogatepass")
-
-
-@functools.lru_cache(maxsize=_KNOWN)
-def _version_of(module: str) -> str:
-    package = module.partition(".")[0]
-    if package in sys.stdlib_module_names or package in sys.builtin_module_names:
-        return f"Python {sys.version_info[0]}.{sys.version_info[1]}"
-    if _is_users_package(package):
-        return _digest_of_compiled(module)
-    with suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    for distribution in importlib.metadata.distributions():
-        if f"{package}/__init__.py," in (distribution.read_text("RECORD") or ""):
-            return distribution.version
-    return str(getattr(sys.modules.get(package), "__version__", ""))
-
-
-def _digest_of_compiled(module: str) -> str:
-    path = getattr(sys.modules.get(module), "__file__", None) or ""
-    if not path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
-        return ""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
 @functools.lru_cache(maxsize=_KNOWN)
 def code_content(code: types.CodeType) -> bytes:
-    """Return what a code object does, without its name, file and lines, and without docstrings unless it reads one.
+    """Return what a code object does, without its name, file and lines.
+
+    Docstrings count only if the code reads one.
 
     Examples
     --------
@@ -192,13 +82,14 @@ def code_content(code: types.CodeType) -> bytes:
     """
     instructions = _instructions(code)
     steps: list[tuple[int, Any]] = []
-    for one, after in zip(instructions, [*instructions[1:], None], strict=True):
-        if _says_place(one) or (after is not None and _says_place(after)):
+    for instruction, after in zip(instructions, [*instructions[1:], None], strict=True):
+        if _says_place(instruction) or (after is not None and _says_place(after)):
             continue
-        if one.opcode in _CONSTANTS:
-            steps.append((one.opcode, _constant(code.co_consts[one.arg or 0])))
+        if instruction.opcode in _CONSTANTS:
+            steps.append((instruction.opcode, _constant(code.co_consts[instruction.arg or 0])))
         else:
-            steps.append((one.opcode, one.argval if one.opcode in _NAMES else one.arg))
+            is_name = instruction.opcode in _NAMES
+            steps.append((instruction.opcode, instruction.argval if is_name else instruction.arg))
     flags = code.co_flags & 0xFFFF  # those above are of the file: its imports from __future__
     numbers = (
         code.co_argcount,
@@ -222,12 +113,14 @@ def code_content(code: types.CodeType) -> bytes:
 @functools.lru_cache(maxsize=64)  # content and names are asked for one after the other
 def _instructions(code: types.CodeType) -> list[dis.Instruction]:
     return [
-        one for one in dis.get_instructions(code) if one.opname not in {"EXTENDED_ARG", "CACHE"}
+        instruction
+        for instruction in dis.get_instructions(code)
+        if instruction.opname not in {"EXTENDED_ARG", "CACHE"}
     ]
 
 
 def _says_place(instruction: dis.Instruction) -> bool:
-    """Return whether an instruction stores what a class inside code has of its docstring and lines."""
+    """Return whether an instruction stores the docstring or lines of a class in code."""
     return instruction.opname == "STORE_NAME" and instruction.argval in _PLACES
 
 
@@ -257,19 +150,20 @@ def reads_of(code: types.CodeType) -> Reads:
     bound: list[tuple[str, str]] = []
     source = ""
     instructions = _instructions(code)
-    for i, one in enumerate(instructions):
-        if one.opname in _GLOBALS:
-            read[one.argval] = None
-        elif one.opname == "IMPORT_NAME":
+    for i, instruction in enumerate(instructions):
+        if instruction.opname in _GLOBALS:
+            read[instruction.argval] = None
+        elif instruction.opname == "IMPORT_NAME":
             level, wanted = instructions[i - 2].argval, instructions[i - 1].argval
-            imports[level, one.argval, tuple(wanted or ())] = None
-        if one.opname in {"IMPORT_NAME", "IMPORT_FROM"}:
-            source = one.argval
-        elif one.opname.startswith("STORE_") and source:
-            bound.append((str(one.argval), source))
-        is_loaded = one.opcode in _VARIABLES and one.opname.startswith("LOAD_")
+            imports[level, instruction.argval, tuple(wanted or ())] = None
+        if instruction.opname in {"IMPORT_NAME", "IMPORT_FROM"}:
+            source = instruction.argval
+        elif instruction.opname.startswith("STORE_") and source:
+            bound.append((str(instruction.argval), source))
+        is_loaded = instruction.opcode in _VARIABLES and instruction.opname.startswith("LOAD_")
         if is_loaded and instructions[i + 1].opname not in _OF_ATTRIBUTES:
-            bare.update(one.argval if isinstance(one.argval, tuple) else [one.argval])
+            loaded = instruction.argval
+            bare.update(loaded if isinstance(loaded, tuple) else [loaded])
     for constant in code.co_consts:
         if isinstance(constant, str) and not names.isdisjoint({"import_module", "__import__"}):
             imports[0, constant, ()] = None
@@ -299,7 +193,10 @@ def attributes_read(module: types.ModuleType, code: types.CodeType) -> dict[str,
 def modules_imported(
     code: types.CodeType, scope: Mapping[str, Any]
 ) -> tuple[dict[str, types.ModuleType], list[str]]:
-    """Return what code imports while it runs: the user's modules, imported now, and the names of libraries' modules."""
+    """Return what code imports while it runs.
+
+    That is the user's modules by name, imported now, and the names of libraries' modules.
+    """
     users: dict[str, types.ModuleType] = {}
     libraries = []
     for level, name, wanted in reads_of(code).imports:
@@ -307,31 +204,17 @@ def modules_imported(
             full = importlib.util.resolve_name("." * level + name, scope.get("__package__") or "")
             if not all([step.isidentifier() for step in full.split(".")]):
                 continue  # a text of code that imports by name
-            if not _is_users_package(full.partition(".")[0]):
+            if not is_users_package(full.partition(".")[0]):
                 libraries.append(full)
                 continue
             steps = full.split(".")
             for end in range(1, len(steps) + 1):
-                one = ".".join(steps[:end])
-                users[one] = importlib.import_module(one)
+                package = ".".join(steps[:end])
+                users[package] = importlib.import_module(package)
             for part in wanted:
                 if not hasattr(users[full], part):
                     importlib.import_module(f"{full}.{part}")
     return users, libraries
-
-
-def _is_users_package(package: str) -> bool:
-    """Return whether a top module that may not be imported yet is the user's."""
-    if package in sys.modules:
-        return is_users(package)
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return False
-    if spec is None or not (spec.has_location or spec.submodule_search_locations):
-        return False
-    places = [spec.origin] if spec.origin else [*(spec.submodule_search_locations or ())]
-    return any([is_users_path(package, place) for place in places])
 
 
 def location_of(code: types.CodeType) -> str:
@@ -353,7 +236,7 @@ def defaults_of(function: types.FunctionType) -> dict[str, Any]:
 
 
 def closure_of(function: types.FunctionType) -> dict[str, Any]:
-    """Return the values of the variables around a function that it reads; those that have none yet are left out."""
+    """Return the variables around a function that it reads and that have a value."""
     values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):
@@ -362,50 +245,17 @@ def closure_of(function: types.FunctionType) -> dict[str, Any]:
 
 
 def draft_of(value: Any) -> bytes:
-    """Return what tells most functions and classes of the same name apart, whatever they refer to."""
+    """Return what tells most functions and classes of the same name apart."""
     if isinstance(value, type):
         return framed(*[draft_of(member) for _, member in members_of(value)])
     if not isinstance(value, types.FunctionType):
         return b""
     plain = [
-        repr(one)
-        for one in (defaults_of(value) | closure_of(value)).values()
-        if type(one) in (int, float, str)
+        repr(held)
+        for held in (defaults_of(value) | closure_of(value)).values()
+        if type(held) in (int, float, str)
     ]
     return framed(code_content(value.__code__), repr(plain).encode("utf-8", "surrogatepass"))
-
-
-def framed(*pieces: bytes) -> bytes:
-    """Return pieces as bytes from which they could be told apart again."""
-    return marshal.dumps(
-        pieces, 2
-    )  # an old version of its format, which only ever wrote lengths and bytes
-
-
-def digest_of(*pieces: bytes) -> bytes:
-    """Return the digest of pieces in this order, of 16 bytes."""
-    return hashlib.blake2b(marshal.dumps(pieces, 2), digest_size=16).digest()
-
-
-def combined(parts: Iterable[KeyPart]) -> bytes:
-    """Return the digest of parts together, whatever their order; their texts are without influence."""
-    return digest_of(
-        *sorted([framed(part.kind.encode(), encoded(part.name), part.digest) for part in parts])
-    )
-
-
-def encoded(text: str) -> bytes:
-    """Return a text as bytes, with whatever can be in a text."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def plain_content(value: Any) -> bytes:
-    """Return the content of a value of one of the plain types."""
-    try:
-        text = repr(value)
-    except ValueError:  # repr refuses the longest integers
-        text = hex(value)
-    return framed(b"p", encoded(text))
 
 
 def members_of(kind: type | types.ModuleType) -> Iterator[tuple[str, Any]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class Symbol:
-    """Stands for a value that is known when a unit runs; its content is its type and what its slots hold."""
+    """Stands for a value that is known when a unit runs.
+
+    Its content is its type and what its slots hold.
+    """
 
     __slots__ = ()
 

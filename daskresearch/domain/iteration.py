@@ -133,7 +133,8 @@ class _Draws:
 class _Counts:
     """How often equal texts came, in memory that does not grow with continuous draws.
 
-    Continuous draws never come again, or soon if the distribution is degenerate, so that old ones are forgotten.
+    Continuous draws never come again, or soon if the distribution is degenerate, so that old ones
+    are forgotten.
     """
 
     def __init__(self) -> None:

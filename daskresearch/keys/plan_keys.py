@@ -1,9 +1,11 @@
-"""Keys: what a unit computes in an experiment, as a name and a hash of everything that could change it.
+"""Keys: what a unit computes in an experiment, as a name and a hash.
 
-The key of a unit is made of its *standing* parts, which are the same in all experiments (its code, arguments and what
-its code uses), and of its inputs in one experiment: the config values that it reads, the keys of the units whose
-outputs it takes, and the random stream that it draws from. Experiments share a call of a root unit if its key is the
-same for them.
+The hash is of everything that could change the output.
+
+The key of a unit is made of its *standing* parts, which are the same in all experiments (its code,
+arguments and what its code uses), and of its inputs in one experiment: the config values that it
+reads, the keys of the units whose outputs it takes, and the random stream that it draws from.
+Experiments share a call of a root unit if its key is the same for them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
-from daskresearch.content.code import encoded
+from daskresearch.content.digests import encoded
 from daskresearch.content.fingerprint import PLAIN, Fingerprints, combined, short_text
 from daskresearch.content.parts import KeyPart
 from daskresearch.domain import AUXILIARY
@@ -48,8 +50,9 @@ class PlanKeys:
     >>> from daskresearch.plan import roots_of
     >>> plan = Research().add_callable("load", len, args=[EC("path")], root=True).plan
     >>> keys = PlanKeys(plan, roots_of(plan))
-    >>> one, other = [Experiment(0, "id", b"", b"", {"path": path}) for path in ("a", "b")]
-    >>> keys.roots(one)["load"] == keys.roots(one)["load"], keys.roots(one)["load"] == keys.roots(other)["load"]
+    >>> experiments = [Experiment(0, "id", b"", b"", {"path": path}) for path in "aab"]
+    >>> first, second, third = [keys.roots(experiment)["load"] for experiment in experiments]
+    >>> first == second, first == third
     (True, False)
     """
 
@@ -87,7 +90,7 @@ class PlanKeys:
                 own,
                 standing.digest,
                 self._copied(name),
-                *[firsts.get(one, one) for one in standing.upstream],
+                *[firsts.get(source, source) for source in standing.upstream],
             )
             firsts[name] = names.setdefault(alike, name)
         return firsts
@@ -116,7 +119,10 @@ class PlanKeys:
 
     @property
     def definition(self) -> dict[str, str]:
-        """The hash of each unit: what it does, when, and what it records; empty where it has no content."""
+        """The hash of each unit: what it does, when, and what it records.
+
+        It is empty where the unit has no content.
+        """
         definition = {}
         for unit in self._plan.units:
             standing = self._standing.get(unit.name)
@@ -139,9 +145,9 @@ class PlanKeys:
             Names the parameter and the root.
         """
         readers = [
-            root
-            for root, one in self._roots.items()
-            if name in one.reads or WHOLE_CONFIG in one.reads
+            reader
+            for reader, root in self._roots.items()
+            if name in root.reads or WHOLE_CONFIG in root.reads
         ]
         if not readers or isinstance(values, range) or PLAIN.issuperset(map(type, values)):
             return
@@ -189,11 +195,13 @@ class PlanKeys:
         pieces = [standing.digest]
         if root.is_steady:
             pieces.append(encoded(self.content(full, self._reads[name], name)))
-            pieces += [keys[one].key.rpartition("-")[2].encode() for one in standing.upstream]
+            sources = [keys[source].key for source in standing.upstream]
+            pieces += [source.rpartition("-")[2].encode() for source in sources]
             pieces.append(self._copied(name))
             if root.unit.reads_experiment("random"):
                 pieces += [group_key, encoded(name)]
-        else:  # it goes through the iterations with its group, so that all it could ever read counts
+        else:
+            # it goes through the iterations with its group, so that all it could ever read counts
             pieces += [encoded(content), group_key]
         key = f"{self._firsts[name]}-{digest_of(*pieces).hex()}"
         return RootKey(key, group_key if root.is_of_group or not root.is_steady else b"")
@@ -209,14 +217,14 @@ class PlanKeys:
 
     def _copied(self, name: str) -> bytes:
         """Return which inputs a root gets a copy of."""
-        return bytes([self._roots[one].unit.copies for one in self._standing[name].upstream])
+        return bytes([self._roots[source].unit.copies for source in self._standing[name].upstream])
 
     def value(self, name: str, value: Any) -> str:
         """Return the hash of a value of a parameter."""
         return digest_of(encoded(self.content_of(name, value))).hex()
 
     def first_of(self, name: str) -> str:
-        """Return the name of the first steady root that always has the same key as this one: itself, if none before."""
+        """Return the name of the first steady root that always has the key of this one."""
         return self._firsts[name]
 
     def experiment(self, experiment: Experiment, context: bytes) -> str:
@@ -290,7 +298,7 @@ class PlanKeys:
             )
 
     def content(self, full: Mapping[str, Any], reads: Reads, reader: str) -> str:
-        """Return a text that is the same for configs with the same content under these names, and for no others."""
+        """Return a text that only configs with the same content under these names have."""
         plain = [full.get(name, _ABSENT) for name in reads]
         if PLAIN.issuperset(map(type, plain)):
             return _repr(plain)  # the names go without saying: they are those of the reader
@@ -303,7 +311,7 @@ class PlanKeys:
         )
 
     def values(self, values: Mapping[str, Any]) -> str:
-        """Return the hash of the values of a config; those that have no content count by their text alone."""
+        """Return the hash of the values of a config; those without content count as alike."""
         if PLAIN.issuperset(map(type, values.values())):
             return digest_of(encoded(_repr(sorted(values.items())))).hex()[:16]
         pieces = []
@@ -345,7 +353,8 @@ def _owner_text(owner: bytes, unit: Unit) -> str:
         return f"of the experiment, {owner[:6].hex()}"
     # behind the entropy of the seed the key of a group has its numbers
     repetition, number, updates = owner[16:].decode().strip("-").split("-")
-    return f"of group {number} in repetition {repetition} after {updates} updates, seed {owner[:6].hex()}"
+    where = f"of group {number} in repetition {repetition} after {updates} updates"
+    return f"{where}, seed {owner[:6].hex()}"
 
 
 def _names_in(full: Mapping[str, Any], reads: Reads) -> Reads:

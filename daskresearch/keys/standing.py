@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from daskresearch.content.code import encoded
+from daskresearch.content.digests import encoded
 from daskresearch.content.fingerprint import Fingerprints, combined, short_text
 from daskresearch.content.parts import KeyPart
 from daskresearch.errors import HashError

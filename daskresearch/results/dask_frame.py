@@ -1,4 +1,4 @@
-"""Results as a Dask DataFrame: a partition for each part of the folder, read when it is computed."""
+"""Results as a Dask DataFrame, with a partition for each part of the folder."""
 
 from __future__ import annotations
 

@@ -8,24 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain import Config, Domain
-from daskresearch.errors import OptionError
 from daskresearch.results.artifacts import artifacts_table, folder_of, output_table
 from daskresearch.results.dask_frame import frame_in_memory, frame_of_folder
 from daskresearch.results.display import head_of, results_html, results_text
 from daskresearch.results.explain import Explained, Explainer
 from daskresearch.results.gridded import dataset_of
 from daskresearch.results.pickled import pickled
-from daskresearch.results.select import Asked, Filters, as_iterations, as_names, chosen_experiments
-from daskresearch.results.table import (
-    TableLayout,
-    check_columns,
-    configs,
-    failures_table,
-    in_order,
-    long,
-    narrowed,
-    wide,
-)
+from daskresearch.results.select import Asked, Filters, as_iterations, as_names
+from daskresearch.results.table import TableLayout, configs, failures_table, table_of
 from daskresearch.store import FolderStore, Snapshot, Store, retried
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.description import described
@@ -38,19 +28,23 @@ if TYPE_CHECKING:
 class ResearchResults(Explained):
     """What the experiments of a research have recorded, readable also while a run goes on.
 
-    Of a folder any process can read them: it needs no scheduler, no plan and none of the user's code.
+    Of a folder any process can read them: it needs no scheduler, no plan and none of the user's
+    code.
 
     Parameters
     ----------
     source : str, PathLike or Store
-        The name of a research, which is that of its folder: a path or a URL. (A run gives its own store.)
+        The name of a research, which is that of its folder: a path or a URL. (A run gives its own
+        store.)
     parameters : sequence of str
-        The parameters of the domain, which are columns of every table. Default: those that the folder names.
+        The parameters of the domain, which are columns of every table. Default: those that the
+        folder names.
     explainer : callable, optional
         Gives the keys of the units of an experiment from its id, config and the key of its group.
     allow_pickle : bool
-        Whether values of a folder are unpickled that no file format holds. That runs code of whoever wrote them: allow
-        it only for folders that you trust. Else they are shown as `Pickled`.
+        Whether values of a folder are unpickled that no file format holds. That runs code of
+        whoever wrote them: allow it only for folders that you trust. Else they are shown as
+        `Pickled`.
 
     Raises
     ------
@@ -67,7 +61,8 @@ class ResearchResults(Explained):
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Research(f"{folder}/powers", Option("x", [3])).pow(EC("x"), 2, save_to="square").run(bar=False)
+    ...     research = Research(f"{folder}/powers", Option("x", [3]))
+    ...     _ = research.pow(EC("x"), 2, save_to="square").run(bar=False)
     ...     ResearchResults(f"{folder}/powers").df.square.item()
     9
     """
@@ -91,7 +86,7 @@ class ResearchResults(Explained):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The table of all rows: id, parameters, iteration and variables, in domain order; see `to_df`."""
+        """The table of all rows in domain order; see `to_df`."""
         return self.to_df()
 
     def to_df(
@@ -117,7 +112,8 @@ class ResearchResults(Explained):
         Parameters
         ----------
         pivot : bool
-            Whether each variable is a column; else each recorded value is a row with ``name`` and ``value``.
+            Whether each variable is a column; else each recorded value is a row with ``name`` and
+            ``value``.
         include_config : bool
             Whether the parameters are columns.
         use_alias : bool
@@ -134,14 +130,15 @@ class ResearchResults(Explained):
             Variables; a row in which none of them was recorded is left out.
         iterations : int or iterable of int, optional
         config : Mapping, optional
-            Values of parameters that a config must have, `repetition` and `updates` among them; a list means any
-            of its members.
+            Values of parameters that a config must have, `repetition` and `updates` among them; a
+            list means any of its members.
         alias : Mapping, optional
             The same by texts.
         domain : Domain or Mapping, optional
             Configs that agree with one of this domain's.
         arrays : {'eager', 'lazy'}
-            Whether large arrays of a folder are read, or stand in the table as objects that read what is asked of them.
+            Whether large arrays of a folder are read, or stand in the table as objects that read
+            what is asked of them.
         **params
             The same as `config`.
 
@@ -172,19 +169,8 @@ class ResearchResults(Explained):
     def _table(
         self, snapshot: Snapshot, asked: Asked, pivot: bool, options: tuple[bool, ...]
     ) -> pd.DataFrame:
-        parameters = self._all_parameters(snapshot)
-        variables = self._all_variables(snapshot)
-        layout = TableLayout(parameters, *options)
-        check_columns(layout, variables, pivot=pivot)
-        if asked.arrays not in ("eager", "lazy"):
-            raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
-        names = as_names(asked.name, variables)
-        chosen = chosen_experiments(snapshot, parameters, asked.filters)
-        is_lazy = asked.arrays == "lazy"
-        rows = snapshot.rows(chosen, names, iterations=asked.iterations, lazy=is_lazy)
-        rows = narrowed(rows, asked.iterations, must_record=asked.name is not None)
-        rows = in_order(snapshot, rows)
-        return (wide if pivot else long)(snapshot, rows, layout)
+        layout = TableLayout(self._all_parameters(snapshot), *options)
+        return table_of(snapshot, asked, layout, self._all_variables(snapshot), pivot=pivot)
 
     def configs_to_df(
         self,
@@ -203,8 +189,8 @@ class ResearchResults(Explained):
         Examples
         --------
         >>> from daskresearch import Option, Research
-        >>> research = Research(domain=Option("x", [1, 2])).print("", end="").run(bar=False, dump_results=False)
-        >>> list(research.results.configs_to_df().x)
+        >>> research = Research(domain=Option("x", [1, 2])).print("", end="")
+        >>> list(research.run(bar=False, dump_results=False).results.configs_to_df().x)
         [1, 2]
         """
         import numpy as np
@@ -233,8 +219,8 @@ class ResearchResults(Explained):
         Returns
         -------
         pandas.DataFrame
-            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``, that within the
-            folder of the research.
+            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``,
+            that within the folder of the research.
 
         Raises
         ------
@@ -249,8 +235,8 @@ class ResearchResults(Explained):
         ...     with open(f"{folder}/picture.txt", "w") as file:
         ...         _ = file.write(":-)")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     research = Research(f"{folder}/pictures").add_callable(draw, args=[EP()]).run(bar=False)
-        ...     list(research.results.artifacts_to_df().artifact_name)
+        ...     research = Research(f"{folder}/pictures").add_callable(draw, args=[EP()])
+        ...     list(research.run(bar=False).results.artifacts_to_df().artifact_name)
         ['picture.txt']
         """
         snapshot = self._store.snapshot()
@@ -258,7 +244,7 @@ class ResearchResults(Explained):
         return artifacts_table(self._store, snapshot, layout)
 
     def output_to_df(self) -> pd.DataFrame:
-        r"""Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
+        r"""Return what each experiment printed and logged, as far as `run` was to keep it.
 
         Returns
         -------
@@ -300,10 +286,11 @@ class ResearchResults(Explained):
         return self._table(snapshot, asked, True, (True, False, False, True, True))
 
     def to_xarray(self, **filters: Any) -> Any:
-        """Return the results as an xarray Dataset, with the parameters and iterations as dimensions.
+        """Return the results as an xarray Dataset; its dimensions are the parameters.
 
-        Values of parameters that cannot be coordinates are shown by their texts. `repetition` is a dimension if there
-        are several; arrays of one shape add dimensions of their own. Cells without a row are NaN.
+        The iterations are one more dimension, and `repetition` if there are several. Values of
+        parameters that cannot be coordinates are shown by their texts. Arrays of one shape add
+        dimensions of their own. Cells without a row are NaN.
 
         Parameters
         ----------
@@ -318,7 +305,8 @@ class ResearchResults(Explained):
         Examples
         --------
         >>> from daskresearch import EC, Domain, Research
-        >>> research = Research(domain=Domain(x=[1, 2], y=[1, 2, 3])).pow(EC("x"), EC("y"), save_to="power")
+        >>> domain = Domain(x=[1, 2], y=[1, 2, 3])
+        >>> research = Research(domain=domain).pow(EC("x"), EC("y"), save_to="power")
         >>> dataset = research.run(bar=False, dump_results=False).results.to_xarray()
         >>> dataset.power.dims, dataset.power.sel(x=2, y=3).item()
         (('x', 'y', 'iteration'), 8)
@@ -344,7 +332,8 @@ class ResearchResults(Explained):
         >>> from fractions import Fraction
         >>> from daskresearch import Research
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Research(f"{folder}/third").add_callable(Fraction, args=[1, 3], save_to="x").run(bar=False)
+        ...     research = Research(f"{folder}/third")
+        ...     _ = research.add_callable(Fraction, args=[1, 3], save_to="x").run(bar=False)
         ...     results = ResearchResults(f"{folder}/third")
         ...     results.df.x[0], results.load().df.x[0]
         (<pickled value of ... bytes; read with allow_pickle=True>, Fraction(1, 3))
@@ -356,11 +345,13 @@ class ResearchResults(Explained):
 
     @property
     def failures(self) -> pd.DataFrame:
-        """What went wrong: id, unit, iteration, exception, traceback, kind and worker, in domain order.
+        """The table of what went wrong, a row for each failure in domain order.
 
-        The kind is ``'exception'`` of a unit, ``'upstream'`` for one of a root that the experiment shares,
-        ``'timeout'``, ``'cancelled'``, or ``'worker'`` if the worker process died each time the experiment ran. The
-        worker is the host and process id where it happened, empty if nobody knows.
+        Its columns are id, unit, iteration, exception, traceback, kind and worker.
+        The kind is ``'exception'`` of a unit, ``'upstream'`` for one of a root that the experiment
+        shares, ``'timeout'``, ``'cancelled'``, or ``'worker'`` if the worker process died each time
+        the experiment ran. The worker is the host and process id where it happened, empty if nobody
+        knows.
         """
         return retried(lambda: failures_table(self._store.snapshot()))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 from daskresearch.errors import OptionError
+from daskresearch.results.select import Asked, as_names, chosen_experiments
 from daskresearch.store import MISSING, Rows, Snapshot, recorded, taken
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 _AUXILIARY = ("repetition", "updates")
 _OF_FAILURES: Final[dict[str, Any]] = {
-    "unit": str, "iteration": "int64", "exception": object, "traceback": str, "kind": str, "worker": str,
+    "unit": str, "iteration": "int64", "exception": object, "traceback": str,
+    "kind": str, "worker": str,
 }  # fmt: skip
 
 
@@ -46,13 +48,30 @@ def check_columns(layout: TableLayout, variables: Collection[str], *, pivot: boo
         shown = () if layout.drop_columns else shown
         if "config" in (*shown, *(variables if pivot else ())):
             raise OptionError(
-                "concat_config=True makes a column 'config', but there is one already; rename that one"
+                "concat_config=True makes a column 'config', but there is one already; rename that "
+                "one"
             )
     clash = [name for name in ("name", "value") if name in shown]
     if clash and not pivot:
         raise OptionError(
-            f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use include_config=False"
+            f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use "
+            "include_config=False"
         )
+
+
+def table_of(
+    snapshot: Snapshot, asked: Asked, layout: TableLayout, variables: list[str], *, pivot: bool
+) -> pd.DataFrame:
+    """Return the rows that are asked for, as a wide table or a long one."""
+    check_columns(layout, variables, pivot=pivot)
+    if asked.arrays not in ("eager", "lazy"):
+        raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
+    names = as_names(asked.name, variables)
+    chosen = chosen_experiments(snapshot, layout.parameters, asked.filters)
+    is_lazy = asked.arrays == "lazy"
+    rows = snapshot.rows(chosen, names, iterations=asked.iterations, lazy=is_lazy)
+    rows = in_order(snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None))
+    return (wide if pivot else long)(snapshot, rows, layout)
 
 
 def wide(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
@@ -75,7 +94,7 @@ def wide(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
 
 
 def long(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
-    """Return one row for each recorded value, with its variable in ``name`` and itself in ``value``."""
+    """Return one row for each recorded value, as ``value``, with its variable, ``name``."""
     import numpy as np
     import pandas as pd
 
@@ -189,19 +208,19 @@ def series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd
 
 
 def _are_beyond_floats(values: list[Any]) -> bool:
-    """Return whether any of these numbers is one that a float64 may not hold: a large integer, or a longer float."""
+    """Return whether a float64 may not hold any number: a large integer, a longer float."""
     import numpy as np
 
     kinds = set(map(type, values))
     integers = {kind for kind in kinds if issubclass(kind, (int, np.integer))}
     is_large = bool(integers) and any(
-        [type(one) in integers and abs(int(one)) > 2**53 for one in values]
+        [type(value) in integers and abs(int(value)) > 2**53 for value in values]
     )
     return is_large or np.longdouble in kinds
 
 
 def narrowed(rows: Rows, iterations: list[int] | None, *, must_record: bool) -> Rows:
-    """Return the rows of some iterations, and if asked those in which any of the variables was recorded."""
+    """Return the rows of some iterations, if asked those with any of the variables."""
     import numpy as np
 
     mask = np.ones(len(rows.iterations), dtype=bool)

@@ -1,4 +1,4 @@
-"""Digests follow the content of plain values, and of values and functions that refer to each other."""
+"""Digests follow the content of values and functions, also of those in circles."""
 
 from __future__ import annotations
 

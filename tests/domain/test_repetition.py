@@ -145,7 +145,7 @@ def test_the_repetitions_of_a_sampled_block_are_the_same_configs():
 
 
 class OnceOnly:
-    """A sampler that never gives the same value twice, so that repetitions must keep what it gave."""
+    """A sampler that never gives a value twice, so that repetitions must keep its values."""
 
     def __init__(self):
         self.n_drawn = 0

@@ -108,7 +108,7 @@ def test_two_sampled_parameters_are_drawn_apart(make):
 
 
 def global_numpy_state() -> str:
-    """Return the state of numpy's global generator, which scipy's distributions draw from unless told otherwise."""
+    """Return the state of numpy's global generator, scipy's default source."""
     return repr(scipy.stats.norm().random_state.get_state(legacy=False)["state"]["key"].tolist())
 
 

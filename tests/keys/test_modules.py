@@ -145,7 +145,8 @@ def test_what_a_unit_does_not_use_of_a_module_does_not_count(modules):
 
 def test_relative_imports_inside_a_function_are_followed(modules):
     reaches = {
-        "helpings/a": "def f():\n from . import inner\n from .inner import g\n return g() + inner.g()"
+        "helpings/a": "def f():\n from . import inner\n from .inner import g\n"
+        " return g() + inner.g()"
     }
     deeper = {
         "helpings/deep/__init__": "",
@@ -169,13 +170,14 @@ def test_equal_names_in_two_modules_are_told_apart(modules, text):
 
 
 def test_libraries_count_by_name_and_version(monkeypatch):
-    from daskresearch.content.code import _version_of, library_content
+    from daskresearch.content.libraries import _version_of, library_content
 
     def clear() -> None:
         _version_of.cache_clear()
         library_content.cache_clear()
 
-    source = "import sklearn_of_old as library\ndef f(x):\n import colorsys, sklearn_of_old\n return library.g(x)"
+    source = "import sklearn_of_old as library\ndef f(x):\n import colorsys, sklearn_of_old\n"
+    source += " return library.g(x)"
     monkeypatch.setitem(sys.modules, "sklearn_of_old", ModuleType("sklearn_of_old"))
     monkeypatch.setattr(sys.modules["sklearn_of_old"], "__file__", os.__file__, raising=False)
     keys = []

@@ -119,8 +119,10 @@ OTHER_CODE = {
         "class A:\n k = 2\n @classmethod\n def m(cls): return cls.k\nf = A.m",
     ),
     "what a user's decorator wraps": (
-        "def d(g):\n @functools.wraps(g)\n def w(*a): return g(*a)\n return w\n@d\ndef f(): return 1",
-        "def d(g):\n @functools.wraps(g)\n def w(*a): return g(*a)\n return w\n@d\ndef f(): return 2",
+        "def d(g):\n @functools.wraps(g)\n def w(*a): return g(*a)\n return w\n@d\ndef f(): return "
+        "1",
+        "def d(g):\n @functools.wraps(g)\n def w(*a): return g(*a)\n return w\n@d\ndef f(): return "
+        "2",
     ),
     "what a library's decorator wraps": (
         "@np.errstate(all='ignore')\ndef f(x): return x + 1",
@@ -188,8 +190,10 @@ OTHER_CLASSES = {
         "class C:\n @functools.cached_property\n def m(self): return 2",
     ),
     "a property of a user's kind": (
-        "class P(property):\n def __get__(self, *a): return 1\nclass C:\n @P\n def m(self): return 0",
-        "class P(property):\n def __get__(self, *a): return 2\nclass C:\n @P\n def m(self): return 0",
+        "class P(property):\n def __get__(self, *a): return 1\nclass C:\n @P\n def m(self): return "
+        "0",
+        "class P(property):\n def __get__(self, *a): return 2\nclass C:\n @P\n def m(self): return "
+        "0",
     ),
     "a class method": (
         "class C:\n @classmethod\n def m(cls): return 1",
@@ -221,8 +225,10 @@ OTHER_CLASSES = {
         "class C(enum.Enum):\n A = 1\n @property\n def m(self): return 2",
     ),
     "how an enum is made": (
-        "class C(enum.Enum):\n A = 1\n def __new__(cls, x):\n  o = object.__new__(cls); o._value_ = x; return o",
-        "class C(enum.Enum):\n A = 1\n def __new__(cls, x):\n  o = object.__new__(cls); o._value_ = -x; return o",
+        "class C(enum.Enum):\n A = 1\n def __new__(cls, x):\n  o = object.__new__(cls); o._value_ "
+        "= x; return o",
+        "class C(enum.Enum):\n A = 1\n def __new__(cls, x):\n  o = object.__new__(cls); o._value_ "
+        "= -x; return o",
     ),
     "a field of a data class": (
         "@dataclasses.dataclass\nclass C: k: int = 1",
@@ -233,8 +239,10 @@ OTHER_CLASSES = {
         "@dataclasses.dataclass\nclass C: k: list = dataclasses.field(default_factory=lambda: [2])",
     ),
     "metadata of a data class": (
-        "@dataclasses.dataclass\nclass C: k: int = dataclasses.field(default=1, metadata={'unit': 'm'})",
-        "@dataclasses.dataclass\nclass C: k: int = dataclasses.field(default=1, metadata={'unit': 's'})",
+        "@dataclasses.dataclass\nclass C: k: int = dataclasses.field(default=1, metadata={'unit': "
+        "'m'})",
+        "@dataclasses.dataclass\nclass C: k: int = dataclasses.field(default=1, metadata={'unit': "
+        "'s'})",
     ),
     "a data class made by a call": (
         "C = dataclasses.make_dataclass('C', [('k', int, dataclasses.field(default=1))])",

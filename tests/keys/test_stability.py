@@ -1,4 +1,4 @@
-"""Keys are the same in every process, and say what changed; what has none is refused with the way to it."""
+"""Keys are the same in every process, and say what changed."""
 
 from __future__ import annotations
 
@@ -78,15 +78,21 @@ class Names(set):
     pass
 
 THINGS = {
-    "plain": plain, "lambda": lambda x: x + FACTOR, "closure": around(3), "partial": functools.partial(plain, y=3),
-    "lazy": lazy, "class": Model, "bound": Model(2).m, "callable": Model(3), "cached": functools.lru_cache(plain),
+    "plain": plain, "lambda": lambda x: x + FACTOR, "closure": around(3),
+    "partial": functools.partial(plain, y=3),
+    "lazy": lazy, "class": Model, "bound": Model(2).m, "callable": Model(3),
+    "cached": functools.lru_cache(plain),
     "vectorized": np.vectorize(plain), "library": pd.DataFrame.mean,
 }
 VALUES = {
-    "set": {"a", "b", "c"}, "frozenset": frozenset("abc"), "sets": {frozenset("ab"), frozenset("cd"), ("e", 1)},
-    "names": Names("abc"), "instance": Model({"x", "y"}), "enum": Mode.ON, "point": Point(2, frozenset("ab")),
-    "pair": Pair(1), "functions": {plain, helper, around(1), around(2)}, "objects": {Mode.ON, Mode.OFF, Model, Point},
-    "array": np.arange(6.0).reshape(2, 3), "fortran": np.arange(6).reshape(2, 3).T, "texts": np.array(["a", "bc"]),
+    "set": {"a", "b", "c"}, "frozenset": frozenset("abc"),
+    "sets": {frozenset("ab"), frozenset("cd"), ("e", 1)},
+    "names": Names("abc"), "instance": Model({"x", "y"}), "enum": Mode.ON,
+    "point": Point(2, frozenset("ab")),
+    "pair": Pair(1), "functions": {plain, helper, around(1), around(2)},
+    "objects": {Mode.ON, Mode.OFF, Model, Point},
+    "array": np.arange(6.0).reshape(2, 3), "fortran": np.arange(6).reshape(2, 3).T,
+    "texts": np.array(["a", "bc"]),
     "objects array": np.array(["a", None, {"b", "c"}], object), "rng": np.random.default_rng(5),
     "frame": pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": pd.Categorical(["u", "v"])}),
     "counter": collections.Counter("abca"), "path": pathlib.PurePath("a/b"),

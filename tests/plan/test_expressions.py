@@ -405,7 +405,8 @@ def test_r_in_update_domain_is_the_results_so_far():
 # composition
 
 BINARY = [
-    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow,
+    operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod,
+    operator.pow,
     operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift,
     operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge,
 ]  # fmt: skip
@@ -643,8 +644,10 @@ def test_any_composition_has_the_value_that_python_gives_it(pair):
 # what expressions refuse
 
 EXPRESSIONS = [
-    E(), E("unit"), E().random, E().config, E().iteration, EC("x"), EC(), EC(full=True), O("unit"), EP(), S(), R(),
-    EC("x") + 1, -EC("x"), EC("x")[0], EC("x").name, EC("x")(1), operator.add([1], O("unit")), O("unit")[EC("x"):],
+    E(), E("unit"), E().random, E().config, E().iteration, EC("x"), EC(), EC(full=True), O("unit"),
+    EP(), S(), R(),
+    EC("x") + 1, -EC("x"), EC("x")[0], EC("x").name, EC("x")(1), operator.add([1], O("unit")),
+    O("unit")[EC("x"):],
 ]  # fmt: skip
 every_expression = pytest.mark.parametrize("expression", EXPRESSIONS, ids=repr)
 
@@ -737,9 +740,12 @@ def test_a_composition_keeps_its_value_through_cloudpickle(pair):
 @pytest.mark.parametrize(
     "text",
     [
-        "E()", "E('net').width", "E().random.normal(0, scale=EC('x'))", "EC('x')", "EC()", "EC(full=True)", "O('f')[0]",
-        "EP() + '/x'", "S()", "R().df", "(EC('x') + 1) * 2", "EC('x') + (1 * EC('y'))", "-EC('x')", "abs(O('f'))",
-        "1 - EC('x')", "O('f')[EC('x')]", "EC('x') == 1", "-(EC('x') + 1)", "(EC('x') + 1).real", "(-EC('x')).real",
+        "E()", "E('net').width", "E().random.normal(0, scale=EC('x'))", "EC('x')", "EC()",
+        "EC(full=True)", "O('f')[0]",
+        "EP() + '/x'", "S()", "R().df", "(EC('x') + 1) * 2", "EC('x') + (1 * EC('y'))", "-EC('x')",
+        "abs(O('f'))",
+        "1 - EC('x')", "O('f')[EC('x')]", "EC('x') == 1", "-(EC('x') + 1)", "(EC('x') + 1).real",
+        "(-EC('x')).real",
         "(EC('x') + 1)[0]", "(-EC('x')) ** 2",
     ],
 )  # fmt: skip

@@ -415,7 +415,8 @@ def test_methods_of_a_research_are_among_what_is_close(find, near):
     [
         "_repr_svg_", "_repr_mimebundle_", "_repr_png_", "_ipython_display_",
         "_ipython_canary_method_should_not_exist_",
-        "__array__", "__array_interface__", "__dataframe__", "__dask_exprs__", "__wrapped__", "__len__", "__iter__",
+        "__array__", "__array_interface__", "__dataframe__", "__dask_exprs__", "__wrapped__",
+        "__len__", "__iter__",
         "_hidden", "_meta", "dask", "expr",
     ],
 )  # fmt: skip
@@ -806,7 +807,8 @@ def test_pure_makes_every_callable_a_root():
     )
     assert column(research, "total") == [13, 13, 14, 14, 23, 23, 24, 24]
     assert calls == [
-        ("load", 1), ("total", 10, 3), ("total", 10, 4), ("load", 2), ("total", 20, 3), ("total", 20, 4),
+        ("load", 1), ("total", 10, 3), ("total", 10, 4), ("load", 2), ("total", 20, 3), ("total",
+        20, 4),
     ]  # fmt: skip
 
 

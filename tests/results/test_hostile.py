@@ -1,4 +1,4 @@
-"""Nothing in a folder is trusted: whatever others put there is refused in plain words, or does no harm."""
+"""Nothing in a folder is trusted: what others put there is refused, or does no harm."""
 
 from __future__ import annotations
 
@@ -334,9 +334,12 @@ def test_a_link_that_stays_inside_is_followed(scene):
 # names
 
 NAMES = [
-    "../../x", "/etc/passwd", "..", ".", "", " ", "a\0b", "a\\b", "C:\\x", "a/b/c", "~", "$HOME", "*?[x]", "é" * 300,
-    "x" * 300, "case", "CASE", "Case", "con", "a\nb", "%2E%2E", "@empty", "zarr.json", "a.parquet", "{x}", "b[0]",
-    "__import__('os')", "id_", "_TYPES", "config_status", "config_config_status", "status", "_types", "_aliases",
+    "../../x", "/etc/passwd", "..", ".", "", " ", "a\0b", "a\\b", "C:\\x", "a/b/c", "~", "$HOME",
+    "*?[x]", "é" * 300,
+    "x" * 300, "case", "CASE", "Case", "con", "a\nb", "%2E%2E", "@empty", "zarr.json", "a.parquet",
+    "{x}", "b[0]",
+    "__import__('os')", "id_", "_TYPES", "config_status", "config_config_status", "status",
+    "_types", "_aliases",
     "stdout", "n_rows",
 ]  # fmt: skip
 
@@ -368,7 +371,8 @@ def test_names_of_variables_and_texts_of_values_lead_nowhere(place, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ["deep"]
         assert [path.name for path in folder.parent.iterdir()] == ["results"]
         assert {path.name for path in folder.iterdir()} == {
-            "research.json", "research.log", "plan.pkl", ".lock", "experiments", "results", "arrays.zarr", "artifacts",
+            "research.json", "research.log", "plan.pkl", ".lock", "experiments", "results",
+            "arrays.zarr", "artifacts",
         }  # fmt: skip
         assert all(len(path.name) <= 200 for path in folder.rglob("*"))
 

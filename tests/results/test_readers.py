@@ -1,4 +1,4 @@
-"""A finished folder is a dataset: pandas, polars, DuckDB, pyarrow and dask.dataframe read it as it is."""
+"""A finished folder is a dataset, which other libraries read as it is."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def researched(folder: Path, xs: list[int]) -> Research:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a finished folder with two parts, of which the first was written before the second's types were known."""
+    """Return a finished folder of two parts with different types in the second."""
     folder = tmp_path_factory.mktemp("readers") / "results"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compact, "ROWS_A_PART", 10)
@@ -112,7 +112,7 @@ reader = pytest.mark.parametrize("read", READERS)
 
 
 def plain(value: Any) -> Any:
-    """Return a value of any reader as Python would write it, None for whatever stands for nothing."""
+    """Return a value of any reader as Python would write it, None for nothing."""
     if value is pd.NaT or value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, (np.ndarray, list)):
@@ -190,7 +190,8 @@ def joined_by_polars(folder: Path) -> Any:
 def joined_by_duckdb(folder: Path) -> Any:
     query = f"""
         select config_status, sum("int") from '{folder}/results/*.parquet'
-        join '{folder}/experiments/*.parquet' using (id) where "head/layout" = 2 group by config_status
+        join '{folder}/experiments/*.parquet' using (id)
+        where "head/layout" = 2 group by config_status
     """
     return dict(duckdb.connect().sql(query).fetchall())
 

@@ -1,4 +1,4 @@
-"""What a folder tells is what was recorded: in any process, during the run and after it, whole or in part."""
+"""What a folder tells is what was recorded, in any process, during the run and after."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def tables(draw: st.DrawFn) -> tuple[Cells, int, int]:
 def same_frame(
     found: pd.DataFrame, expected: pd.DataFrame, canonical: Callable[[Any], Any] = lambda one: one
 ) -> bool:
-    """Return whether two tables have the same columns of the same types, and in each cell the same."""
+    """Return whether two tables have the same columns, types and cells."""
     return (
         list(found.columns) == list(expected.columns)
         and found.dtypes.equals(expected.dtypes)
@@ -107,7 +107,7 @@ def same_frame(
 
 
 def pythonic(value: Any) -> Any:
-    """Return Python's number for a scalar of numpy that stands for it, as which it may come back."""
+    """Return Python's number for a scalar of numpy that may come back as it."""
     return value.item() if type(value) in (np.float64, np.int64, np.bool_) else value
 
 
@@ -273,13 +273,17 @@ results = ResearchResults(sys.argv[1])
 df = results.df
 print(df.shape, list(df.columns), list(df.x), list(df.square))
 print(df.model[0], list(df.kind))
-print(results.to_df(x=2, name="square").square.item(), results.to_df(alias={"kind": "Model"}).shape[0])
+models = results.to_df(alias={"kind": "Model"})
+print(results.to_df(x=2, name="square").square.item(), models.shape[0])
 print(df.array[1].sum(), results.to_df(arrays="lazy").array[1])
-print(list(results.failures.unit), list(results.failures.exception), "in fail" in results.failures.traceback[0])
+failures = results.failures
+print(list(failures.unit), list(failures.exception), "in fail" in failures.traceback[0])
 print(list(results.output_to_df().stdout), list(results.artifacts_to_df().artifact_name), results)
-print(len(results._repr_html_()) > 100, list(results.configs_to_df().x), results.to_xarray().sizes["x"])
+xs = list(results.configs_to_df().x)
+print(len(results._repr_html_()) > 100, xs, results.to_xarray().sizes["x"])
 research = Research.load(sys.argv[1])
-print(research, list(research.preview().unit), research.monitor.n_failed, research.is_finished, research.seed)
+n_failed, is_finished = research.monitor.n_failed, research.is_finished
+print(research, list(research.preview().unit), n_failed, is_finished, research.seed)
 """
 
 USERS = """
@@ -304,7 +308,8 @@ def fail(x):
 
 def research(name):
     research = Research(name, Option("x", [1, 2, 3]) * Option("kind", [Model]))
-    research = research.add_callable("work", work, args=[EP(), EC("x")], save_to=["square", "model", "array"])
+    names = ["square", "model", "array"]
+    research = research.add_callable("work", work, args=[EP(), EC("x")], save_to=names)
     return research.add_callable("fail", fail, args=[EC("x")])
 
 def run(name):
@@ -337,7 +342,8 @@ def test_results_are_read_without_the_users_code_and_without_dask(users):
         "['works on 1\\n', 'works on 2\\n', 'works on 3\\n'] ['file.txt', 'file.txt', 'file.txt'] "
         "<ResearchResults: 3 experiments, 1 failures>",
         "True [1, 2, 3] 3",
-        f"<Research {users.name!r}, loaded from its folder: work -> fail over <Domain: x=[1, 2, 3] * kind=[Model]>> "
+        f"<Research {users.name!r}, loaded from its folder: work -> fail over <Domain: x=[1, 2, 3] "
+        "* kind=[Model]>> "
         f"['work', 'fail'] 1 True 1",
     ]
     assert lines[1].startswith("<pickled value of ")
@@ -829,7 +835,8 @@ from daskresearch import Research
 from daskresearch.errors import ChangedUnitsWarning
 warnings.simplefilter("error", ChangedUnitsWarning)
 research = Research.load(sys.argv[1], allow_pickle=True)
-print(research, list(research.preview().unit), [type(one).__name__ for one in research.results.df.model])
+kinds = [type(model).__name__ for model in research.results.df.model]
+print(research, list(research.preview().unit), kinds)
 research.run(bar=False, resume=True, **eval(sys.argv[2]))
 frame = research.results.df
 print(list(frame.x), list(frame.square), list(research.results.failures.unit))
@@ -850,7 +857,8 @@ def test_a_research_is_loaded_and_extended_where_the_users_code_is_not(place, us
         repr(PLACES[place]),
     ).splitlines()
     assert [line for line in lines if not line.startswith("works on")] == [
-        f"<Research {users.name!r}: 3 experiments of work -> fail> ['work', 'fail'] ['Pickled', 'Pickled', 'Pickled']",
+        f"<Research {users.name!r}: 3 experiments of work -> fail> ['work', 'fail'] ['Pickled', "
+        "'Pickled', 'Pickled']",
         "[1, 2, 3] [1, 4, 9] ['fail']",
         "[5, 5, 5] True",
         "[1, 4, 9]",

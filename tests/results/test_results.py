@@ -33,7 +33,7 @@ LAYOUTS = [Alias(SMALL, "small"), Alias(LARGE, "large")]
 
 @pytest.fixture(scope="module")
 def results():
-    """Return the results of 2 x 2 configs, 2 repetitions and 2 iterations, with a variable of the last alone."""
+    """Return the results of 2 x 2 configs, 2 repetitions and 2 iterations."""
     domain = Option("layout", LAYOUTS) * Option("x", [3, 4])
     research = Research(domain=domain, n_reps=2)
     research = research.add_callable(

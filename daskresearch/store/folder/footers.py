@@ -147,7 +147,7 @@ def samples_of(file: Any) -> dict[str, Any]:
     >>> content = io.BytesIO()
     >>> pq.write_table(pa.table({"a": [1, 5, 2], "b": ["x", None, "y"]}), content)
     >>> samples_of(pq.ParquetFile(content))
-    {'a': array([1, 5]), 'b': ['0', MISSING]}
+    {'a': array([1, 5]), 'b': [MISSING, '0']}
     """
     n_rows = file.metadata.num_rows
     statistics = _statistics(file)
@@ -231,7 +231,7 @@ def _cells(kind: pa.DataType, statistics: _Statistics) -> pa.Array | None:
 
 
 def merged_schema(parquets: Sequence[Any]) -> pa.Schema:
-    """Return the schema to which the tables of Parquet files can be fitted; it lists all their tags."""
+    """Return the schema for the tables of several Parquet files; it lists their tags."""
     schema = common_schema([file.schema_arrow.remove_metadata() for file in parquets])
     lists: dict[str, set[str]] = {}
     for file in parquets:
