@@ -110,7 +110,7 @@ class FolderExistsError(StorageError, FileExistsError):
 
 
 class RecordedError(ResearchError):
-    """An exception of a unit as a results folder tells of it: its text, which is that of the repr.
+    """An exception of a unit as a results folder tells of it; its text is that of the repr.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class PictureError(ResearchError, RuntimeError):
 
 
 class ChangedUnitsWarning(UserWarning):
-    """Finished experiments of a folder are kept though units have changed since they ran."""
+    """Finished experiments are kept though units have changed since they ran."""
 
 
 class FailedExperimentsWarning(UserWarning):
@@ -155,7 +155,7 @@ def failed_text(
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty text.
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty text.
 
     Examples
     --------

@@ -60,7 +60,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_frame(value: Any) -> bool:
-    """Return whether a value is a DataFrame, a Series or an Index of pandas, or one of its arrays.
+    """Return whether a value is a DataFrame, Series, Index or array of pandas.
 
     Subclasses count, but arrays that other libraries define do not.
     """
@@ -135,7 +135,7 @@ def array_content(array: Any, content: Content) -> bytes:
 
 
 def _axes(array: Any) -> tuple[int, ...]:
-    """Return the axes in the order of memory, the one along which elements lie closest last."""
+    """Return the axes in the order of memory, that of the closest elements last."""
     is_in_order = array.ndim < 2 or array.flags.c_contiguous
     # an axis of one element has no place in this order, so that it stays where it is
     long = [] if is_in_order else [i for i, length in enumerate(array.shape) if length > 1]
@@ -178,7 +178,7 @@ def _objects_content(values: list[Any], content: Content) -> bytes:
 
 
 def frame_content(frame: Any, content: Content) -> bytes:
-    """Return the digest of a DataFrame, Series, Index or extension array of pandas, of 32 bytes."""
+    """Return the digest of a frame, series, index or array of pandas, of 32 bytes."""
     import pandas as pd
 
     parts: list[Any]

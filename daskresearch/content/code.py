@@ -48,7 +48,7 @@ _OF_ENUMS = frozenset({*vars(enum.Enum("One", "A")), *vars(enum.IntFlag("One", "
 
 
 class Reads(NamedTuple):
-    """What code reads by name, also in functions, comprehensions and classes inside it.
+    """What code reads by name, also in functions and classes inside it.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ def reads_of(code: types.CodeType) -> Reads:
 
 
 def attributes_read(module: types.ModuleType, code: types.CodeType) -> dict[str, Any]:
-    """Return what a module has under names that code uses anywhere, as in ``module.helper(x)``."""
+    """Return what a module has under names that code uses, as in ``module.helper(x)``."""
     members = vars(module)
     names = sorted(reads_of(code).names)
     found = {name: members[name] for name in names if name in members}

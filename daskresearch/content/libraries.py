@@ -1,4 +1,4 @@
-"""What is the user's own, and what stands for the functions and classes of a library."""
+"""What is the user's own, and what stands for a library's functions and classes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def is_users(module: str | None) -> bool:
 
 
 def is_users_scope(scope: Mapping[str, Any]) -> bool:
-    """Return whether these globals are of a module of the user's, or of text that was run."""
+    """Return whether globals are of a module of the user's, or of text that was run."""
     name = scope.get("__name__")
     return is_users(name) or vars(sys.modules[str(name)]) is not scope
 

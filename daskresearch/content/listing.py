@@ -1,4 +1,4 @@
-"""Listings: the parts that are reached from one value, by which its digest is made.
+"""Listings: the parts that are reached from one value, which make its digest.
 
 See `daskresearch.content.fingerprint` for the terms.
 """
@@ -310,7 +310,7 @@ class Listing:
         code: types.CodeType,
         kind: str,
     ) -> Iterator[bytes]:
-        """Yield what stands for names in code; data behind names become parts of their own."""
+        """Yield what stands for names in code; data behind names become further parts."""
         for name, value in values.items():
             if isinstance(value, types.ModuleType):
                 yield framed(b"N", name.encode(), library_content(value.__name__, ""))

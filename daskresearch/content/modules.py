@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def is_users_path(name: str, path: str) -> bool:
-    """Return whether a module of this name and file is the user's own, and not installed."""
+    """Return whether a module of this name and file is the user's, and not installed."""
     return name.partition(".")[0] != "daskresearch" and not path.startswith(_INSTALLED)
 
 

@@ -1,4 +1,4 @@
-"""The content of objects of libraries, whose pickled state says too much or too little."""
+"""The content of libraries' objects whose pickled state says too much or too little."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def special_content(value: Any, kind: type, inside: Inside) -> bytes | None:
 
 
 def callable_content(value: Any, kind: type, inside: Inside) -> bytes | None:
-    """Return the content of a callable or descriptor that is no Python function, else None.
+    """Return the content of a callable or descriptor, else None.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _numpys_content(value: Any) -> bytes:
 
 
 def taken_apart(value: Any, kind: type, *, may_be_empty: bool) -> Any:
-    """Return how pickle makes an object: a name, or a function, arguments and the state.
+    """Return how pickle makes an object: a name, or a function, arguments and state.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What stands for a value that is known later, so that its own description is its content."""
+"""What stands for a value that is known later; its description is its content."""
 
 from __future__ import annotations
 

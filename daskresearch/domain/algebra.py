@@ -165,7 +165,7 @@ class Domain:
 
     @property
     def size(self) -> int | None:
-        """The number of configs that iterating yields, with repetitions; None when endless."""
+        """The number of configs with their repetitions; None when endless."""
         return self._params.size(self._node)
 
     def __len__(self) -> int:
@@ -216,7 +216,7 @@ def Option(name: str, values: Any) -> Domain:  # noqa: N802  (the name that Batc
 def branch_entries(
     branches: Sequence[Mapping[str, Any] | Config], names: Sequence[str]
 ) -> list[tuple[Any, ...]]:
-    """Return the entries that a list of branch configs appends to the members of a group.
+    """Return the entries that branch configs append to the members of a group.
 
     Raises
     ------

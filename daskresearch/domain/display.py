@@ -1,4 +1,4 @@
-"""The texts and the table by which a domain is shown; nothing is iterated or drawn."""
+"""The texts and the table by which a domain is shown, without iterating it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The algebra of domains: immutable nodes that yield tuples of entries, and how they combine.
+"""The algebra of domains: immutable nodes, which yield entries and combine.
 
 A sampled parameter is yielded as a *placeholder* and drawn when the whole combination stands, so
 that each combination of a product gets a draw of its own. A sum marks its combinations with the
@@ -115,7 +115,7 @@ class Values(Node):
 @final
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which term of a sum a combination is of, for sortable ids; stands before its entries."""
+    """Which term of a sum a combination is of, for sortable ids."""
 
     index: str
 
@@ -401,7 +401,7 @@ def pair(left: Node, right: Node) -> Node:
 
 
 def weigh(weight: float, node: Node) -> Node:
-    """Return the node with each of its terms weighted, on top of the term's own weight."""
+    """Return the node with each term weighted, on top of the term's own weight."""
     if not 0 < weight < float("inf"):
         raise DomainError(f"the weight of a domain must be positive and finite, not {weight!r}")
     if isinstance(node, Empty):

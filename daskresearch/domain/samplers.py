@@ -176,7 +176,7 @@ def _draw_one(sampler: Any, takes_rng: bool, rng: Generator) -> Iterator[Any]:
 
 
 def _scalars(values: Any) -> list[Any]:
-    """Return the draws, numbers as Python scalars, also from BatchFlow's column of draws."""
+    """Return the draws, numbers as Python's, also from BatchFlow's column of draws."""
     import numpy as np
 
     if isinstance(values, list):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw_seed() -> int:
-    """Return fresh entropy for a run that was given no seed, as an integer below 2**63."""
+    """Return fresh entropy for a run without a seed, as an integer below 2**63."""
     return secrets.randbits(63)
 
 

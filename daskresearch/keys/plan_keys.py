@@ -32,7 +32,7 @@ Reads = tuple[str, ...]
 
 @final
 class PlanKeys:
-    """The keys of a plan's units and experiments; what was hashed once is not hashed again.
+    """The keys of a plan's units and experiments; nothing is hashed twice.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class PlanKeys:
         return definition
 
     def check_values(self, name: str, values: Any) -> None:
-        """Refuse values of a parameter that a root reads, if there is one that cannot be hashed.
+        """Refuse a parameter that a root reads, if one of its values cannot be hashed.
 
         Raises
         ------
@@ -323,7 +323,7 @@ class PlanKeys:
         return digest_of(encoded(_repr(pieces))).hex()[:16]
 
     def content_of(self, name: str, value: Any) -> str:
-        """Return a text that is the same for equal values of a parameter, and for no others."""
+        """Return a text that only equal values of a parameter have."""
         return _repr(self._value_content(name, value, ""))
 
     def _value_content(self, name: str, value: Any, reader: str) -> Any:

@@ -1,4 +1,4 @@
-"""Expressions: what a unit's arguments stand for until the unit runs, and how they compose.
+"""Expressions: what a unit's arguments stand for until it runs, and how they compose.
 
 An expression records what is done with it (attributes, items, calls, operators) and is evaluated
 against a *scope*, the running experiment as one unit sees it. Names with a leading underscore are
@@ -252,7 +252,7 @@ def expressions_in(value: Any) -> Iterator[Expression]:
 
 
 def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Return a value in which each part that `replace` gives another for is that other one.
+    """Return a value in which `replace` may have replaced any part.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The named expressions: the experiment, its config, the outputs of units, and where results go."""
+"""The named expressions: experiment, config, outputs of units, and where results go."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class S(Expression):
 
 @final
 class R(Expression):
-    """The results so far, for `Research.update_domain` and for units of a run in this process."""
+    """The results so far, for `update_domain` and for units that run in this process."""
 
     __slots__ = ()
 

@@ -70,7 +70,7 @@ class Plan:
         return any(unit.kind is Kind.GENERATOR for unit in self.units)
 
     def n_iters(self, n_iters: int | None) -> int | None:
-        """Return the number of iterations: as asked, else 1 for callables alone, else None.
+        """Return the number of iterations: the given one, else 1 for callables, else None.
 
         Raises
         ------

@@ -97,7 +97,7 @@ class Schedule:
         return min([*turns, *[i for i in self.iterations if i >= iteration]], default=None)
 
     def n_turns(self, n_iters: int | None) -> int | None:
-        """Return how many of the iterations of an experiment are meant; None if that is not known.
+        """Return how many iterations of an experiment are meant, None if nobody knows.
 
         Parameters
         ----------

@@ -120,7 +120,7 @@ def reads_of_experiment(part: Expression) -> str | None:
 
 
 def whole_experiments(unit: Unit, *attributes: str) -> Iterator[E]:
-    """Yield each ``E()`` among a unit's arguments of which more is asked than these attributes."""
+    """Yield each ``E()`` of a unit's arguments that is asked for other attributes."""
     inside: set[int] = set()
     for part in expressions_in(unit.arguments):
         if reads_of_experiment(part) in attributes:

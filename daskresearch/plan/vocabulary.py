@@ -1,4 +1,4 @@
-"""The chainable words by which a plan is described, for `Research` and `Experiment` alike."""
+"""The chainable words by which a `Research` or an `Experiment` describes its plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a folder holds beside the numbers: artifacts, and what experiments printed and logged."""
+"""What a folder holds beside the numbers: artifacts, and printed and logged texts."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ ReadPart = Callable[[str], "pd.DataFrame"]
 
 
 def frame_in_memory(frame: pd.DataFrame) -> Any:
-    """Return a table as a dask.dataframe of one partition, which holds the table itself."""
+    """Return a table as a dask.dataframe of one partition, which is the table itself."""
     return _frame(lambda name: frame, [""], frame.iloc[:0])
 
 

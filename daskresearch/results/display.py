@@ -1,4 +1,4 @@
-"""The results of a run as a notebook shows them: how many there are, and the head of the table."""
+"""The results of a run as a notebook shows them: counts and the head of the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_COLUMNS = 20
 
 
 def head_of(snapshot: Snapshot) -> Rows:
-    """Return the first rows in domain order, without a look at the configs of the others."""
+    """Return the first rows in domain order; the other configs are not looked at."""
     import numpy as np
 
     order = np.argsort(snapshot.positions, kind="stable")

@@ -136,7 +136,7 @@ def difference(keys: Sequence[UnitKey], others: Sequence[UnitKey]) -> pd.DataFra
 
 
 def _parts(keys: Sequence[UnitKey]) -> dict[tuple[str, str, str, int], KeyPart]:
-    """Return the parts by unit, kind, name and, where several have these in common, number."""
+    """Return the parts by unit, kind, name and number."""
     parts: dict[tuple[str, str, str, int], KeyPart] = {}
     counts: dict[tuple[str, str, str], int] = {}
     for key in keys:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @final
 class ResearchResults(Explained):
-    """What the experiments of a research have recorded, readable also while a run goes on.
+    """What the experiments of a research have recorded, also while a run goes on.
 
     Of a folder any process can read them: it needs no scheduler, no plan and none of the user's
     code.
@@ -179,7 +179,7 @@ class ResearchResults(Explained):
         remove_auxilary: bool = True,
         drop_columns: bool = True,
     ) -> pd.DataFrame:
-        """Return one row for each finished experiment, failed ones too, with its id and config.
+        """Return the id and config of each finished experiment, of failed ones too.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class ResearchResults(Explained):
         return configs(snapshot, np.argsort(snapshot.positions, kind="stable"), layout)
 
     def artifacts_to_df(self, include_config: bool = True, use_alias: bool = False) -> pd.DataFrame:
-        """Return one row for each file that experiments have put into their folders, ``EP()``.
+        """Return one row for each file that experiments put into their folders, ``EP()``.
 
         Parameters
         ----------
@@ -269,7 +269,7 @@ class ResearchResults(Explained):
 
     @property
     def ddf(self) -> Any:
-        """The table of all rows as a dask.dataframe, a partition for each file; see `to_df`.
+        """The table of all rows as a dask.dataframe; see `to_df`.
 
         Its types come from the schemas of the files. Rows are read when it is computed.
         """

@@ -94,7 +94,7 @@ def wide(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
 
 
 def long(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
-    """Return one row for each recorded value, as ``value``, with its variable, ``name``."""
+    """Return one row for each recorded value, with the columns ``name`` and ``value``."""
     import numpy as np
     import pandas as pd
 
@@ -115,7 +115,7 @@ def long(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
 
 
 def values_of(values: list[Any] | NDArray[Any]) -> list[Any]:
-    """Return the values one by one; those of types that Python has not stay scalars of numpy."""
+    """Return the values in a list; types that Python has not stay scalars of numpy."""
     if isinstance(values, list):
         return values
     return values.tolist() if values.dtype.name in ("bool", "int64", "float64") else list(values)
@@ -142,7 +142,7 @@ def failures_table(snapshot: Snapshot) -> pd.DataFrame:
 def _config_columns(
     snapshot: Snapshot, index: NDArray[np.int64], layout: TableLayout
 ) -> dict[str, Any]:
-    """Return the id and config columns of rows, given the index of the experiment of each."""
+    """Return the id and config columns of rows, by the index of their experiments."""
     import numpy as np
 
     # each experiment is described once, however many rows it has
@@ -183,7 +183,7 @@ def _joined(texts: dict[str, list[Any]], n: int) -> list[str]:
 
 
 def series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
-    """Return a column with the type that pandas infers, NaN where nothing was recorded."""
+    """Return a column with the type that pandas infers, NaN where there is no value."""
     import numpy as np
     import pandas as pd
 
@@ -208,7 +208,7 @@ def series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd
 
 
 def _are_beyond_floats(values: list[Any]) -> bool:
-    """Return whether a float64 may not hold any number: a large integer, a longer float."""
+    """Return whether a float64 may not hold a value: a large integer or a longer float."""
     import numpy as np
 
     kinds = set(map(type, values))

@@ -47,7 +47,7 @@ def _without_value(tag: str) -> str:
 
 
 def listing(schema: pa.Schema, lists: Mapping[str, Iterable[str]] | None) -> pa.Schema:
-    """Return a schema that lists tags by column; nobody knows those of others if it is None."""
+    """Return a schema that lists tags by column, or none if nobody knows them."""
     place = schema.get_field_index(TYPES)
     if place < 0:
         return schema

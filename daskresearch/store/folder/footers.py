@@ -1,4 +1,4 @@
-"""What the Parquet footers of a part tell of its columns, without a look at the cells.
+"""What the Parquet footers of a part tell of its columns; cells are not read.
 
 A *sample* of a column stands for all of its cells: whatever type pandas infers for the sample, it
 would infer for the column. The schema, the tags that it lists and the statistics suffice for it.
@@ -168,7 +168,7 @@ def samples_of(file: Any) -> dict[str, Any]:
 def _sample(
     kind: pa.DataType, statistics: _Statistics, n_rows: int, tags: Collection[str] | None
 ) -> Any:
-    """Return the sample of a column: one object of no type if nobody knows what is in it.
+    """Return the sample of a column, a bare object if nobody knows what is in it.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _sample(
 
 
 def _tagged(array: pa.Array, tag: str) -> list[Any]:
-    """Return what cells are that have a tag: an object of no type if it is none of scalars."""
+    """Return what cells with a tag decode to, a bare object unless they are scalars."""
     import pyarrow as pa
 
     kind, _, _ = Tag.parse(tag)
