@@ -47,7 +47,9 @@ class OptionError(ResearchError, ValueError):
 
 
 class HashError(ResearchError, TypeError):
-    """A unit or a value that has no content which could be compared, so that nothing tells when it is the same.
+    """A unit or a value without content that could be compared.
+
+    Nothing tells when such a value is the same.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ class FolderExistsError(StorageError, FileExistsError):
 
 
 class RecordedError(ResearchError):
-    """An exception of a unit as a results folder tells of it: its text, which is that of the repr.
+    """An exception of a unit as a results folder tells of it; its text is that of the repr.
 
     Examples
     --------
@@ -129,11 +131,11 @@ class PictureError(ResearchError, RuntimeError):
 
 
 class ChangedUnitsWarning(UserWarning):
-    """Finished experiments of a folder are kept though units have changed since they ran."""
+    """Finished experiments are kept though units have changed since they ran."""
 
 
 class FailedExperimentsWarning(UserWarning):
-    """Some experiments of a computed research have failed, so that rows are missing from its table."""
+    """Some experiments of a computed research failed: its table lacks their rows."""
 
 
 def failed_text(
@@ -146,11 +148,14 @@ def failed_text(
     >>> failed_text(1, 3, "train", ValueError("no"), "results.failures")
     "1 of 3 experiments failed, the first in unit 'train' by ValueError('no'); see results.failures"
     """
-    return f"{n_failed} of {n_experiments} experiments failed, the first in unit {unit!r} by {exception!r}; see {where}"
+    return (
+        f"{n_failed} of {n_experiments} experiments failed, "
+        f"the first in unit {unit!r} by {exception!r}; see {where}"
+    )
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, or an empty text.
+    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty text.
 
     Examples
     --------

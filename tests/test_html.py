@@ -175,8 +175,31 @@ def test_results_show_counts_head_and_failures():
 
 def test_results_without_rows_are_shown():
     text = text_in(Research().print("", end="").run(bar=False, dump_results=False).results)
-    assert "nothing was recorded yet" in text
+    assert "the plan records nothing; give a unit `save_to`" in text
     assert "0 failures" in text
+    store = MemoryStore(("y",))
+    assert "nothing was recorded yet" in text_in(ResearchResults(store))
+    assert repr(ResearchResults(store)) == "<ResearchResults: 0 experiments, 0 failures>"
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["memory", "folder"])
+def test_results_of_which_all_failed_say_so(kept, tmp_path):
+    for n, which in ((1, "the only experiment"), (2, "all 2 experiments")):
+        research = Research(str(tmp_path / str(n)), Option("x", list(range(n))))
+        research = research.add_callable(lambda: 1 / 0, save_to="y")
+        results = research.run(bar=False, dump_results=kept).results
+        assert repr(results) == f"<ResearchResults: {which} failed; `failures` tells why>"
+        text = text_in(results)
+        assert f"{which} failed; `failures` tells why" in text
+        assert "ZeroDivisionError" in text
+        assert "nothing was recorded yet" not in text
+
+
+def test_results_of_which_some_failed_and_others_recorded_nothing_say_so():
+    research = Research(domain=Option("x", [0, 1])).add_callable(broken_at, args=[EC("x"), 1])
+    research = research.save(lambda: 1, "y", when=5)
+    text = text_in(research.run(bar=False, dump_results=False).results)
+    assert "1 of 2 experiments failed; `failures` tells why. The others recorded nothing" in text
 
 
 @law

@@ -1,6 +1,7 @@
-"""The content of arrays and frames: what they hold, with dtype, shape, memory order, names and index.
+"""The content of arrays and frames: values, dtype, shape, memory order and names.
 
-Also that of other objects whose pickled state says too much, such as what a library keeps to be faster next time.
+Also that of other objects whose pickled state says too much, such as what a library keeps to be
+faster next time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _REMEMBERED = 10_000
 
 @final
 class Memory:
-    """The digests of objects that are alive, and of a number of small ones that are kept alive for it."""
+    """The digests of objects that are alive, by their addresses.
+
+    Some small objects that have no weak references are kept alive for it.
+    """
 
     def __init__(self) -> None:
         self._weakly: dict[int, tuple[weakref.ref[Any], bytes]] = {}
@@ -35,10 +39,13 @@ class Memory:
         return weakly[1] if weakly is not None and weakly[0]() is value else None
 
     def keep(self, value: Any, digest: bytes, *, is_small: bool) -> None:
-        """Keep the digest of an object; the object itself only if it is small and tells nobody when it goes."""
-        address, known = id(value), self._weakly
+        """Keep the digest of an object.
+
+        The object itself is kept only if it is small and has no weak references.
+        """
+        address, digests = id(value), self._weakly
         try:
-            known[address] = weakref.ref(value, lambda _: known.pop(address, None)), digest
+            digests[address] = weakref.ref(value, lambda _: digests.pop(address, None)), digest
         except TypeError:
             if is_small:
                 self._strongly[address] = value, digest
@@ -53,7 +60,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_frame(value: Any) -> bool:
-    """Return whether a value is a DataFrame, a Series or an Index of pandas, or one of its arrays.
+    """Return whether a value is a DataFrame, Series, Index or array of pandas.
 
     Subclasses count, but arrays that other libraries define do not.
     """
@@ -78,7 +85,7 @@ def _is_of(package: str, kind: type) -> bool:
 
 
 def attributes_of(value: Any) -> dict[str, Any]:
-    """Return what an array or frame has besides, if its class is a subclass by another library or the user."""
+    """Return the further attributes of an array or frame of a subclass."""
     kind = type(value)
     if _is_of("numpy", kind) or _is_of("pandas", kind):
         return {}
@@ -106,8 +113,10 @@ def array_content(array: Any, content: Content) -> bytes:
     --------
     >>> import numpy as np
     >>> a = np.arange(4).reshape(2, 2)
-    >>> array_content(a, repr) == array_content(a.copy(), repr), array_content(a, repr) == array_content(a.T, repr)
-    (True, False)
+    >>> array_content(a, repr) == array_content(a.copy(), repr)
+    True
+    >>> array_content(a, repr) == array_content(a.T, repr)
+    False
     """
     import numpy as np
 
@@ -126,7 +135,7 @@ def array_content(array: Any, content: Content) -> bytes:
 
 
 def _axes(array: Any) -> tuple[int, ...]:
-    """Return the axes in the order of memory, the one along which elements lie closest last."""
+    """Return the axes in the order of memory, that of the closest elements last."""
     is_in_order = array.ndim < 2 or array.flags.c_contiguous
     # an axis of one element has no place in this order, so that it stays where it is
     long = [] if is_in_order else [i for i, length in enumerate(array.shape) if length > 1]
@@ -163,13 +172,13 @@ def _dtype_text(dtype: Any) -> str:
 def _objects_content(values: list[Any], content: Content) -> bytes:
     if all([type(value) is str for value in values]):
         encoded = [value.encode("utf-8", "surrogatepass") for value in values]
-        lengths = repr([len(one) for one in encoded]).encode()
+        lengths = repr([len(text) for text in encoded]).encode()
         return hashlib.sha256(b"str" + lengths + b"".join(encoded)).digest()
     return content(values)
 
 
 def frame_content(frame: Any, content: Content) -> bytes:
-    """Return the digest of a DataFrame, Series, Index or extension array of pandas, of 32 bytes."""
+    """Return the digest of a frame, series, index or array of pandas, of 32 bytes."""
     import pandas as pd
 
     parts: list[Any]
@@ -201,7 +210,7 @@ def frame_content(frame: Any, content: Content) -> bytes:
 
 
 def _elements(values: Any, content: Content) -> bytes:
-    """Return the content of a list of texts, or of an array that pandas does not know from inside."""
+    """Return the content of a list of texts, or of an array of unknown inside."""
     content_of_all = (
         _objects_content(values, content) if isinstance(values, list) else content(values)
     )
@@ -236,7 +245,7 @@ def _array_parts(array: Any) -> list[Any]:
 
 
 def tensor_content(tensor: Any, content: Content) -> bytes:
-    """Return the digest of an array of another library, with its device and whether it has a gradient."""
+    """Return the digest of another library's array, with its device and gradient flag."""
     import numpy as np
 
     about = [str(getattr(tensor, name, "")) for name in ("dtype", "device", "requires_grad")]

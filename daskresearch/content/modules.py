@@ -9,17 +9,19 @@ from pathlib import Path
 
 
 def is_users_path(name: str, path: str) -> bool:
-    """Return whether a module of this name and file is the user's own, and not installed."""
+    """Return whether a module of this name and file is the user's, and not installed."""
     return name.partition(".")[0] != "daskresearch" and not path.startswith(_INSTALLED)
 
 
 def is_users_module(name: str | None) -> bool:
-    """Return whether the user wrote the module of this name: ``__main__``, one that is not installed, or none at all.
+    """Return whether the user wrote the module of this name.
+
+    That is ``__main__``, a module that is not installed, or none at all.
 
     Examples
     --------
-    >>> is_users_module("__main__"), is_users_module("numpy"), is_users_module("daskresearch.errors")
-    (True, False, False)
+    >>> [is_users_module(name) for name in ("__main__", "numpy", "daskresearch.errors")]
+    [True, False, False]
     """
     if name == "__main__" or name is None or name not in sys.modules:
         return True

@@ -1,4 +1,4 @@
-"""The content of objects of libraries, whose pickled state says too much or too little."""
+"""The content of libraries' objects whose pickled state says too much or too little."""
 
 from __future__ import annotations
 
@@ -12,15 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 from daskresearch.content.arrays import is_array, is_frame, is_tensor, tensor_content
-from daskresearch.content.code import (
-    PLAIN,
-    Inside,
-    framed,
-    home_of,
-    is_users_code,
-    library_content,
-)
+from daskresearch.content.code import Inside
+from daskresearch.content.digests import PLAIN, framed
 from daskresearch.content.instructions import code_content
+from daskresearch.content.libraries import home_of, is_users_code, library_content
 from daskresearch.errors import HashError
 
 _DESCRIPTORS = (
@@ -61,7 +56,7 @@ def short_text(value: Any) -> str:
 
 
 def without_caches(kind: type, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of an object without docstrings and what libraries keep there to be faster next time."""
+    """Return the state of an object without docstrings and the caches of libraries."""
     module = str(kind.__module__)
     if module.startswith("scipy.sparse"):
         return {
@@ -89,7 +84,7 @@ def without_caches(kind: type, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def special_content(value: Any, kind: type, inside: Inside) -> bytes | None:
-    """Return the content of an object that tells it better than its pickled state does, else None."""
+    """Return the content of an object that its pickled state tells badly, else None."""
     if hasattr(kind, "__dask_keys__") and hasattr(kind, "__dask_graph__"):
         return framed(b"k", kind.__qualname__.encode(), repr(value.__dask_keys__()).encode())
     if is_tensor(value):
@@ -115,7 +110,7 @@ def special_content(value: Any, kind: type, inside: Inside) -> bytes | None:
 
 
 def callable_content(value: Any, kind: type, inside: Inside) -> bytes | None:
-    """Return the content of what is called or makes an attribute, but is no function of Python's, else None.
+    """Return the content of a callable or descriptor, else None.
 
     Raises
     ------
@@ -184,7 +179,7 @@ def _numpys_content(value: Any) -> bytes:
 
 
 def taken_apart(value: Any, kind: type, *, may_be_empty: bool) -> Any:
-    """Return how pickle would make an object again: a name, or a function with arguments and the state.
+    """Return how pickle makes an object: a name, or a function, arguments and state.
 
     Raises
     ------

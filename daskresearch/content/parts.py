@@ -11,8 +11,9 @@ class KeyPart(NamedTuple):
     Attributes
     ----------
     kind : str
-        ``code``, ``class``, ``module``, ``default``, ``closure``, ``global``, ``attribute`` or ``function`` of code,
-        ``version`` in its place; ``argument``, ``config``, ``upstream`` and ``stream`` of inputs.
+        ``code``, ``class``, ``module``, ``default``, ``closure``, ``global``, ``attribute`` or
+        ``function`` of code, ``version`` in its place; ``argument``, ``config``, ``upstream`` and
+        ``stream`` of inputs.
     name : str
         Which one.
     text : str

@@ -1,10 +1,13 @@
-"""What stands for a value that is known later, so that its own description is its content."""
+"""What stands for a value that is known later; its description is its content."""
 
 from __future__ import annotations
 
 
 class Symbol:
-    """Stands for a value that is known when a unit runs; its content is its type and what its slots hold."""
+    """Stands for a value that is known when a unit runs.
+
+    Its content is its type and what its slots hold.
+    """
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The public face of domains: `Domain` and `Option`, closed under ``*``, ``+``, ``@`` and weights."""
+"""The public face of domains: `Domain` and `Option`, and their algebra."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from daskresearch.errors import DomainError, DomainTypeError
 class Domain:
     """The configs that a research runs through.
 
-    A domain never changes: operators and `set_iter_params` return new ones, which drop the iteration parameters of
-    their operands. A product of a million configs costs nothing until it is iterated.
+    A domain never changes: operators and `set_iter_params` return new ones, which drop the
+    iteration parameters of their operands. A product of a million configs costs nothing until it is
+    iterated.
 
     Parameters
     ----------
     domain : Mapping or Domain, optional
         Values by parameter name, which may be any text. Default: one empty config.
     **options
-        The same for names that are identifiers. Values are a list, tuple, range or 1-d array of anything
-        (wrap a value in `Alias` to name it), or a sampler: a frozen scipy.stats distribution, `NumpySampler`, or
-        an object with ``sample(size)``.
+        The same for names that are identifiers. Values are a list, tuple, range or 1-d array of
+        anything (wrap a value in `Alias` to name it), or a sampler: a frozen scipy.stats
+        distribution, `NumpySampler`, or an object with ``sample(size)``.
 
     Raises
     ------
@@ -39,9 +40,10 @@ class Domain:
 
     Notes
     -----
-    ``a * b`` is all pairs, the right one fastest; ``a + b`` runs `a`, then `b`; ``a @ b`` pairs configs of equal
-    number; ``2 * a + 1 * b`` picks from weighted neighbours at random until each is exhausted. A sampler times an
-    array is drawn once for each combination of arrays; samplers alone are endless.
+    ``a * b`` is all pairs, the right one fastest; ``a + b`` runs `a`, then `b`; ``a @ b`` pairs
+    configs of equal number; ``2 * a + 1 * b`` picks from weighted neighbours at random until each
+    is exhausted. A sampler times an array is drawn once for each combination of arrays; samplers
+    alone are endless.
 
     Examples
     --------
@@ -116,15 +118,18 @@ class Domain:
         Parameters
         ----------
         n_items : int, optional
-            How many configs before repetitions; above the size the domain starts over. Default: all.
+            How many configs before repetitions; above the size the domain starts over. Default:
+            all.
         n_reps : int
             How often each block of configs is run.
         repeat_each : int, optional
-            Configs in a block. Default: all `n_items`, or 100 when endless; the last block may be shorter.
+            Configs in a block. Default: all `n_items`, or 100 when endless; the last block may be
+            shorter.
         additional : bool
             Whether `repetition` and `updates` are shown in ``config()`` and ``alias()``.
         seed : int, optional
-            What samples and mixtures are drawn from. Default: fresh entropy in each iteration, or the run's seed.
+            What samples and mixtures are drawn from. Default: fresh entropy in each iteration, or
+            the run's seed.
         create_id_prefix : bool
             Whether ids start with sortable indices of the values.
 
@@ -160,7 +165,7 @@ class Domain:
 
     @property
     def size(self) -> int | None:
-        """The number of configs that iterating yields, with repetitions; None when endless."""
+        """The number of configs with their repetitions; None when endless."""
         return self._params.size(self._node)
 
     def __len__(self) -> int:
@@ -201,7 +206,8 @@ def Option(name: str, values: Any) -> Domain:  # noqa: N802  (the name that Batc
 
     Examples
     --------
-    >>> [config.values() for config in Option("head/layout", ["f", "faf"]) @ Option("units", [10, 20])]
+    >>> domain = Option("head/layout", ["f", "faf"]) @ Option("units", [10, 20])
+    >>> [config.values() for config in domain]
     [{'head/layout': 'f', 'units': 10}, {'head/layout': 'faf', 'units': 20}]
     """
     return Domain._of(option(name, values))
@@ -210,7 +216,7 @@ def Option(name: str, values: Any) -> Domain:  # noqa: N802  (the name that Batc
 def branch_entries(
     branches: Sequence[Mapping[str, Any] | Config], names: Sequence[str]
 ) -> list[tuple[Any, ...]]:
-    """Return the entries that a list of branch configs appends to the members of a group.
+    """Return the entries that branch configs append to the members of a group.
 
     Raises
     ------

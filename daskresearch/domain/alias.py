@@ -46,5 +46,6 @@ def _text_of(value: Any) -> str:
         return str(value)
     except Exception as error:
         raise DomainTypeError(
-            f"a value of type {type(value).__qualname__} has no text ({error}); wrap it in Alias(value, 'text')"
+            f"a value of type {type(value).__qualname__} has no text ({error}); wrap it in "
+            "Alias(value, 'text')"
         ) from error

@@ -1,7 +1,8 @@
 """One combination of parameters, as values and as texts.
 
-An *entry* is one parameter of a config: its name, value, text and the value's index among its option's.
-A *config* is a tuple of entries with its place in the repetitions and updates of a domain.
+An *entry* is one parameter of a config: its name, value, text and the value's index among its
+option's. A *config* is a tuple of entries with its place in the repetitions and updates of a
+domain.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The texts by which a domain is shown, and its table in a notebook; nothing is iterated or drawn."""
+"""The texts and the table by which a domain is shown, without iterating it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def domain_body(node: Node) -> str:
 
 
 def _leaves(node: Node) -> Iterator[Values | Sampled]:
-    """Yield the parameters of a node in order, without recursion: products may be thousands deep."""
+    """Yield the parameters of a node in order, without recursion, however deep it is."""
     waiting = [node]
     while waiting:
         one = waiting.pop()

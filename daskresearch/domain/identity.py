@@ -1,8 +1,9 @@
 """Who an experiment is: its id for people and its key for random streams.
 
-The id is the first 8 hex digits of the md5 of the config's text (as in BatchFlow), then 8 decimal digits. The
-digits and the key follow the seed and the config's content, never its place in the domain, so that a grown
-domain keeps what it had. Equal configs are told apart by their *occurrence*.
+The id is the first 8 hex digits of the md5 of the config's text (as in BatchFlow), then 8 decimal
+digits. The digits and the key follow the seed and the config's content, never its place in the
+domain, so that a grown domain keeps what it had. Equal configs are told apart by their
+*occurrence*.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
     >>> identify(Config(()), b"seed")[0][:8]
     'b8c9f031'
     """
-    # repr quotes the texts, so that no two configs have the same content as {'a': '1-b_2'} and {'a': 1, 'b': 2} do
+    # repr quotes the texts, so that no two configs have the same content as {'a': '1-b_2'} and
+    # {'a': 1, 'b': 2} do
     texts = sorted([(entry.name, entry.alias) for entry in config.entries])
     content = repr((config.repetition, texts))
     digest = hashlib.blake2b(content.encode(), digest_size=24, key=entropy).digest()
@@ -49,7 +51,10 @@ def identify(config: Config, entropy: bytes) -> tuple[str, bytes]:
 
 
 def _joined(texts: list[tuple[str, str]], config: Config) -> str:
-    """Return the texts ``key_value``, sorted by key as in BatchFlow, joined by ``-``, with repetition and updates."""
+    """Return the texts ``key_value`` with repetition and updates, joined by ``-``.
+
+    They are sorted by key, as in BatchFlow.
+    """
     items = sorted(
         [*texts, ("repetition", str(config.repetition)), ("updates", str(config.updates))]
     )

@@ -1,4 +1,4 @@
-"""From a node to configs in order: start over, repeat blocks, draw samples, count equal configs."""
+"""From a node to configs in order, with repetitions, samples and equal configs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def iterate(node: Node, params: IterParams, seed: int, updates: int = 0) -> Iter
 
 
 def _items(node: Node, seed: int, updates: int, *, prefixed: bool) -> Iterator[_Item]:
-    """Yield without end entries, the number of equal ones before, and the prefix of their id."""
+    """Yield entries without end, with the number of equal ones before and an id prefix."""
     draws = _Draws(stream(entropy_of(seed), f"domain-{updates}"))
     counts = None if node.is_distinct and not node.has_samples else _Counts()
     for turn in itertools.count():
@@ -133,7 +133,8 @@ class _Draws:
 class _Counts:
     """How often equal texts came, in memory that does not grow with continuous draws.
 
-    Continuous draws never come again, or soon if the distribution is degenerate, so that old ones are forgotten.
+    Continuous draws never come again, or soon if the distribution is degenerate, so that old ones
+    are forgotten.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
-"""The algebra of domains: immutable nodes that yield tuples of entries, and how they combine.
+"""The algebra of domains: immutable nodes, which yield entries and combine.
 
-A sampled parameter is yielded as a *placeholder* and drawn when the whole combination stands, so that each
-combination of a product gets a draw of its own. A sum marks its combinations with the *place* of their term.
-A node that only samples is *endless*; a product of a finite node with an endless one has the size of the finite
-one. A product over an endless sum is the sum of the products.
+A sampled parameter is yielded as a *placeholder* and drawn when the whole combination stands, so
+that each combination of a product gets a draw of its own. A sum marks its combinations with the
+*place* of their term. A node that only samples is *endless*; a product of a finite node with an
+endless one has the size of the finite one. A product over an endless sum is the sum of the
+products.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Values(Node):
 @final
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which term of a sum a combination is of, for sortable ids; stands before its entries."""
+    """Which term of a sum a combination is of, for sortable ids."""
 
     index: str
 
@@ -173,7 +174,7 @@ class Product(Node):
         _set(self, "is_distinct", all(sides) if len(sizes) == 2 else any(sides))
 
     def combinations(self, rng: Generator) -> Iterator[tuple[Any, ...]]:
-        """Yield each combination of the left joined with each of the right, or with one draw of it."""
+        """Yield each combination of the left with each of the right, or with a draw of it."""
         if self.left.size is None or self.right.size is None:
             pairs = zip(self.left.combinations(rng), self.right.combinations(rng), strict=False)
             return (left + right for left, right in pairs)
@@ -226,7 +227,7 @@ class Zip(Node):
 @final
 @dataclass(frozen=True, eq=False)
 class Sum(Node):
-    """Terms one after the other, weighted neighbours mixed at random; build it with `add` and `weigh`."""
+    """Terms one after the other, weighted neighbours mixed; see `add` and `weigh`."""
 
     terms: tuple[tuple[float | None, Node], ...]
 
@@ -314,13 +315,14 @@ def _mix(
 
 
 def option(name: str, values: Any) -> Node:
-    """Return the node of one parameter, whose values are a list, tuple, range, 1-d array or a sampler."""
+    """Return the node of a parameter: of a list, tuple, range, 1-d array or sampler."""
     if not isinstance(name, str):
         raise DomainTypeError(f"the name of a parameter must be a str, not {name!r}")
     array_like = hasattr(values, "__array__") and hasattr(values, "ndim")
     if array_like and values.ndim != 1:
         raise DomainTypeError(
-            f"values of parameter {name!r} must be 1-dimensional, not of shape {tuple(values.shape)}; "
+            f"values of parameter {name!r} must be 1-dimensional, not of shape "
+            f"{tuple(values.shape)}; "
             f"give a list of arrays instead"
         )
     if array_like:
@@ -399,7 +401,7 @@ def pair(left: Node, right: Node) -> Node:
 
 
 def weigh(weight: float, node: Node) -> Node:
-    """Return the node with each of its terms weighted, on top of a weight that a term has already."""
+    """Return the node with each term weighted, on top of the term's own weight."""
     if not 0 < weight < float("inf"):
         raise DomainError(f"the weight of a domain must be positive and finite, not {weight!r}")
     if isinstance(node, Empty):

@@ -1,4 +1,4 @@
-"""Where sampled parameters come from: scipy distributions, numpy Generator methods, anything that samples.
+"""Where sampled parameters come from: scipy, numpy, and anything that samples.
 
 A *sampler* here is a function from a numpy Generator to an endless iterator of values.
 """
@@ -36,8 +36,9 @@ _SHORT = {
 }
 _CONTINUOUS = frozenset(
     """
-    beta chisquare exponential f gamma gumbel laplace logistic lognormal noncentral_chisquare noncentral_f normal
-    pareto power random rayleigh standard_cauchy standard_exponential standard_gamma standard_normal standard_t
+    beta chisquare exponential f gamma gumbel laplace logistic lognormal
+    noncentral_chisquare noncentral_f normal pareto power random rayleigh standard_cauchy
+    standard_exponential standard_gamma standard_normal standard_t
     triangular uniform vonmises wald weibull
     """.split()  # noqa: SIM905
 )
@@ -60,9 +61,11 @@ class NumpySampler:
     Parameters
     ----------
     name : str
-        The method, such as ``'normal'``, or its short name in BatchFlow, such as ``'n'`` or ``'u'``.
+        The method, such as ``'normal'``, or its short name in BatchFlow, such as ``'n'`` or
+        ``'u'``.
     seed : int, optional
-        Gives this sampler a stream of its own, the same in every run. Default: the stream of the run.
+        Gives this sampler a stream of its own, the same in every run. Default: the stream of the
+        run.
     **params
         Arguments of the method, such as ``loc`` and ``scale``.
 
@@ -88,7 +91,8 @@ class NumpySampler:
         if method.startswith("_") or not callable(getattr(Generator, method, None)):
             known = [known for known in dir(Generator) if not known.startswith("_")]
             raise DomainError(
-                f"numpy's Generator has no method {name!r} (short names: {', '.join(sorted(_SHORT))})"
+                f"numpy's Generator has no method {name!r} (short names: "
+                f"{', '.join(sorted(_SHORT))})"
                 f"{near_miss(name, known)}"
             )
         object.__setattr__(self, "name", method)
@@ -100,7 +104,10 @@ class NumpySampler:
             raise DomainError(f"numpy cannot draw by {method!r} with {params}: {error}") from error
 
     def sample(self, size: int, rng: Generator | None = None) -> Any:
-        """Return an ndarray of `size` draws from `rng` (default: the sampler's seed, else fresh entropy)."""
+        """Return an ndarray of `size` draws.
+
+        They come from `rng`, by default from the sampler's seed, else from fresh entropy.
+        """
         from numpy.random import default_rng
 
         rng = default_rng(self.seed) if rng is None else rng
@@ -169,7 +176,7 @@ def _draw_one(sampler: Any, takes_rng: bool, rng: Generator) -> Iterator[Any]:
 
 
 def _scalars(values: Any) -> list[Any]:
-    """Return the draws as Python scalars where they are numbers, BatchFlow's column of draws as well."""
+    """Return the draws, numbers as Python's, also from BatchFlow's column of draws."""
     import numpy as np
 
     if isinstance(values, list):

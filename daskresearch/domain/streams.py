@@ -1,4 +1,4 @@
-"""Random streams that follow content: same seed and same content give the same numbers, in any order."""
+"""Random streams that follow content: equal seeds and contents give equal numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw_seed() -> int:
-    """Return fresh entropy for a run that was given no seed, as an integer below 2**63."""
+    """Return fresh entropy for a run without a seed, as an integer below 2**63."""
     return secrets.randbits(63)
 
 
@@ -38,7 +38,8 @@ def stream(key: bytes, name: str) -> Generator:
 
     Examples
     --------
-    >>> int(stream(b"experiment", "train").integers(100)) == int(stream(b"experiment", "train").integers(100))
+    >>> first, second = stream(b"experiment", "train"), stream(b"experiment", "train")
+    >>> int(first.integers(100)) == int(second.integers(100))
     True
     """
     from numpy.random import PCG64, Generator, SeedSequence

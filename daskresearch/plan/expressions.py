@@ -1,8 +1,8 @@
-"""Expressions: what a unit's arguments stand for until the unit runs, and how they compose.
+"""Expressions: what a unit's arguments stand for until it runs, and how they compose.
 
-An expression records what is done with it (attributes, items, calls, operators) and is evaluated against a
-*scope*, the running experiment as one unit sees it. Names with a leading underscore are never recorded, so that
-Python's and IPython's probes find nothing.
+An expression records what is done with it (attributes, items, calls, operators) and is evaluated
+against a *scope*, the running experiment as one unit sees it. Names with a leading underscore are
+never recorded, so that Python's and IPython's probes find nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ CONTAINERS = (list, tuple, dict, set)
 
 
 class Expression(Symbol, ABC):
-    """Something that has a value when a unit runs; composes by attributes, items, calls and operators.
+    """Something that has a value when a unit runs.
+
+    Expressions compose by attributes, items, calls and operators.
 
     Examples
     --------
@@ -201,7 +203,8 @@ def _grouped(value: Any) -> str:
 def _record_operators() -> None:
     """Give `Expression` every operator of Python, recorded as an `Operation`."""
     binary = {
-        "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+        "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%",
+        "pow": "**",
         "matmul": "@", "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
     }  # fmt: skip
     comparison = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -230,7 +233,7 @@ _record_operators()
 
 
 def expressions_in(value: Any) -> Iterator[Expression]:
-    """Yield every expression inside a value, through lists, tuples, dicts, slices and compositions."""
+    """Yield every expression in a value, also through containers and compositions."""
     if isinstance(value, Expression):
         yield value
         children: Any = value._children()
@@ -249,7 +252,7 @@ def expressions_in(value: Any) -> Iterator[Expression]:
 
 
 def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Return a value in which each part that `replace` gives another for is that other one.
+    """Return a value in which `replace` may have replaced any part.
 
     Parameters
     ----------
@@ -304,8 +307,8 @@ def evaluator(value: Any, unit: str) -> Evaluator:
     Parameters
     ----------
     value : object
-        An expression, a list, tuple, dict or slice that holds some at any depth, or any other value, which stands for
-        itself.
+        An expression, a list, tuple, dict or slice that holds some at any depth, or any other
+        value, which stands for itself.
     unit : str
         The unit whose argument it is.
     """
@@ -335,7 +338,9 @@ def holds_containers(value: Any) -> bool:
 
 
 def rebuilt(value: Any) -> Any:
-    """Return a value with new lists, dicts and sets, so that no call sees what another did to its arguments.
+    """Return a value with new lists, dicts and sets.
+
+    No call sees what another did to its arguments.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The named expressions: the experiment, its config, the outputs of units, and where results go."""
+"""The named expressions: experiment, config, outputs of units, and where results go."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from daskresearch.plan.expressions import CONTAINERS, Evaluator, Expression, reb
 class E(Expression):
     """The running experiment, or one of its units or instances.
 
-    ``E()`` has ``id``, ``config`` (with repetition and updates), ``iteration``, ``last``, ``outputs`` and
-    ``random``, the numpy Generator of the unit that asks. ``E('calc')`` is the instance of that name, or a view
-    of the unit with its ``name`` and ``output``.
+    ``E()`` has ``id``, ``config`` (with repetition and updates), ``iteration``, ``last``,
+    ``outputs`` and ``random``, the numpy Generator of the unit that asks. ``E('calc')`` is the
+    instance of that name, or a view of the unit with its ``name`` and ``output``.
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ class E(Expression):
     >>> from daskresearch import E, Research
     >>> def sample(random):
     ...     return random.normal()
-    >>> research = Research().sample(E().random, save_to="x").run(seed=1, bar=False, dump_results=False)
+    >>> research = Research().sample(E().random, save_to="x")
+    >>> research = research.run(seed=1, bar=False, dump_results=False)
     >>> list(research.results.df.columns)
     ['id', 'iteration', 'x']
     """
@@ -66,8 +67,8 @@ class EC(Expression):
     Parameters
     ----------
     name : str, optional
-        A parameter, or ``'device'`` for the id of the device that the experiment holds (a list if there are several,
-        None if there are none). Default: all parameters, as a new dict.
+        A parameter, or ``'device'`` for the id of the device that the experiment holds (a list if
+        there are several, None if there are none). Default: all parameters, as a new dict.
     full : bool
         Whether the dict has `repetition` and `updates` too, and the `device` if one is held.
 
@@ -100,7 +101,8 @@ class EC(Expression):
         )
 
     def __repr__(self) -> str:
-        return f"EC({'' if self._name is None else repr(self._name)}{'full=True' if self._full else ''})"
+        name = "" if self._name is None else repr(self._name)
+        return f"EC({name}{'full=True' if self._full else ''})"
 
 
 @final
@@ -110,12 +112,14 @@ class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
     Parameters
     ----------
     name : str
-        The unit, which may stand later in the plan: then its output of the iteration before is meant.
+        The unit, which may stand later in the plan: then its output of the iteration before is
+        meant.
 
     Examples
     --------
     >>> from daskresearch import O, Research
-    >>> research = Research().pow(2, 3).add_callable("twice", lambda x: 2 * x, args=[O("pow")], save_to="y")
+    >>> research = Research().pow(2, 3)
+    >>> research = research.add_callable("twice", lambda x: 2 * x, args=[O("pow")], save_to="y")
     >>> list(research.run(bar=False, dump_results=False).results.df.y)
     [16]
     """
@@ -144,9 +148,9 @@ class O(Expression):  # noqa: E742  (the name that BatchFlow's users know)
 class EP(Expression):
     """The path of the experiment's own folder, made when first used.
 
-    While results are kept in memory the folder is a temporary one that lives as long as the results. An experiment
-    that runs again, after a failure or a kill, finds what it has left there, so that a unit may go on from its own
-    checkpoint; one that must not is to write over it.
+    While results are kept in memory the folder is a temporary one that lives as long as the
+    results. An experiment that runs again, after a failure or a kill, finds what it has left there,
+    so that a unit may go on from its own checkpoint; one that must not is to write over it.
     """
 
     __slots__ = ()
@@ -160,7 +164,9 @@ class EP(Expression):
 
 @final
 class S(Expression):
-    """The experiment's storage: ``S().update_variable(name, value)`` records a value in this iteration.
+    """The experiment's storage.
+
+    ``S().update_variable(name, value)`` records a value in this iteration.
 
     Examples
     --------
@@ -182,7 +188,7 @@ class S(Expression):
 
 @final
 class R(Expression):
-    """The results so far, for `Research.update_domain` and for units of a run in this process."""
+    """The results so far, for `update_domain` and for units that run in this process."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The ordered units of an experiment, checked as they are added and again when the plan is complete."""
+"""The ordered units of an experiment, checked when added and when all are there."""
 
 from __future__ import annotations
 
@@ -35,14 +35,16 @@ class Plan:
         Raises
         ------
         PlanError
-            If it is a method of an instance that the plan has not, or a root that uses what a root may not.
+            If it is a method of an instance that the plan has not, or a root that uses what a root
+            may not.
         """
         if unit.method_of is not None:
             owner = self.by_name.get(unit.method_of)
             instances = [known.name for known in self.units if known.kind is Kind.INSTANCE]
             if owner is None or owner.kind is not Kind.INSTANCE:
                 raise PlanError(
-                    f"unit {unit.name!r} has no function, and there is no instance {unit.method_of!r} before it "
+                    f"unit {unit.name!r} has no function, and there is no instance "
+                    f"{unit.method_of!r} before it "
                     f"whose method it could be{near_miss(unit.method_of, instances)}"
                 )
         if unit.is_root:
@@ -69,7 +71,7 @@ class Plan:
         return any(unit.kind is Kind.GENERATOR for unit in self.units)
 
     def n_iters(self, n_iters: int | None) -> int | None:
-        """Return the number of iterations: as asked, else 1 for callables alone, else None.
+        """Return the number of iterations: the given one, else 1 for callables, else None.
 
         Raises
         ------
@@ -81,7 +83,8 @@ class Plan:
         generators = [unit for unit in self.units if unit.kind is Kind.GENERATOR]
         if not any(unit.schedule.is_recurrent for unit in generators):
             raise PlanError(
-                f"generator {generators[0].name!r} does not run every n-th iteration, so nothing ends the "
+                f"generator {generators[0].name!r} does not run every n-th iteration, so nothing "
+                "ends the "
                 f"experiment; give n_iters, or an integer `when`"
             )
         return None
@@ -106,7 +109,8 @@ def check_complete(
     Raises
     ------
     PlanError
-        If a unit uses an unknown unit or parameter, a root uses a branch, or a variable has a parameter's name.
+        If a unit uses an unknown unit or parameter, a root uses a branch, or a variable has a
+        parameter's name.
     """
     for unit in plan.units:
         for part in expressions_in(unit.arguments):
@@ -126,7 +130,8 @@ def check_complete(
         clash = set(unit.variables) & set(parameters)
         if clash:
             raise PlanError(
-                f"unit {unit.name!r} saves to {min(clash)!r}, which is a parameter of the domain; both would be "
+                f"unit {unit.name!r} saves to {min(clash)!r}, which is a parameter of the domain; "
+                "both would be "
                 f"one column, so rename one"
             )
 
@@ -144,7 +149,8 @@ def _check_root_arguments(unit: Unit) -> None:
     own = [part for part in expressions_in(unit.arguments) if isinstance(part, (EP, S, R))]
     for part in (*whole_experiments(unit, *_ROOT_READS), *own):
         raise PlanError(
-            f"root unit {unit.name!r} uses {part!r}, which belongs to one experiment; a root may use the "
+            f"root unit {unit.name!r} uses {part!r}, which belongs to one experiment; a root may "
+            "use the "
             f"config, other roots, E().random, E().iteration and E().config"
         )
 
@@ -153,7 +159,8 @@ def _check_root_upstream(unit: Unit, plan: Plan) -> None:
     for name in sorted(unit.upstream):
         if not plan.by_name[name].is_root:
             raise PlanError(
-                f"root unit {unit.name!r} uses {name!r}, which is no root, so it would differ between the "
+                f"root unit {unit.name!r} uses {name!r}, which is no root, so it would differ "
+                "between the "
                 f"experiments that share it; make {name!r} a root too"
             )
 

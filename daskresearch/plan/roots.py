@@ -1,10 +1,10 @@
 """Which root units run once for all, and which go along with their group.
 
-A root is *steady* when its inputs cannot change between iterations: it is no generator or instance, does not read
-the iteration, draws random numbers in one iteration at most, and uses steady roots only, which run before it and from
-iteration 0 on. A steady root is called once for each distinct set of the config values that it and its upstream
-roots read, and of the groups if any of them draws random numbers. All other roots run in lock-step with the
-experiments of their group.
+A root is *steady* when its inputs cannot change between iterations: it is no generator or instance,
+does not read the iteration, draws random numbers in one iteration at most, and uses steady roots
+only, which run before it and from iteration 0 on. A steady root is called once for each distinct
+set of the config values that it and its upstream roots read, and of the groups if any of them draws
+random numbers. All other roots run in lock-step with the experiments of their group.
 """
 
 from __future__ import annotations

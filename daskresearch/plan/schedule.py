@@ -37,8 +37,8 @@ class Schedule:
         Parameters
         ----------
         when : int, str or list
-            ``n`` for every n-th iteration (n-1, 2n-1, ...), ``'#k'`` or ``'%k'`` for iteration k (from zero),
-            ``'last'``, or a list of these.
+            ``n`` for every n-th iteration (n-1, 2n-1, ...), ``'#k'`` or ``'%k'`` for iteration k
+            (from zero), ``'last'``, or a list of these.
 
         Raises
         ------
@@ -83,7 +83,9 @@ class Schedule:
         return any([(iteration + 1) % step == 0 for step in self.steps])
 
     def next_turn(self, iteration: int) -> int | None:
-        """Return the first iteration from this one on that is meant whatever the last one is; None if there is none.
+        """Return the first iteration from this one on that is meant in any case, if any.
+
+        Which iteration is the last one does not matter.
 
         Examples
         --------
@@ -95,7 +97,7 @@ class Schedule:
         return min([*turns, *[i for i in self.iterations if i >= iteration]], default=None)
 
     def n_turns(self, n_iters: int | None) -> int | None:
-        """Return how many of the iterations of an experiment are meant; None if that is not known.
+        """Return how many iterations of an experiment are meant, None if nobody knows.
 
         Parameters
         ----------
@@ -118,7 +120,10 @@ class Schedule:
 
 
 def _n_multiples(most: int, steps: tuple[int, ...]) -> int:
-    """Return how many positive integers up to `most` are multiples of any of the steps, by inclusion and exclusion."""
+    """Return how many positive integers up to `most` are multiples of any step.
+
+    They are counted by inclusion and exclusion.
+    """
     count = 0
     for n_chosen in range(1, len(steps) + 1):
         for chosen in itertools.combinations(steps, n_chosen):
@@ -128,6 +133,7 @@ def _n_multiples(most: int, steps: tuple[int, ...]) -> int:
 
 def _wrong(when: Any) -> PlanError:
     return PlanError(
-        f"when={when!r} names no iterations; use a positive integer n for every n-th, '#k' for iteration k, "
+        f"when={when!r} names no iterations; use a positive integer n for every n-th, '#k' for "
+        "iteration k, "
         f"'last', or a list of these"
     )

@@ -121,7 +121,7 @@ def reads_of_experiment(part: Expression) -> str | None:
 
 
 def whole_experiments(unit: Unit, *attributes: str) -> Iterator[E]:
-    """Yield each ``E()`` among a unit's arguments of which more is asked than these attributes."""
+    """Yield each ``E()`` of a unit's arguments that is asked for other attributes."""
     inside: set[int] = set()
     for part in expressions_in(unit.arguments):
         if reads_of_experiment(part) in attributes:
@@ -136,13 +136,15 @@ def variables_of(unit: str, save_to: Any, save_output_dict: bool) -> str | tuple
     Raises
     ------
     PlanError
-        If it is no name or list of names, holds a reserved one, or stands beside `save_output_dict`.
+        If it is no name or list of names, holds a reserved one, or stands beside
+        `save_output_dict`.
     """
     if save_to is None:
         return None
     if save_output_dict:
         raise PlanError(
-            f"unit {unit!r} has save_to={save_to!r} and save_output_dict=True; a dict output is stored by its "
+            f"unit {unit!r} has save_to={save_to!r} and save_output_dict=True; a dict output is "
+            "stored by its "
             f"own keys, so drop one of the two"
         )
     names = (save_to,) if isinstance(save_to, str) else save_to
@@ -159,7 +161,8 @@ def variables_of(unit: str, save_to: Any, save_output_dict: bool) -> str | tuple
     for name in names:
         if name in RESERVED_VARIABLES:
             raise PlanError(
-                f"unit {unit!r} saves to {name!r}, which is a column of every table; use another name"
+                f"unit {unit!r} saves to {name!r}, which is a column of every table; use another "
+                "name"
             )
     return save_to if isinstance(save_to, str) else tuple(names)
 

@@ -1,4 +1,4 @@
-"""The chainable words by which a plan is described, for `Research` and `Experiment` alike."""
+"""The chainable words by which a `Research` or an `Experiment` describes its plan."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ class Vocabulary(ABC):
         Parameters
         ----------
         name_or_function : str or callable
-            The function, whose ``__name__`` is the unit's name; or the name, with `func`. ``'instance.method'``
-            without `func` is the method of an instance that was added before. A name that is taken gets ``_1``,
-            ``_2``, ...
+            The function, whose ``__name__`` is the unit's name; or the name, with `func`.
+            ``'instance.method'`` without `func` is the method of an instance that was added before.
+            A name that is taken gets ``_1``, ``_2``, ...
         func : callable, optional
-            A bound method stays bound to its one object for all experiments of a process; `add_instance` makes an
-            object for each.
+            A bound method stays bound to its one object for all experiments of a process;
+            `add_instance` makes an object for each.
         args : sequence or Expression, optional
-            Positional arguments; named expressions in them are evaluated at each call, and lists, dicts and sets
-            are handed out as new ones.
+            Positional arguments; named expressions in them are evaluated at each call, and lists,
+            dicts and sets are handed out as new ones.
         when : int, str or list
             See `daskresearch.plan.Schedule.parse`.
         save_to : str or list of str, optional
@@ -86,16 +86,18 @@ class Vocabulary(ABC):
         save_output_dict : bool
             Whether the output is a dict whose items are recorded as variables.
         dump : int, str or list, optional
-            Accepted as BatchFlow has it, and without effect: an experiment is written when it has ended.
+            Accepted as BatchFlow has it, and without effect: an experiment is written when it has
+            ended.
         version : str, optional
             Stands for the function's code where it is compared with another run's.
         resources : Mapping, optional
             What a call needs of a worker, such as ``{'GPU': 1}``.
         copy : bool
-            For roots: whether each experiment gets its own copy of the output. Else it is shared, read-only.
+            For roots: whether each experiment gets its own copy of the output. Else it is shared,
+            read-only.
         **kwargs
-            Keyword arguments. ``kwargs=EC()`` spreads a dict among them; by ``kwargs={'copy': True}`` a function
-            gets an argument that has the name of one above.
+            Keyword arguments. ``kwargs=EC()`` spreads a dict among them; by ``kwargs={'copy':
+            True}`` a function gets an argument that has the name of one above.
 
         Raises
         ------
@@ -105,7 +107,8 @@ class Vocabulary(ABC):
         Examples
         --------
         >>> from daskresearch import EC, Option, Research
-        >>> research = Research(domain=Option("x", [1, 2])).add_callable(pow, args=[EC("x"), 3], save_to="cube")
+        >>> research = Research(domain=Option("x", [1, 2]))
+        >>> research = research.add_callable(pow, args=[EC("x"), 3], save_to="cube")
         >>> list(research.run(bar=False, dump_results=False).results.df.cube)
         [1, 8]
         """
@@ -136,14 +139,17 @@ class Vocabulary(ABC):
         copy: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """Add a generator function (or any that returns an iterable), of which each iteration takes the next item.
+        """Add a generator, of which each iteration takes the next item.
 
-        It is called in the first iteration that `when` names. When it is exhausted the experiment ends with that
-        iteration, in which the last item is recorded again.
+        Any function that returns an iterable will do.
+
+        It is called in the first iteration that `when` names. When it is exhausted the experiment
+        ends with that iteration, in which the last item is recorded again.
 
         Parameters
         ----------
-        name_or_function, func, args, when, save_to, root, save_output_dict, dump, version, resources, copy, **kwargs
+        name_or_function, func, args, when, save_to, root, save_output_dict, dump, version,
+        resources, copy, **kwargs
             As in `add_callable`.
 
         Examples
@@ -173,7 +179,9 @@ class Vocabulary(ABC):
         args: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Add an instance, built in iteration 0, whose methods can be units and whose attributes arguments.
+        """Add an instance, whose methods can be units and whose attributes arguments.
+
+        It is built in iteration 0.
 
         Parameters
         ----------
@@ -230,7 +238,8 @@ class Vocabulary(ABC):
         --------
         >>> from daskresearch import O, Research
         >>> research = Research().divmod(7, 3).save(O("divmod"), ["quotient", "remainder"])
-        >>> research.run(bar=False, dump_results=False).results.df[["quotient", "remainder"]].values.tolist()
+        >>> frame = research.run(bar=False, dump_results=False).results.df
+        >>> frame[["quotient", "remainder"]].values.tolist()
         [[2, 1]]
         """
         if dst is None and not save_output_dict:
@@ -254,8 +263,8 @@ class Vocabulary(ABC):
     ) -> Self:
         """Add a step that writes what was recorded so far.
 
-        Accepted as BatchFlow has it, and without effect: `run` writes each experiment within a second or so of its end,
-        and none in parts, so that a folder holds whole experiments only.
+        Accepted as BatchFlow has it, and without effect: `run` writes each experiment within a
+        second or so of its end, and none in parts, so that a folder holds whole experiments only.
 
         Parameters
         ----------
@@ -291,14 +300,15 @@ class Vocabulary(ABC):
         function = _find(name, sys._getframe(1), self._namespaces, dir(type(self)))
 
         def add(*args: Any, mode: str = "callable", **kwargs: Any) -> Any:
-            """Add the function as a unit; see `add_callable` and, with mode='generator', `add_generator`."""
+            """Add the function as a unit; see `add_callable` and `add_generator`."""
             if mode not in ("callable", "func", "generator"):
                 raise PlanError(
                     f"mode of unit {name!r} must be 'callable' or 'generator', not {mode!r}"
                 )
             if args and kwargs.get("args") is not None:
                 raise PlanError(
-                    f"unit {name!r} has positional arguments twice: {args!r} and args={kwargs['args']!r}"
+                    f"unit {name!r} has positional arguments twice: {args!r} and "
+                    f"args={kwargs['args']!r}"
                 )
             kwargs["args"] = list(args) or kwargs.get("args")
             method = self.add_generator if mode == "generator" else self.add_callable
@@ -339,7 +349,10 @@ class Experiment(Vocabulary):
 def _find(
     name: str, frame: FrameType, namespaces: tuple[Any, ...], words: Sequence[str]
 ) -> Callable[..., Any]:
-    """Return the function of the short form: of the caller's scope, ``__main__``, builtins or a namespace."""
+    """Return the function of the short form.
+
+    It is looked up in the caller's scope, ``__main__``, builtins and the namespaces.
+    """
     main = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
     places: list[Mapping[str, Any]] = [frame.f_locals, frame.f_globals, main, vars(builtins)]
     places += [space if isinstance(space, Mapping) else vars(space) for space in namespaces]
@@ -349,7 +362,8 @@ def _find(
             return function
     names = [known for place in places for known, value in place.items() if callable(value)]
     raise AttributeError(
-        f"no function {name!r} in the caller's scope, __main__, builtins or {len(namespaces)} added namespaces"
+        f"no function {name!r} in the caller's scope, __main__, builtins or {len(namespaces)} "
+        "added namespaces"
         f"{near_miss(name, [*(word for word in words if not word.startswith('_')), *names])}"
     )
 

@@ -1,11 +1,11 @@
-"""What a folder holds beside the numbers: artifacts, and what experiments printed and logged."""
+"""What a folder holds beside the numbers: artifacts, and printed and logged texts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.errors import OptionError
-from daskresearch.results.table import Layout, configs
+from daskresearch.results.table import TableLayout, configs
 from daskresearch.store import FolderSnapshot, FolderStore, Snapshot, Store
 from daskresearch.store.contents import ARTIFACTS
 
@@ -25,21 +25,22 @@ def folder_of(store: Store) -> FolderStore:
     """
     if not isinstance(store, FolderStore):
         raise OptionError(
-            "these results are kept in memory, so that there are no files; run with dump_results=True"
+            "these results are kept in memory, so that there are no files; run with "
+            "dump_results=True"
         )
     return store
 
 
-def artifacts_table(store: Store, snapshot: Snapshot, layout: Layout) -> pd.DataFrame:
+def artifacts_table(store: Store, snapshot: Snapshot, layout: TableLayout) -> pd.DataFrame:
     """Return one row for each file that experiments have put into their folders."""
     import numpy as np
     import pandas as pd
 
     files = folder_of(store).files
     order = np.argsort(snapshot.positions, kind="stable").tolist()
-    known = {snapshot.ids[i]: i for i in order}
+    index_of = {snapshot.ids[i]: i for i in order}
     pairs = [(path.partition("/")[0], path) for path in files.walk(ARTIFACTS)]
-    found = [(known[one], path) for one, path in pairs if one in known and "/" in path]
+    found = [(index_of[key], path) for key, path in pairs if key in index_of and "/" in path]
     rank = {index: place for place, index in enumerate(order)}
     found.sort(key=lambda pair: (rank[pair[0]], pair[1]))
     described = configs(snapshot, np.array([index for index, _ in found], dtype=np.int64), layout)

@@ -1,83 +1,81 @@
-"""Results as a Dask DataFrame: one partition for each part of the folder, read when it is computed."""
+"""Results as a Dask DataFrame, with a partition for each part of the folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from daskresearch.store import FolderStore, Store
+from daskresearch.errors import StorageError
+from daskresearch.results.table import series, values_of
+from daskresearch.store import MISSING, FolderStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ReadPart = Callable[[str | None], "pd.DataFrame"]
+ReadPart = Callable[[str], "pd.DataFrame"]
 
 
-def dask_frame(store: Store, read: ReadPart) -> Any:
-    """Return the table of results as a dask.dataframe.
+def frame_in_memory(frame: pd.DataFrame) -> Any:
+    """Return a table as a dask.dataframe of one partition, which is the table itself."""
+    return _frame(lambda name: frame, [""], frame.iloc[:0])
+
+
+def frame_of_folder(
+    store: FolderStore,
+    parameters: Iterable[str],
+    reader: Callable[[Sequence[str]], ReadPart],
+) -> Any:
+    """Return the table of results as a dask.dataframe of one partition a part.
 
     Parameters
     ----------
-    store : Store
-    read : callable
-        Gives the table of one part, by name, or of all for None; may travel to workers if `store` is a folder.
+    store : FolderStore
+    parameters : iterable of str
+        Those that the table has at least.
+    reader : callable
+        Takes all parameters, gives what reads the table of a part by name; that travels to workers.
     """
-    import dask
-    import dask.dataframe as dd
     import pandas as pd
 
-    names: list[str | None] = [*(store.part_names() if isinstance(store, FolderStore) else [])] or [
-        None
-    ]
-    if not isinstance(store, FolderStore):
-        read = _Whole(read(None))
-    # a column has one type in all partitions, whatever each part would be read as by itself
-    kinds = [_kinds(read(name)) for name in names]
-    dtypes = {
-        name: _common([one[name] for one in kinds if name in one]) for one in kinds for name in one
-    }
-    meta = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in dtypes.items()})
-    with dask.config.set(
-        {"dataframe.convert-string": False}
-    ):  # it would make texts of lists and arrays
-        return dd.from_map(_Fitted(read, dtypes), names, meta=meta)
+    footers = store.footers()
+    variables = dict.fromkeys(
+        [*store.variables, *(name for part in footers for name in part.variables)]
+    )
+    if any([part.has_updates for part in footers]):
+        parameters = [*parameters, *(name for part in footers for name in part.parameters)]
+    parameters = tuple(dict.fromkeys(parameters))
+    with_rows = [part for part in footers if part.results is not None]
+    columns: dict[str, Any] = {"id": pd.Series(["id"] if with_rows else [], dtype=str)}
+    for name in parameters:
+        columns[name] = _column([part.parameters.get(name) for part in with_rows])
+    columns["iteration"] = pd.Series([], dtype="int64")
+    for name in variables:
+        columns[name] = _column([(part.results or {}).get(name) for part in with_rows])
+    meta = pd.DataFrame({name: column.iloc[:0] for name, column in columns.items()})
+    if not footers:
+        return frame_in_memory(meta)
+    return _frame(reader(parameters), [part.name for part in footers], meta)
 
 
-def _kinds(frame: pd.DataFrame) -> dict[str, tuple[Any, bool, bool]]:
-    """Return the type of each column, whether it has any value, and whether it has gaps."""
-    kinds = {}
-    for name in frame.columns:
-        is_missing = frame[name].isna()
-        kinds[name] = frame[name].dtype, not is_missing.all(), bool(is_missing.any())
-    return kinds
+def _frame(read: ReadPart, names: list[str], meta: pd.DataFrame) -> Any:
+    import dask
+    import dask.dataframe as dd
+
+    # it would make texts of lists and arrays
+    with dask.config.set({"dataframe.convert-string": False}):
+        return dd.from_map(_Fitted(read, dict(meta.dtypes)), names, meta=meta)
 
 
-def _common(kinds: list[tuple[Any, bool, bool]]) -> Any:
-    """Return the type that the whole column would have."""
+def _column(samples: Sequence[Any]) -> pd.Series:
+    """Return a column with the type of that for whose parts these samples stand."""
     import numpy as np
-    from pandas.api.types import is_numeric_dtype
 
-    known = {dtype for dtype, has_values, _ in kinds if has_values}
-    if not known:
-        return kinds[0][0]
-    has_gaps = any(gaps for _, _, gaps in kinds)
-    if len(known) == 1:
-        dtype = next(iter(known))
-        if not has_gaps or dtype.kind not in "biu":
-            return dtype
-    numbers = all(is_numeric_dtype(dtype) and dtype.kind in "iuf" for dtype in known)
-    return np.dtype("float64") if numbers else np.dtype(object)
-
-
-class _Whole:
-    """The table of results that are kept in memory, which no other process could read there."""
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
-
-    def __call__(self, name: str | None) -> pd.DataFrame:
-        return self._frame
+    samples = [[MISSING] if sample is None else sample for sample in samples]
+    dtypes = {None if isinstance(sample, list) else sample.dtype for sample in samples}
+    if len(dtypes) == 1 and None not in dtypes:
+        return series(np.concatenate(samples))
+    return series([value for sample in samples for value in values_of(sample)])
 
 
 class _Fitted:
@@ -91,5 +89,11 @@ class _Fitted:
     def __dask_tokenize__(self) -> str:
         return self._token
 
-    def __call__(self, name: str | None) -> pd.DataFrame:
-        return self._read(name).reindex(columns=list(self._dtypes)).astype(self._dtypes)
+    def __call__(self, name: str) -> pd.DataFrame:
+        frame = self._read(name).reindex(columns=list(self._dtypes))
+        try:
+            return frame.astype(self._dtypes)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise StorageError(
+                f"part {name!r} holds other types than its footers tell ({error}); restore it"
+            ) from None

@@ -1,9 +1,9 @@
-"""The results of a run as a notebook shows them: how many, and the head of the table, however long that is."""
+"""The results of a run as a notebook shows them: counts and the head of the table."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Number
 from typing import Any
 
@@ -16,7 +16,7 @@ _MOST_COLUMNS = 20
 
 
 def head_of(snapshot: Snapshot) -> Rows:
-    """Return the first rows in domain order, without a look at the configs of the others."""
+    """Return the first rows in domain order; the other configs are not looked at."""
     import numpy as np
 
     order = np.argsort(snapshot.positions, kind="stable")
@@ -32,8 +32,46 @@ def head_of(snapshot: Snapshot) -> Rows:
     return Rows(rows.experiments[first], rows.iterations[first], columns)
 
 
+def results_text(snapshot: Snapshot) -> str:
+    """Return the repr of results."""
+    failures = snapshot.failures()
+    n_ended = len(snapshot.ids)
+    if n_ended and _n_failed(failures) == n_ended:
+        facts = _all_failed(n_ended)
+    else:
+        facts = f"{n_ended} experiments, {len(failures)} failures"
+    return f"<ResearchResults: {facts}>"
+
+
+def _n_failed(failures: Sequence[tuple[int, Failure]]) -> int:
+    return len({index for index, _ in failures})
+
+
+def _all_failed(n_ended: int) -> str:
+    which = "the only experiment" if n_ended == 1 else f"all {n_ended:,} experiments"
+    return f"{which} failed; `failures` tells why"
+
+
+def _no_rows(snapshot: Snapshot, variables: Collection[str]) -> str:
+    """Return why a table has no rows."""
+    n_ended, n_failed = len(snapshot.ids), _n_failed(snapshot.failures())
+    if n_ended and n_failed == n_ended:
+        return _all_failed(n_ended)
+    if n_ended and not variables:
+        return "the plan records nothing; give a unit `save_to`"
+    if not n_failed:
+        return "nothing was recorded yet"
+    failed = f"{n_failed:,} of {counted(n_ended, 'experiment')} failed; `failures` tells why"
+    return f"{failed}. The others recorded nothing"
+
+
 def results_html(
-    snapshot: Snapshot, rows: Rows, parameters: Sequence[str], kind: str, name: str
+    snapshot: Snapshot,
+    rows: Rows,
+    parameters: Sequence[str],
+    variables: Collection[str],
+    kind: str,
+    name: str,
 ) -> str:
     """Return the repr of results in a notebook.
 
@@ -43,6 +81,8 @@ def results_html(
     rows : Rows
         The rows to show.
     parameters : sequence of str
+    variables : collection of str
+        Those that the plan declares, and those that were recorded.
     kind, name : str
         What has these results, and what the user calls it.
     """
@@ -53,9 +93,11 @@ def results_html(
         counted(n_rows, "row"),
         counted(n_failures, "failure"),
     ]
-    body = section(
-        "Table", _rows_table(snapshot, rows, parameters), _shown(rows, n_rows), is_open=True
-    )
+    if len(rows.iterations):
+        shown = _rows_table(snapshot, rows, parameters)
+    else:
+        shown = paragraph(_no_rows(snapshot, variables))
+    body = section("Table", shown, _shown(rows, n_rows), is_open=True)
     if failures:
         first = heapq.nsmallest(_N_FAILURES, failures, key=lambda pair: snapshot.positions[pair[0]])
         note = f"the first {len(first)} of {n_failures:,}" if n_failures > len(first) else ""
@@ -89,13 +131,13 @@ def _rows_table(snapshot: Snapshot, rows: Rows, parameters: Sequence[str]) -> st
         shown = [cut(texts.get(name, ""), 40) for name in parameters]
         lines.append([experiment.id, *shown, str(rows.iterations[i]), *values][:_MOST_COLUMNS])
     n_hidden = len(names) + 2 - len(columns)
-    more = paragraph(f"and {counted(n_hidden, 'more column')}") if n_hidden else ""
+    hidden = paragraph(f"and {counted(n_hidden, 'more column')}") if n_hidden else ""
     numbers = [
         cut(name)
         for name, column in rows.columns.items()
         if all(_is_number(value) for value in column)
     ]
-    return table([cut(name) for name in columns], lines, {"iteration", *numbers}) + more
+    return table([cut(name) for name in columns], lines, {"iteration", *numbers}) + hidden
 
 
 def _failures_table(failures: Sequence[tuple[str, Failure]]) -> str:

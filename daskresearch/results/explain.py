@@ -1,4 +1,4 @@
-"""Why a result is what it is: the parts of keys as tables, and the parts in which two keys differ."""
+"""Why a result is what it is: the parts of its keys, and where two keys differ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Explained(ABC):
     def explain(
         self, experiment_id: str, against: Any = None, against_id: str | None = None
     ) -> pd.DataFrame:
-        """Return what the key of each unit of an experiment was made of, or what differs from another experiment.
+        """Return the parts of the key of each unit of an experiment, or where two differ.
 
         A unit whose key is the same in two experiments, or in two runs, computes the same in both.
 
@@ -41,8 +41,9 @@ class Explained(ABC):
         Returns
         -------
         pandas.DataFrame
-            One row a part: unit, its key, the kind of the part (code, argument, config, upstream, ...), name and value.
-            With `against` the parts that differ: unit, kind, name, value here and value there, NaN where there is none.
+            One row a part: unit, its key, the kind of the part (code, argument, config, upstream,
+            ...), name and value. With `against` the parts that differ: unit, kind, name, value here
+            and value there, NaN where there is none.
 
         Raises
         ------
@@ -52,10 +53,10 @@ class Explained(ABC):
         Examples
         --------
         >>> from daskresearch import EC, Option, Research
-        >>> research = Research(domain=Option("x", [1, 2])).add_callable(pow, args=[EC("x"), 2], save_to="square")
+        >>> research = Research(domain=Option("x", [1, 2])).pow(EC("x"), 2, save_to="square")
         >>> results = research.run(bar=False, dump_results=False).results
-        >>> one, other = results.df.id
-        >>> results.explain(one, against=other)
+        >>> first, second = results.df.id
+        >>> results.explain(first, against=second)
           unit    part name value there
         0  pow  config    x     1     2
         """
@@ -67,7 +68,8 @@ class Explained(ABC):
         others = self if against is None else getattr(against, "results", against)
         if not isinstance(others, Explained):
             raise OptionError(
-                f"against must be an experiment's id, or the results of another run, not {against!r}"
+                "against must be an experiment's id, or the results of another run, not "
+                f"{against!r}"
             )
         return difference(keys, others._keys_of(against_id or others._counterpart(experiment_id)))
 
@@ -81,16 +83,18 @@ class Explained(ABC):
             )
         if self._explainer is None:
             raise OptionError(
-                "results that were read from a folder have no plan to explain; ask those of the run"
+                "results that were read from a folder have no plan to explain, "
+                "nor have unpickled ones; ask those of the run"
             )
         return self._explainer(snapshot.experiment(ids.index(experiment_id)))
 
     def _counterpart(self, experiment_id: str) -> str:
         """Return the id of the experiment that has the same config as one of another run."""
-        same = [one for one in self._store.snapshot().ids if one[:-8] == experiment_id[:-8]]
+        same = [other for other in self._store.snapshot().ids if other[:-8] == experiment_id[:-8]]
         if not same:
             raise OptionError(
-                f"the other run has no experiment with the config of {experiment_id!r}; give against_id"
+                f"the other run has no experiment with the config of {experiment_id!r}; give "
+                "against_id"
             )
         return same[0]
 
@@ -107,9 +111,9 @@ def explanation(keys: Sequence[UnitKey]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (one.unit, one.key, part.kind, part.name, part.text)
-        for one in keys
-        for part in one.parts or (KeyPart("none", "", "", b""),)
+        (key.unit, key.key, part.kind, part.name, part.text)
+        for key in keys
+        for part in key.parts or (KeyPart("none", "", "", b""),)
     ]
     return pd.DataFrame(rows, columns=["unit", "key", "part", "name", "value"])
 
@@ -117,27 +121,28 @@ def explanation(keys: Sequence[UnitKey]) -> pd.DataFrame:
 def difference(keys: Sequence[UnitKey], others: Sequence[UnitKey]) -> pd.DataFrame:
     """Return the parts in which the keys of two experiments differ, by unit.
 
-    A part that has the same text in both, such as a function that stands at the same line, differs by its content.
+    A part that has the same text in both, such as a function that stands at the same line, differs
+    by its content.
     """
     import pandas as pd
 
     here, there = _parts(keys), _parts(others)
     rows = []
-    units = list(dict.fromkeys([one.unit for one in (*keys, *others)]))
+    units = list(dict.fromkeys([key.unit for key in (*keys, *others)]))
     for place in sorted(dict.fromkeys([*here, *there]), key=lambda place: units.index(place[0])):
-        one, other = here.get(place), there.get(place)
-        if one is None or other is None or one.digest != other.digest:
-            rows.append((*place[:3], one and one.text, other and other.text))
+        ours, theirs = here.get(place), there.get(place)
+        if ours is None or theirs is None or ours.digest != theirs.digest:
+            rows.append((*place[:3], ours and ours.text, theirs and theirs.text))
     return pd.DataFrame(rows, columns=["unit", "part", "name", "value", "there"])
 
 
 def _parts(keys: Sequence[UnitKey]) -> dict[tuple[str, str, str, int], KeyPart]:
-    """Return the parts by unit, kind, name and, where several have these in common, number."""
+    """Return the parts by unit, kind, name and number."""
     parts: dict[tuple[str, str, str, int], KeyPart] = {}
     counts: dict[tuple[str, str, str], int] = {}
-    for one in keys:
-        for part in one.parts:
-            place = (one.unit, part.kind, part.name)
+    for key in keys:
+        for part in key.parts:
+            place = (key.unit, part.kind, part.name)
             counts[place] = counts.get(place, 0) + 1
             parts[(*place, counts[place])] = part
     return parts

@@ -42,7 +42,8 @@ def dataset_of(
     clash = [name for name in variables if name in (*dims, "id")]
     if clash:
         raise OptionError(
-            f"variable {clash[0]!r} is named like a dimension; name the variables that you want by name="
+            f"variable {clash[0]!r} is named like a dimension; name the variables that you want by "
+            "name="
         )
     codes, coords = [], {}
     for name in dims:
@@ -54,7 +55,8 @@ def dataset_of(
     flat = np.ravel_multi_index(codes, shape) if len(frame) else np.zeros(0, int)
     if len(np.unique(flat)) < len(flat):
         raise OptionError(
-            f"two rows have the same {', '.join(dims)}, so that they are no grid; give filters that leave one of them"
+            f"two rows have the same {', '.join(dims)}, so that they are no grid; give filters "
+            "that leave one of them"
         )
     arrays = {name: _gridded(name, frame[name], flat, shape, dims) for name in variables}
     ids = _gridded("id", frame["id"], flat, shape, dims)
@@ -74,7 +76,7 @@ def _can_index(column: pd.Series) -> bool:
 
 
 def _coordinate(column: pd.Series) -> tuple[Any, Any]:
-    """Return the distinct values of a column in the order in which they come, and for each row which it is."""
+    """Return the distinct values of a column in order, and for each row which it has."""
     import numpy as np
     import pandas as pd
 
@@ -85,7 +87,10 @@ def _coordinate(column: pd.Series) -> tuple[Any, Any]:
 def _gridded(
     name: str, column: pd.Series, flat: Any, shape: tuple[int, ...], dims: list[str]
 ) -> Any:
-    """Return the cells of a variable on the grid, NaN where there is none; arrays of one shape add dimensions."""
+    """Return the cells of a variable on the grid, NaN where there is none.
+
+    Arrays of one shape add dimensions.
+    """
     import numpy as np
 
     shapes = {getattr(value, "shape", ()) for value in column}

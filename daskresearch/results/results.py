@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, final
+from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.counts import is_integer
 from daskresearch.domain import Config, Domain
-from daskresearch.errors import OptionError
 from daskresearch.results.artifacts import artifacts_table, folder_of, output_table
-from daskresearch.results.dask_frame import dask_frame
-from daskresearch.results.display import head_of, results_html
+from daskresearch.results.dask_frame import frame_in_memory, frame_of_folder
+from daskresearch.results.display import head_of, results_html, results_text
 from daskresearch.results.explain import Explained, Explainer
 from daskresearch.results.gridded import dataset_of
-from daskresearch.results.select import Filters, as_names, chosen_experiments
-from daskresearch.results.table import (
-    Layout,
-    check_columns,
-    configs,
-    in_order,
-    long,
-    narrowed,
-    wide,
-)
-from daskresearch.store import Failure, FolderStore, Snapshot, Store, retried
+from daskresearch.results.pickled import pickled
+from daskresearch.results.select import Asked, Filters, as_iterations, as_names
+from daskresearch.results.table import TableLayout, configs, failures_table, table_of
+from daskresearch.store import FolderStore, Snapshot, Store, retried
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.description import described
 
@@ -34,21 +26,25 @@ if TYPE_CHECKING:
 
 @final
 class ResearchResults(Explained):
-    """What the experiments of a research have recorded, readable also while a run goes on.
+    """What the experiments of a research have recorded, also while a run goes on.
 
-    Of a folder any process can read them: it needs no scheduler, no plan and none of the user's code.
+    Of a folder any process can read them: it needs no scheduler, no plan and none of the user's
+    code.
 
     Parameters
     ----------
     source : str, PathLike or Store
-        The name of a research, which is that of its folder: a path or a URL. (A run gives its own store.)
+        The name of a research, which is that of its folder: a path or a URL. (A run gives its own
+        store.)
     parameters : sequence of str
-        The parameters of the domain, which are columns of every table. Default: those that the folder names.
+        The parameters of the domain, which are columns of every table. Default: those that the
+        folder names.
     explainer : callable, optional
         Gives the keys of the units of an experiment from its id, config and the key of its group.
     allow_pickle : bool
-        Whether values of a folder are unpickled that no file format holds. That runs code of whoever wrote them: allow
-        it only for folders that you trust. Else they are shown as `Pickled`.
+        Whether values of a folder are unpickled that no file format holds. That runs code of
+        whoever wrote them: allow it only for folders that you trust. Else they are shown as
+        `Pickled`.
 
     Raises
     ------
@@ -65,7 +61,8 @@ class ResearchResults(Explained):
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Research(f"{folder}/powers", Option("x", [3])).pow(EC("x"), 2, save_to="square").run(bar=False)
+    ...     research = Research(f"{folder}/powers", Option("x", [3]))
+    ...     _ = research.pow(EC("x"), 2, save_to="square").run(bar=False)
     ...     ResearchResults(f"{folder}/powers").df.square.item()
     9
     """
@@ -89,7 +86,7 @@ class ResearchResults(Explained):
 
     @property
     def df(self) -> pd.DataFrame:
-        """The table of all rows: id, parameters, iteration and variables, in domain order; see `to_df`."""
+        """The table of all rows in domain order; see `to_df`."""
         return self.to_df()
 
     def to_df(
@@ -115,7 +112,8 @@ class ResearchResults(Explained):
         Parameters
         ----------
         pivot : bool
-            Whether each variable is a column; else each recorded value is a row with ``name`` and ``value``.
+            Whether each variable is a column; else each recorded value is a row with ``name`` and
+            ``value``.
         include_config : bool
             Whether the parameters are columns.
         use_alias : bool
@@ -132,14 +130,15 @@ class ResearchResults(Explained):
             Variables; a row in which none of them was recorded is left out.
         iterations : int or iterable of int, optional
         config : Mapping, optional
-            Values of parameters that a config must have, `repetition` and `updates` among them; a list means any
-            of its members.
+            Values of parameters that a config must have, `repetition` and `updates` among them; a
+            list means any of its members.
         alias : Mapping, optional
             The same by texts.
         domain : Domain or Mapping, optional
             Configs that agree with one of this domain's.
         arrays : {'eager', 'lazy'}
-            Whether large arrays of a folder are read, or stand in the table as objects that read what is asked of them.
+            Whether large arrays of a folder are read, or stand in the table as objects that read
+            what is asked of them.
         **params
             The same as `config`.
 
@@ -163,28 +162,15 @@ class ResearchResults(Explained):
         0    x_2          0  square      4
         """
         filters = Filters(experiment_id, config, alias, domain, params)
-        asked = _Asked(filters, name, None if iterations is None else _as_list(iterations), arrays)
+        asked = Asked(filters, name, as_iterations(iterations), arrays)
         options = (include_config, use_alias, concat_config, remove_auxilary, drop_columns)
         return retried(lambda: self._table(self._store.snapshot(), asked, pivot, options))
 
     def _table(
-        self, snapshot: Snapshot, asked: _Asked, pivot: bool, options: tuple[bool, ...]
+        self, snapshot: Snapshot, asked: Asked, pivot: bool, options: tuple[bool, ...]
     ) -> pd.DataFrame:
-        parameters = self._all_parameters(snapshot)
-        variables = self._all_variables(snapshot)
-        layout = Layout(parameters, *options)
-        check_columns(layout, variables, pivot=pivot)
-        if asked.arrays not in ("eager", "lazy"):
-            raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
-        names = as_names(asked.name, variables)
-        chosen = chosen_experiments(snapshot, parameters, asked.filters)
-        rows = snapshot.rows(
-            chosen, names, iterations=asked.iterations, lazy=asked.arrays == "lazy"
-        )
-        rows = in_order(
-            snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None)
-        )
-        return (wide if pivot else long)(snapshot, rows, layout)
+        layout = TableLayout(self._all_parameters(snapshot), *options)
+        return table_of(snapshot, asked, layout, self._all_variables(snapshot), pivot=pivot)
 
     def configs_to_df(
         self,
@@ -193,7 +179,7 @@ class ResearchResults(Explained):
         remove_auxilary: bool = True,
         drop_columns: bool = True,
     ) -> pd.DataFrame:
-        """Return one row for each finished experiment, failed ones too, with its id and config.
+        """Return the id and config of each finished experiment, of failed ones too.
 
         Parameters
         ----------
@@ -203,14 +189,14 @@ class ResearchResults(Explained):
         Examples
         --------
         >>> from daskresearch import Option, Research
-        >>> research = Research(domain=Option("x", [1, 2])).print("", end="").run(bar=False, dump_results=False)
-        >>> list(research.results.configs_to_df().x)
+        >>> research = Research(domain=Option("x", [1, 2])).print("", end="")
+        >>> list(research.run(bar=False, dump_results=False).results.configs_to_df().x)
         [1, 2]
         """
         import numpy as np
 
         snapshot = self._store.snapshot()
-        layout = Layout(
+        layout = TableLayout(
             self._all_parameters(snapshot),
             True,
             use_alias,
@@ -221,7 +207,7 @@ class ResearchResults(Explained):
         return configs(snapshot, np.argsort(snapshot.positions, kind="stable"), layout)
 
     def artifacts_to_df(self, include_config: bool = True, use_alias: bool = False) -> pd.DataFrame:
-        """Return one row for each file that experiments have put into their folders, ``EP()``.
+        """Return one row for each file that experiments put into their folders, ``EP()``.
 
         Parameters
         ----------
@@ -233,8 +219,8 @@ class ResearchResults(Explained):
         Returns
         -------
         pandas.DataFrame
-            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``, that within the
-            folder of the research.
+            With the columns id, parameters, ``artifact_name``, ``full_path`` and ``relative_path``,
+            that within the folder of the research.
 
         Raises
         ------
@@ -249,17 +235,16 @@ class ResearchResults(Explained):
         ...     with open(f"{folder}/picture.txt", "w") as file:
         ...         _ = file.write(":-)")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     research = Research(f"{folder}/pictures").add_callable(draw, args=[EP()]).run(bar=False)
-        ...     list(research.results.artifacts_to_df().artifact_name)
+        ...     research = Research(f"{folder}/pictures").add_callable(draw, args=[EP()])
+        ...     list(research.run(bar=False).results.artifacts_to_df().artifact_name)
         ['picture.txt']
         """
         snapshot = self._store.snapshot()
-        return artifacts_table(
-            self._store, snapshot, Layout(self._all_parameters(snapshot), include_config, use_alias)
-        )
+        layout = TableLayout(self._all_parameters(snapshot), include_config, use_alias)
+        return artifacts_table(self._store, snapshot, layout)
 
     def output_to_df(self) -> pd.DataFrame:
-        r"""Return what each experiment printed and logged, as far as `run` was asked to keep it with the results.
+        r"""Return what each experiment printed and logged, as far as `run` was to keep it.
 
         Returns
         -------
@@ -284,24 +269,28 @@ class ResearchResults(Explained):
 
     @property
     def ddf(self) -> Any:
-        """The table of all rows as a dask.dataframe, a partition for each file; see `to_df`."""
-        if not isinstance(self._store, FolderStore):
-            return dask_frame(self._store, self._read_part)
-        store = self._store.reopened(allow_pickle=self._store.allow_pickle, is_live=False)
-        return dask_frame(self._store, ResearchResults(store, self._parameters)._read_part)
+        """The table of all rows as a dask.dataframe; see `to_df`.
 
-    def _read_part(self, name: str | None) -> pd.DataFrame:
-        asked = _Asked(Filters(), None, None, "eager")
-        snapshot = (
-            self._store.snapshot() if name is None else folder_of(self._store).snapshot_of(name)
+        Its types come from the schemas of the files. Rows are read when it is computed.
+        """
+        if not isinstance(self._store, FolderStore):
+            return frame_in_memory(self.df)
+        store = self._store.copied()
+        return frame_of_folder(
+            store, self._parameters, lambda names: ResearchResults(store, names)._read_part
         )
+
+    def _read_part(self, name: str) -> pd.DataFrame:
+        asked = Asked(Filters(), None, None, "eager")
+        snapshot = folder_of(self._store).snapshot_of(name)
         return self._table(snapshot, asked, True, (True, False, False, True, True))
 
     def to_xarray(self, **filters: Any) -> Any:
-        """Return the results as an xarray Dataset, with the parameters and iterations as dimensions.
+        """Return the results as an xarray Dataset; its dimensions are the parameters.
 
-        Values of parameters that cannot be coordinates are shown by their texts. `repetition` is a dimension if there
-        are several; arrays of one shape add dimensions of their own. Cells without a row are NaN.
+        The iterations are one more dimension, and `repetition` if there are several. Values of
+        parameters that cannot be coordinates are shown by their texts. Arrays of one shape add
+        dimensions of their own. Cells without a row are NaN.
 
         Parameters
         ----------
@@ -316,7 +305,8 @@ class ResearchResults(Explained):
         Examples
         --------
         >>> from daskresearch import EC, Domain, Research
-        >>> research = Research(domain=Domain(x=[1, 2], y=[1, 2, 3])).pow(EC("x"), EC("y"), save_to="power")
+        >>> domain = Domain(x=[1, 2], y=[1, 2, 3])
+        >>> research = Research(domain=domain).pow(EC("x"), EC("y"), save_to="power")
         >>> dataset = research.run(bar=False, dump_results=False).results.to_xarray()
         >>> dataset.power.dims, dataset.power.sel(x=2, y=3).item()
         (('x', 'y', 'iteration'), 8)
@@ -342,7 +332,8 @@ class ResearchResults(Explained):
         >>> from fractions import Fraction
         >>> from daskresearch import Research
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Research(f"{folder}/third").add_callable(Fraction, args=[1, 3], save_to="x").run(bar=False)
+        ...     research = Research(f"{folder}/third")
+        ...     _ = research.add_callable(Fraction, args=[1, 3], save_to="x").run(bar=False)
         ...     results = ResearchResults(f"{folder}/third")
         ...     results.df.x[0], results.load().df.x[0]
         (<pickled value of ... bytes; read with allow_pickle=True>, Fraction(1, 3))
@@ -354,31 +345,15 @@ class ResearchResults(Explained):
 
     @property
     def failures(self) -> pd.DataFrame:
-        """What went wrong: id, unit, iteration, exception, traceback, kind and worker, in domain order.
+        """The table of what went wrong, a row for each failure in domain order.
 
-        The kind is ``'exception'`` of a unit, ``'upstream'`` for one of a root that the experiment shares,
-        ``'timeout'``, ``'cancelled'``, or ``'worker'`` if the worker process died each time the experiment ran. The
-        worker is the host and process id where it happened, empty if nobody knows.
+        Its columns are id, unit, iteration, exception, traceback, kind and worker.
+        The kind is ``'exception'`` of a unit, ``'upstream'`` for one of a root that the experiment
+        shares, ``'timeout'``, ``'cancelled'``, or ``'worker'`` if the worker process died each time
+        the experiment ran. The worker is the host and process id where it happened, empty if nobody
+        knows.
         """
-        import pandas as pd
-
-        snapshot, found = retried(lambda: _failures_of(self._store.snapshot()))
-        failures = sorted(found, key=lambda pair: snapshot.positions[pair[0]])
-        return pd.DataFrame(
-            {
-                "id": pd.Series([snapshot.ids[index] for index, _ in failures], dtype=str),
-                "unit": pd.Series([failure.unit for _, failure in failures], dtype=str),
-                "iteration": pd.Series(
-                    [failure.iteration for _, failure in failures], dtype="int64"
-                ),
-                "exception": pd.Series(
-                    [failure.exception for _, failure in failures], dtype=object
-                ),
-                "traceback": pd.Series([failure.traceback for _, failure in failures], dtype=str),
-                "kind": pd.Series([str(failure.kind) for _, failure in failures], dtype=str),
-                "worker": pd.Series([failure.worker for _, failure in failures], dtype=str),
-            }
-        )
+        return retried(lambda: failures_table(self._store.snapshot()))
 
     def _all_parameters(self, snapshot: Snapshot) -> tuple[str, ...]:
         names = dict.fromkeys(self._parameters)
@@ -389,12 +364,14 @@ class ResearchResults(Explained):
     def _all_variables(self, snapshot: Snapshot) -> list[str]:
         return list(dict.fromkeys([*self._store.variables, *snapshot.variables]))
 
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        return _unpickled, (pickled(self._store, self._parameters),)
+
     def __len__(self) -> int:
         return self._store.n_experiments
 
     def __repr__(self) -> str:
-        n_failures = len(retried(lambda: _failures_of(self._store.snapshot()))[1])
-        return f"<ResearchResults: {len(self)} experiments, {n_failures} failures>"
+        return retried(lambda: results_text(self._store.snapshot()))
 
     def _repr_html_(self) -> str:
         return self._html("ResearchResults", "")
@@ -404,31 +381,14 @@ class ResearchResults(Explained):
 
         def shown() -> str:
             snapshot = self._store.snapshot()
-            return results_html(snapshot, head_of(snapshot), self._parameters, kind, name)
+            variables = self._all_variables(snapshot)
+            return results_html(
+                snapshot, head_of(snapshot), self._parameters, variables, kind, name
+            )
 
         return retried(shown)
 
 
-class _Asked(NamedTuple):
-    """Which rows and variables a table is to have."""
-
-    filters: Filters
-    name: str | Iterable[str] | None
-    iterations: list[int] | None
-    arrays: str
-
-
-def _failures_of(snapshot: Snapshot) -> tuple[Snapshot, list[tuple[int, Failure]]]:
-    return snapshot, snapshot.failures()
-
-
-def _as_list(iterations: Any) -> list[int]:
-    wanted = (
-        list(iterations)
-        if isinstance(iterations, Iterable) and not isinstance(iterations, str)
-        else [iterations]
-    )
-    for one in wanted:
-        if not is_integer(one):
-            raise OptionError(f"iterations must be an integer or several, from zero, not {one!r}")
-    return wanted
+def _unpickled(content: bytes) -> ResearchResults:
+    """Return results from their pickle; they have no plan to explain."""
+    return ResearchResults(*pickle.loads(content))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from daskresearch.counts import is_integer
 from daskresearch.domain import Config, Domain
 from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import OptionError, near_miss
@@ -26,10 +27,39 @@ class Filters(NamedTuple):
     params: Mapping[str, Any] = {}
 
 
+class Asked(NamedTuple):
+    """Which rows and variables a table is to have."""
+
+    filters: Filters
+    name: str | Iterable[str] | None
+    iterations: list[int] | None
+    arrays: str
+
+
+def as_iterations(iterations: Any) -> list[int] | None:
+    """Return the iterations that are asked for, None if all are.
+
+    Raises
+    ------
+    OptionError
+        If one is no integer.
+    """
+    if iterations is None:
+        return None
+    is_several = isinstance(iterations, Iterable) and not isinstance(iterations, str)
+    wanted = list(iterations) if is_several else [iterations]
+    for number in wanted:
+        if not is_integer(number):
+            raise OptionError(
+                f"iterations must be an integer or several, from zero, not {number!r}"
+            )
+    return wanted
+
+
 def chosen_experiments(
     snapshot: Snapshot, parameters: Collection[str], filters: Filters
 ) -> NDArray[np.int64] | None:
-    """Return the ascending index of the experiments that all filters let pass, or None if there is no filter.
+    """Return the ascending index of the experiments that pass, None without filters.
 
     Raises
     ------
@@ -41,7 +71,7 @@ def chosen_experiments(
     masks: list[NDArray[np.bool_]] = []
     if filters.experiment_id is not None:
         ids = _texts_of("experiment_id", filters.experiment_id)
-        masks.append(np.array([known in ids for known in snapshot.ids], dtype=bool))
+        masks.append(np.array([experiment_id in ids for experiment_id in snapshot.ids], dtype=bool))
     config = filters.config
     wanted = {**(config.config() if isinstance(config, Config) else config or {}), **filters.params}
     for name in (*wanted, *(filters.alias or {})):
@@ -57,7 +87,7 @@ def chosen_experiments(
 
 
 def _mask(values: list[Any] | NDArray[Any], test: Callable[[Any], bool]) -> NDArray[np.bool_]:
-    """Return where a column passes a test, for an array by one look at each of its distinct values."""
+    """Return where a column passes a test; equal cells of an array are tested once."""
     import numpy as np
 
     if isinstance(values, list):
@@ -81,7 +111,8 @@ def _domain_mask(
     for name in domain.names:
         if name not in parameters:
             raise OptionError(
-                f"no parameter is named {name!r}, only {list(parameters)}{near_miss(name, parameters)}; "
+                f"no parameter is named {name!r}, only "
+                f"{list(parameters)}{near_miss(name, parameters)}; "
                 f"repetition and updates are filters of their own"
             )
     # configs with the same parameters are compared at once
@@ -92,14 +123,14 @@ def _domain_mask(
     mask = np.zeros(len(snapshot.ids), dtype=bool)
     for names, items in wanted.items():
         columns = [snapshot.texts(name) for name in names]
-        known = zip(*columns, strict=True) if names else [()] * len(mask)
-        mask |= np.array([one in items for one in known], dtype=bool)
+        rows = zip(*columns, strict=True) if names else [()] * len(mask)
+        mask |= np.array([row in items for row in rows], dtype=bool)
     return mask
 
 
 def _as_texts(given: Any) -> str | list[str]:
     return (
-        [str(one) for one in given]
+        [str(text) for text in given]
         if isinstance(given, (list, tuple, set, frozenset))
         else str(given)
     )
@@ -122,9 +153,9 @@ def _check_wanted(name: str, value: Any) -> None:
 
 
 def _check_parameter(name: str, parameters: Collection[str]) -> None:
-    known = [*parameters, *AUXILIARY]
-    if name not in known:
-        raise OptionError(f"no parameter is named {name!r}, only {known}{near_miss(name, known)}")
+    names = [*parameters, *AUXILIARY]
+    if name not in names:
+        raise OptionError(f"no parameter is named {name!r}, only {names}{near_miss(name, names)}")
 
 
 def _matches(value: Any, wanted: Any) -> bool:
@@ -135,7 +166,7 @@ def _matches(value: Any, wanted: Any) -> bool:
         wanted.tolist() if hasattr(wanted, "tolist") and getattr(wanted, "ndim", 0) == 1 else wanted
     )
     return isinstance(members, (list, tuple, set, frozenset, range)) and any(
-        [_equal(value, one) for one in members]
+        [_equal(value, member) for member in members]
     )
 
 
@@ -149,7 +180,7 @@ def _equal(value: Any, wanted: Any) -> bool:
         return getattr(value, "shape", None) == getattr(wanted, "shape", ()) and bool(equal.all())
 
 
-def as_names(name: str | Iterable[str] | None, known: Collection[str]) -> list[str]:
+def as_names(name: str | Iterable[str] | None, variables: Collection[str]) -> list[str]:
     """Return the variables that are asked for, all if `name` is None.
 
     Raises
@@ -158,11 +189,12 @@ def as_names(name: str | Iterable[str] | None, known: Collection[str]) -> list[s
         If there is no variable of a name.
     """
     if name is None:
-        return list(known)
+        return list(variables)
     names = [name] if isinstance(name, str) else list(name)
-    for one in names:
-        if one not in known:
+    for variable in names:
+        if variable not in variables:
             raise OptionError(
-                f"no variable is named {one!r}, only {list(known)}{near_miss(one, known)}"
+                f"no variable is named {variable!r}, only {list(variables)}"
+                f"{near_miss(variable, variables)}"
             )
     return names

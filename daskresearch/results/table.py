@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from daskresearch.domain.config import AUXILIARY
 from daskresearch.errors import OptionError
+from daskresearch.results.select import Asked, as_names, chosen_experiments
 from daskresearch.store import MISSING, Rows, Snapshot, recorded, taken
 
 if TYPE_CHECKING:
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+_OF_FAILURES: Final[dict[str, Any]] = {
+    "unit": str, "iteration": "int64", "exception": object, "traceback": str,
+    "kind": str, "worker": str,
+}  # fmt: skip
+
 
 @final
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TableLayout:
     """Which columns describe the config in a table; see `ResearchResults.to_df`."""
 
     parameters: tuple[str, ...]
@@ -29,7 +35,7 @@ class Layout:
     drop_columns: bool = True
 
 
-def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) -> None:
+def check_columns(layout: TableLayout, variables: Collection[str], *, pivot: bool) -> None:
     """Refuse a table in which two columns would have one name.
 
     Raises
@@ -42,16 +48,33 @@ def check_columns(layout: Layout, variables: Collection[str], *, pivot: bool) ->
         shown = () if layout.drop_columns else shown
         if "config" in (*shown, *(variables if pivot else ())):
             raise OptionError(
-                "concat_config=True makes a column 'config', but there is one already; rename that one"
+                "concat_config=True makes a column 'config', but there is one already; rename that "
+                "one"
             )
     clash = [name for name in ("name", "value") if name in shown]
     if clash and not pivot:
         raise OptionError(
-            f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use include_config=False"
+            f"pivot=False makes a column {clash[0]!r}, as a parameter is named; use "
+            "include_config=False"
         )
 
 
-def wide(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
+def table_of(
+    snapshot: Snapshot, asked: Asked, layout: TableLayout, variables: list[str], *, pivot: bool
+) -> pd.DataFrame:
+    """Return the rows that are asked for, as a wide table or a long one."""
+    check_columns(layout, variables, pivot=pivot)
+    if asked.arrays not in ("eager", "lazy"):
+        raise OptionError(f"arrays must be 'eager' or 'lazy', not {asked.arrays!r}")
+    names = as_names(asked.name, variables)
+    chosen = chosen_experiments(snapshot, layout.parameters, asked.filters)
+    is_lazy = asked.arrays == "lazy"
+    rows = snapshot.rows(chosen, names, iterations=asked.iterations, lazy=is_lazy)
+    rows = in_order(snapshot, narrowed(rows, asked.iterations, must_record=asked.name is not None))
+    return (wide if pivot else long)(snapshot, rows, layout)
+
+
+def wide(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
     """Return one row an iteration and one column a variable.
 
     Parameters
@@ -59,19 +82,19 @@ def wide(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     snapshot : Snapshot
     rows : Rows
         The rows of the table, in order.
-    layout : Layout
+    layout : TableLayout
     """
     import pandas as pd
 
     columns = _config_columns(snapshot, rows.experiments, layout)
     columns["iteration"] = pd.Series(rows.iterations, dtype="int64")
     for name, values in rows.columns.items():
-        columns[name] = _series(values)
+        columns[name] = series(values)
     return pd.DataFrame(columns, copy=False)
 
 
-def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
-    """Return one row for each recorded value, with its variable in ``name`` and itself in ``value``."""
+def long(snapshot: Snapshot, rows: Rows, layout: TableLayout) -> pd.DataFrame:
+    """Return one row for each recorded value, with the columns ``name`` and ``value``."""
     import numpy as np
     import pandas as pd
 
@@ -81,32 +104,47 @@ def long(snapshot: Snapshot, rows: Rows, layout: Layout) -> pd.DataFrame:
     row, variable = (
         np.nonzero(np.column_stack(masks)) if masks else (np.zeros(0, int), np.zeros(0, int))
     )
-    lists = [_as_list(values) for values in rows.columns.values()]
+    lists = [values_of(values) for values in rows.columns.values()]
     columns = _config_columns(snapshot, rows.experiments[row], layout)
     columns["iteration"] = pd.Series(rows.iterations[row], dtype="int64")
-    columns["name"] = _series([names[i] for i in variable.tolist()])
-    columns["value"] = _series(
+    columns["name"] = series([names[i] for i in variable.tolist()])
+    columns["value"] = series(
         [lists[i][j] for j, i in zip(row.tolist(), variable.tolist(), strict=True)]
     )
     return pd.DataFrame(columns, copy=False)
 
 
-def _as_list(values: list[Any] | NDArray[Any]) -> list[Any]:
-    """Return the values one by one; those of types that Python has not stay scalars of numpy."""
+def values_of(values: list[Any] | NDArray[Any]) -> list[Any]:
+    """Return the values in a list; types that Python has not stay scalars of numpy."""
     if isinstance(values, list):
         return values
     return values.tolist() if values.dtype.name in ("bool", "int64", "float64") else list(values)
 
 
-def configs(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> pd.DataFrame:
+def configs(snapshot: Snapshot, index: NDArray[np.int64], layout: TableLayout) -> pd.DataFrame:
     """Return one row for each experiment of an index with its id and config."""
     import pandas as pd
 
     return pd.DataFrame(_config_columns(snapshot, index, layout), copy=False)
 
 
-def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout) -> dict[str, Any]:
-    """Return the id and config columns of rows, given the index of the experiment of each."""
+def failures_table(snapshot: Snapshot) -> pd.DataFrame:
+    """Return one row for each failure, in domain order."""
+    import pandas as pd
+
+    failures = sorted(snapshot.failures(), key=lambda pair: snapshot.positions[pair[0]])
+    columns = {"id": pd.Series([snapshot.ids[index] for index, _ in failures], dtype=str)}
+    for name, kind in _OF_FAILURES.items():
+        column = [getattr(failure, name) for _, failure in failures]
+        # a kind is a member of an enum here, and a plain text for users
+        columns[name] = pd.Series(list(map(str, column)) if kind is str else column, dtype=kind)
+    return pd.DataFrame(columns)
+
+
+def _config_columns(
+    snapshot: Snapshot, index: NDArray[np.int64], layout: TableLayout
+) -> dict[str, Any]:
+    """Return the id and config columns of rows, by the index of their experiments."""
     import numpy as np
 
     # each experiment is described once, however many rows it has
@@ -118,8 +156,8 @@ def _config_columns(snapshot: Snapshot, index: NDArray[np.int64], layout: Layout
 
     def spread(values: Any, kind: type | None = None) -> Any:
         if place is None or not isinstance(values, list):
-            return _series(values if place is None else values[place], kind)
-        return _series(values, kind).take(place).reset_index(drop=True)
+            return series(values if place is None else values[place], kind)
+        return series(values, kind).take(place).reset_index(drop=True)
 
     columns: dict[str, Any] = {"id": spread(taken(list(snapshot.ids), used), str)}
     if not layout.include_config:
@@ -146,8 +184,8 @@ def _joined(texts: dict[str, list[Any]], n: int) -> list[str]:
     ]
 
 
-def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
-    """Return a column with the type that pandas infers, NaN where nothing was recorded."""
+def series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd.Series:
+    """Return a column with the type that pandas infers, NaN where there is no value."""
     import numpy as np
     import pandas as pd
 
@@ -172,19 +210,19 @@ def _series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> p
 
 
 def _are_beyond_floats(values: list[Any]) -> bool:
-    """Return whether any of these numbers is one that a float64 may not hold: a large integer, or a longer float."""
+    """Return whether a float64 may not hold a value: a large integer or a longer float."""
     import numpy as np
 
     kinds = set(map(type, values))
     integers = {kind for kind in kinds if issubclass(kind, (int, np.integer))}
     is_large = bool(integers) and any(
-        [type(one) in integers and abs(int(one)) > 2**53 for one in values]
+        [type(value) in integers and abs(int(value)) > 2**53 for value in values]
     )
     return is_large or np.longdouble in kinds
 
 
 def narrowed(rows: Rows, iterations: list[int] | None, *, must_record: bool) -> Rows:
-    """Return the rows of some iterations, and if asked those in which any of the variables was recorded."""
+    """Return the rows of some iterations, if asked those with any of the variables."""
     import numpy as np
 
     mask = np.ones(len(rows.iterations), dtype=bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
@@ -15,6 +15,8 @@ from daskresearch.store.snapshot import Rows, taken
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+_LISTS = ("_positions", "_experiments", "_of_rows", "_iterations", "_failures")
 
 
 @final
@@ -61,6 +63,22 @@ class MemoryStore:
         """The variables that have been recorded or declared until now."""
         with self._lock:
             return tuple(self._columns)
+
+    def copied(self, portable: Callable[[Failure], Failure]) -> MemoryStore:
+        """Return a copy of what is known now, each failure as `portable` gives it."""
+        copy = MemoryStore()
+        with self._lock:
+            copy._columns = {name: column[:] for name, column in self._columns.items()}
+            for name in _LISTS:
+                setattr(copy, name, getattr(self, name)[:])
+        copy._failures = [(index, portable(failure)) for index, failure in copy._failures]
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_columns": self._columns, **{name: getattr(self, name) for name in _LISTS}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def snapshot(self) -> MemorySnapshot:
         """Return the experiments and rows of this moment."""

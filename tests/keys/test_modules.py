@@ -170,7 +170,7 @@ def test_equal_names_in_two_modules_are_told_apart(modules, text):
 
 
 def test_libraries_count_by_name_and_version(monkeypatch):
-    from daskresearch.content.code import _version_of, library_content
+    from daskresearch.content.libraries import _version_of, library_content
 
     def clear() -> None:
         _version_of.cache_clear()

@@ -595,6 +595,59 @@ def test_the_dask_frame_of_one_part_is_the_table(folder):
     assert all(same_column(list(computed[name]), list(frame[name])) for name in frame.columns)
 
 
+def without_cells(path: Path) -> None:
+    """Overwrite all of a Parquet file but its footer."""
+    content = path.read_bytes()
+    n_kept = int.from_bytes(content[-8:-4], "little") + 8
+    path.write_bytes(b"PAR1" + b"\0" * (len(content) - n_kept - 4) + content[-n_kept:])
+
+
+@pytest.mark.parametrize("is_merged", [False, True], ids=["parts", "merged"])
+def test_a_dask_frame_reads_nothing_of_the_rows_before_it_is_computed(
+    folder, is_merged, monkeypatch
+):
+    if not is_merged:
+        monkeypatch.setattr(recordings, "compact", lambda *_, **__: None)
+    for n in range(1, 5):
+        research = Research(folder, Option("x", [Alias(i, f"row {i}") for i in range(n)]))
+        research = research.add_callable(
+            "record", lambda s, x: record_all(s, WIDE[x]), args=[S(), EC("x")]
+        )
+        research.run(bar=False, seed=1, resume=n > 1)
+    results = ResearchResults(folder)
+    frame, computed = results.df, results.ddf.compute(scheduler="sync")
+    for path in [*Path(folder).glob("results/*"), *Path(folder).glob("experiments/*")]:
+        without_cells(path)
+    ddf = ResearchResults(folder).ddf
+    assert dict(ddf.dtypes) == dict(computed.dtypes) == dict(frame.dtypes)
+    with pytest.raises(StorageError):
+        ddf.compute(scheduler="sync")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(columns(max_size=3).filter(bool), min_size=1, max_size=3))
+def test_a_dask_frame_has_no_narrower_types_than_the_table(parts_of_values):
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recordings, "compact", lambda *_, **__: None)
+        values = [value for part in parts_of_values for value in part]
+        n = 0
+        for part in parts_of_values:
+            n += len(part)
+            research = Research(f"{root}/r", Option("x", list(range(n))))
+            research = research.add_callable(
+                "record",
+                lambda s, x: None if values[x] is MISSING else s.update_variable("v", values[x]),
+                args=[S(), EC("x")],
+            )
+            research.run(bar=False, seed=1, resume=n > len(part))
+        results = ResearchResults(f"{root}/r", ["x"])
+        frame, computed = results.df, results.ddf.compute(scheduler="sync")
+        # the footers of very mixed columns do not tell their type, but nothing is lost
+        assert list(frame) == list(computed)
+        for name in frame:
+            assert computed[name].dtype in (frame[name].dtype, np.dtype(object))
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["folder", "memory"])
 def test_the_dask_frame_of_no_rows_is_the_empty_table(kept, folder):
     research = Research(folder, Option("x", [1])).add_callable("fail", lambda: 1 / 0, save_to="y")

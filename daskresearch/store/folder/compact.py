@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.store.columns.values import TYPES, decode, split
-from daskresearch.store.columns.widen import common_schema, fitted
+from daskresearch.store.columns.widen import fitted
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
+from daskresearch.store.folder.footers import merged_schema
 from daskresearch.store.folder.listing import RECORDS, Part, read_part, read_parts
-from daskresearch.store.folder.parquet import read_schema
+from daskresearch.store.folder.parquet import read_footer
 from daskresearch.store.folder.rows import Request, read_request
 from daskresearch.store.folder.snapshot import FolderSnapshot
 from daskresearch.store.folder.writer import write_part
@@ -103,13 +104,9 @@ def _n_bytes(files: Files, part: Part) -> int:
 
 def _schemas(files: Files, parts: Sequence[Part]) -> tuple[pa.Schema, pa.Schema]:
     """Return the common schema of the experiments of parts, and that of their results."""
-    experiments = [read_schema(files, f"{EXPERIMENTS}/{part.name}.parquet") for part in parts]
-    results = [read_schema(files, _results(part)) for part in parts if _has_rows(part)]
-    plain = [
-        common_schema([schema.remove_metadata() for schema in schemas])
-        for schemas in (experiments, results)
-    ]
-    return plain[0], plain[1]
+    experiments = [read_footer(files, f"{EXPERIMENTS}/{part.name}.parquet") for part in parts]
+    results = [read_footer(files, _results(part)) for part in parts if _has_rows(part)]
+    return merged_schema(experiments), merged_schema(results)
 
 
 def _results(part: Part) -> str:

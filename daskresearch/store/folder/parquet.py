@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daskresearch.store.files.base import Files, translated
 
@@ -58,6 +58,19 @@ def reading(files: Files, path: str) -> Iterator[pq.ParquetFile]:
         pq.ParquetFile(files.opened(path)) as file,
     ):
         yield file
+
+
+class Footer(NamedTuple):
+    """What the footer of a Parquet file tells of it."""
+
+    metadata: pq.FileMetaData
+    schema_arrow: pa.Schema
+
+
+def read_footer(files: Files, path: str) -> Footer:
+    """Return the footer of a Parquet file of a folder."""
+    with reading(files, path) as file:
+        return Footer(file.metadata, file.schema_arrow)
 
 
 def read_schema(files: Files, path: str) -> pa.Schema:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from daskresearch.domain.config import AUXILIARY
 from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import PickleError
+from daskresearch.store.columns.listed import with_listed
 from daskresearch.store.columns.values import TYPES, encode, joined
 from daskresearch.store.record import MISSING, Failure, Record
 
@@ -145,7 +146,7 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     columns |= {name: pa.array(values, fields[name].type) for name, values in own.items()}
     types = joined(tags, n)
     columns[TYPES] = pa.nulls(n, pa.string()) if types is None else types
-    return pa.table(columns)
+    return with_listed(pa.table(columns), tags)
 
 
 def own_fields() -> dict[str, pa.Field]:
@@ -199,7 +200,7 @@ def _parameter(
         if value is MISSING:
             continue
         text = texts[row][name]
-        if not _is_storable(value):
+        if not is_storable(value):
             values[row], aliases[row][name] = _writable(text), [text]
         elif _text_or_none(value) != text:
             aliases[row][name] = text
@@ -218,7 +219,7 @@ _SIMPLE = frozenset({bool, int, float, str, type(None)})
 _NUMBERS = frozenset({bool, int, float, type(None), type(MISSING)})
 
 
-def _is_storable(value: Any) -> bool:
+def is_storable(value: Any) -> bool:
     """Return whether a config value can be kept without a pickle or a file of its own."""
     if type(value) in _SIMPLE:
         return True
@@ -306,7 +307,7 @@ def results_table(ended: Sequence[Ended], keep: Keep | None = None) -> pa.Table:
     types = joined(tags, len(ids))
     if types is not None:
         columns[TYPES] = types
-    return pa.table(columns)
+    return with_listed(pa.table(columns), tags)
 
 
 def with_metadata(schema: pa.Schema, **facts: Any) -> pa.Schema:

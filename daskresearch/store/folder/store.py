@@ -7,12 +7,15 @@ while somebody reads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.errors import MissingFileError
 from daskresearch.store.files.base import Files
 from daskresearch.store.folder.description import described
+from daskresearch.store.folder.footers import Footers, read_footers
 from daskresearch.store.folder.listing import Part, read_parts, retried
+from daskresearch.store.folder.parts import is_storable
 from daskresearch.store.folder.snapshot import FolderSnapshot
 
 if TYPE_CHECKING:
@@ -83,15 +86,15 @@ class FolderStore:
             )
         return whole.only(part)
 
-    def part_names(self) -> list[str]:
-        """Return the names of the parts, in the order of the first of their experiments."""
+    def footers(self) -> list[Footers]:
+        """Return what the footers of the parts tell, in the order of their first experiments."""
         self._flush()
-        parts = retried(lambda: read_parts(self.files, self._parts))
-        first = {
-            name: min(part.experiments.column("position").to_pylist(), default=0)
-            for name, part in parts.items()
-        }
-        return sorted(first, key=first.__getitem__)
+        footers = retried(lambda: read_footers(self.files))
+        for name, values in self._true_values.items():
+            if not all([is_storable(value) for alike in values.values() for value in alike]):
+                for footer in footers:  # the folder holds texts in the places of these values
+                    footer.parameters[name] = [object()]
+        return sorted(footers, key=lambda footer: footer.position)
 
     def reopened(
         self,
@@ -113,6 +116,17 @@ class FolderStore:
             chooses=chooses or self._chooses,
         )
 
+    def copied(self) -> FolderStore:
+        """Return a store of the same folder that can be pickled; of some experiments it sees those."""
+        self._flush()
+        chooses = self._chooses
+        if chooses is not None:
+            chooses = partial(_are_among, ids=frozenset(self.snapshot().ids))
+        copy = self.reopened(is_live=False, chooses=chooses)
+        # a run may add to its own while this is pickled
+        copy._true_values = {name: dict(texts) for name, texts in self._true_values.items()}
+        return copy
+
     def _snapshot(self) -> FolderSnapshot:
         self._parts = parts = read_parts(self.files, self._parts)
         if not parts:
@@ -121,3 +135,9 @@ class FolderStore:
             self.files, list(parts.values()), self._true_values, allow_pickle=self.allow_pickle
         )
         return whole if self._chooses is None else whole.where(self._chooses(whole))
+
+
+def _are_among(snapshot: FolderSnapshot, ids: frozenset[str]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    return np.array([experiment_id in ids for experiment_id in snapshot.ids], dtype=bool)
