@@ -189,7 +189,8 @@ def in_turn(functions: Mapping[Name, Callable[[], object]], n_rounds: int) -> di
     Parameters
     ----------
     functions : Mapping of callable
-        Each is called once to warm up. In a round, a fast one is called as often as fits in some milliseconds.
+        Each is called once to warm up. In a round, a fast one is called as often as fits in some
+        milliseconds.
     n_rounds : int
 
     Returns

@@ -1,13 +1,14 @@
 """What a run holds in memory beyond its results, whatever the size of the domain.
 
-Measured is the memory that Python and numpy hold (`tracemalloc`), less what they held before the run, when the domain
-had already been written down. Of each run these are taken:
+Measured is the memory that Python and numpy hold (`tracemalloc`), less what they held before the
+run, when the domain had already been written down. Of each run these are taken:
 
 - *first*: what is held when the first experiment runs. A domain that is made a list beforehand shows here.
 - *peak*: the most that is held at any moment of the run.
 - *kept*: what is held when all is deleted but the results, which are outputs, configs and ids.
 
-*Beyond results* is the larger of first, and of peak less kept. The table, `results.df`, is not made.
+*Beyond results* is the larger of first, and of peak less kept. The table, `results.df`, is not
+made.
 """
 
 from __future__ import annotations

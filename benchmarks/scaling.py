@@ -1,6 +1,7 @@
 """What stays when there are many workers: the time that the client and the scheduler take for each batch.
 
-A worker process of many threads, whose experiments sleep, stands for many workers: it asks as much of the other two.
+A worker process of many threads, whose experiments sleep, stands for many workers: it asks as much
+of the other two.
 """
 
 from __future__ import annotations

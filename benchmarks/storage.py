@@ -1,7 +1,8 @@
 """What a folder costs: to write it, to read all of it or a little, and in memory while it is written.
 
-Times of writing are those of `run(name)` alone, from the description to the tidied folder; no table is made. A folder
-that is read was left by a run, and is opened anew each time. Its rows are checked against those of the floor.
+Times of writing are those of `run(name)` alone, from the description to the tidied folder; no table
+is made. A folder that is read was left by a run, and is opened anew each time. Its rows are checked
+against those of the floor.
 """
 
 from __future__ import annotations
@@ -172,8 +173,8 @@ def _research(name: str, rates: range, folds: range) -> Research:
 def _write_many(n_experiments: int, name: str) -> None:
     """Leave a folder like one of `_curves` with one iteration each.
 
-    The first experiment is of a run, which describes the folder; the others are appended by the writer of runs, without
-    running anything, as they would take minutes to run.
+    The first experiment is of a run, which describes the folder; the others are appended by the
+    writer of runs, without running anything, as they would take minutes to run.
     """
     _research(name, range(1), range(1)).run(bar=False, n_iters=1)
     files = open_files(name)
@@ -226,7 +227,8 @@ def _peak_mb(n_experiments: int, sizes: Sizes) -> float:
     """Return by how many MB the memory of this process is larger at the peak of a run than after small runs."""
     with tempfile.TemporaryDirectory() as parent:
         names = (os.path.join(parent, str(number)) for number in itertools.count())
-        # what is imported on first use counts for no run: neither to write parts, nor to merge those of two runs
+        # what is imported on first use counts for no run: neither to write parts, nor to merge
+        # those of two runs
         name = _run_small(sizes.growing[0], names, None)
         _small(sizes.growing[1], name).run(bar=False, resume=True)
         gc.collect()

@@ -1,7 +1,8 @@
 """Find the small classifier that reads handwritten digits best, and how sure we can be of it.
 
-Trains linear classifiers and neural networks with several settings on scikit-learn's digits, each on three random
-splits. Prints the best configs with mean and spread over the splits, and draws how they learn.
+Trains linear classifiers and neural networks with several settings on scikit-learn's digits, each
+on three random splits. Prints the best configs with mean and spread over the splits, and draws how
+they learn.
 
 Usage: python digits.py [--workers 2] [--picture digits.png]
 """
@@ -140,7 +141,8 @@ def main() -> None:
 
     rows = research.results.to_df(use_alias=True, remove_auxilary=False)
     print(
-        f"\nThe best of {len(DOMAIN)} configs, by accuracy after {N_EPOCHS} epochs in {N_REPS} repetitions:\n"
+        f"\nThe best of {len(DOMAIN)} configs, by accuracy after {N_EPOCHS} epochs in {N_REPS} "
+        f"repetitions:\n"
     )
     print(
         best_configs(rows).head(5).to_string(index=False, na_rep="", float_format="{:.3f}".format)

@@ -23,8 +23,9 @@ class Recorded:
     Attributes
     ----------
     is_finished : callable
-        Tells from the id, the hash of the config's values, the position and the group of an experiment whether it need
-        not run; its group is empty where what it does has nothing to do with it.
+        Tells from the id, the hash of the config's values, the position and the group of an
+        experiment whether it need not run; its group is empty where what it does has nothing to do
+        with it.
     """
 
     is_finished: Callable[[str, str, int, bytes], bool]
@@ -69,7 +70,8 @@ class Grouping:
         self._appended = appended
         self._running: dict[int, Experiment] = {}
         self._recorded: Recorded | None = None
-        # whether what an experiment does depends on its group, as a root draws, or walks, for all members
+        # whether what an experiment does depends on its group, as a root draws, or walks, for all
+        # members
         self._is_bound = any(
             root.is_of_group or not root.is_steady for root in program.roots.values()
         )

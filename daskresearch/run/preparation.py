@@ -1,7 +1,7 @@
 """From what a user describes to what can run: a job is checked, and its seed, program, keys and groups are made.
 
-Everything that can be refused is refused here. A run, a graph and a preview all begin with it, so that they mean the
-same experiments.
+Everything that can be refused is refused here. A run, a graph and a preview all begin with it, so
+that they mean the same experiments.
 """
 
 from __future__ import annotations
@@ -228,11 +228,13 @@ class Preparation:
         schedule = self.job.update.schedule if self.job.update else None
         if schedule is None or not (schedule.steps or schedule.iterations):
             raise DomainError(
-                f"the domain {domain!r} is endless; give n_configs, or update_domain with a count to end it"
+                f"the domain {domain!r} is endless; give n_configs, or update_domain with a count "
+                f"to end it"
             )
         if self.program.is_lockstep and self.length is None:
             raise DomainError(
-                f"the domain {domain!r} is endless, and its stateful roots would wait for all of it; give branches=n"
+                f"the domain {domain!r} is endless, and its stateful roots would wait for all of "
+                f"it; give branches=n"
             )
 
 
@@ -241,6 +243,7 @@ def refuse_live_results(plan: Plan) -> None:
     for unit in plan.units:
         if any(isinstance(part, R) for part in expressions_in(unit.arguments)):
             raise PlanError(
-                f"unit {unit.name!r} uses R(), the results so far, which worker processes cannot read; "
+                f"unit {unit.name!r} uses R(), the results so far, which worker processes cannot "
+                f"read; "
                 f"run with workers=1, or use R() in update_domain"
             )
