@@ -35,7 +35,7 @@ from daskresearch.domain import Option
 from daskresearch.domain.experiment import Experiment
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.compact import compact
-from daskresearch.store.folder.parts import Ended
+from daskresearch.store.folder.experiments_table import Ended
 from daskresearch.store.folder.writer import Target as Where
 from daskresearch.store.record import Record
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from daskresearch import EC, Alias, Domain, NumpySampler, O, Option, Research
 from daskresearch.domain.experiment import Experiment
 from daskresearch.draw.research import research_html
-from daskresearch.graph.count import Counts
+from daskresearch.graph.preview import Counts
 from daskresearch.markup import cut, text_of, theme
 from daskresearch.results import ResearchResults
 from daskresearch.results.display import head_of

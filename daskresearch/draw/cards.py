@@ -21,7 +21,7 @@ from daskresearch.draw.svg import (
     titled,
     width_of,
 )
-from daskresearch.graph.count import Counts
+from daskresearch.graph.preview import Counts
 from daskresearch.markup import counted, number
 from daskresearch.plan import WHOLE_CONFIG, Kind, Root, Unit
 from daskresearch.plan.display import arguments_text, kind_text, saves_text, when_text

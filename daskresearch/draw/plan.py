@@ -34,7 +34,7 @@ from daskresearch.draw.svg import (
     titled,
     width_of,
 )
-from daskresearch.graph.count import Counts
+from daskresearch.graph.preview import Counts
 from daskresearch.markup import counted, cut
 from daskresearch.plan import Plan, Unit, roots_of
 

@@ -6,7 +6,7 @@ from daskresearch.domain import Domain
 from daskresearch.domain.display import domain_body, parameter_texts, size_text
 from daskresearch.draw.cards import experiments_text
 from daskresearch.draw.plan import draw_plan
-from daskresearch.graph.count import Counts
+from daskresearch.graph.preview import Counts
 from daskresearch.markup import counted, number, page, section, table
 from daskresearch.plan import Plan
 from daskresearch.plan.display import units_table

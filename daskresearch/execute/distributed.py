@@ -25,8 +25,8 @@ from daskresearch.execute.events import Listener
 from daskresearch.execute.executor import Returned, lost
 from daskresearch.execute.root_tasks import RootTasks, new_key
 from daskresearch.execute.window import SENT, Way, Window
+from daskresearch.store.failure import Failure, FailureKind
 from daskresearch.store.folder.writer import Target, check_visible
-from daskresearch.store.record import Failure, FailureKind
 from daskresearch.worker import Blob, Carried, Group, Program, Receipt, load_records
 from daskresearch.worker.devices import forget_leases
 from daskresearch.worker.limits import Stuck, abandon, cancel

@@ -8,8 +8,9 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
 from daskresearch.domain.experiment import Experiment
+from daskresearch.store.failure import Failure
 from daskresearch.store.folder.writer import Target
-from daskresearch.store.record import Failure, Record
+from daskresearch.store.record import Record
 from daskresearch.worker import Group, Written
 from daskresearch.worker.profile import ProfileRow
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, final
 from daskresearch.domain.experiment import Experiment, RootKey
 from daskresearch.errors import ClusterError
 from daskresearch.plan import Kind, Unit
-from daskresearch.store.record import Failure, FailureKind
+from daskresearch.store.failure import Failure, FailureKind
 from daskresearch.worker import Blob, Outcome, Program, RootTable, departing, given, run_root
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """How a plan becomes tasks: traced to nodes, lowered to a Dask graph, and counted."""
 
-from daskresearch.graph.count import Counts, Experiments, count
 from daskresearch.graph.inputs import with_inputs
 from daskresearch.graph.lower import Lowered, lower, lower_rows, warn_of_large_arguments
+from daskresearch.graph.preview import Counts, Experiments, count
 from daskresearch.graph.trace import TaskKind, TaskNode, trace
 from daskresearch.keys.plan_keys import PlanKeys
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from daskresearch.counts import as_count
 from daskresearch.errors import OptionError
-from daskresearch.graph.count import as_frame
+from daskresearch.graph.preview import as_frame
 from daskresearch.lazy.build import LazyGraph, build, counts_of, first_nodes, token_of
 from daskresearch.lazy.frames import Columns, frame_of
 from daskresearch.run.options import UNSET

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, final
 
 from daskresearch.errors import OptionError, ResearchError
-from daskresearch.graph.count import as_frame
+from daskresearch.graph.preview import as_frame
 from daskresearch.lazy.collection import Collection
 from daskresearch.markup import counted
 from daskresearch.research.loaded import Stored, remove

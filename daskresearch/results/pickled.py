@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from daskresearch.errors import PickleError
 from daskresearch.store import FolderStore, MemoryStore, Store
-from daskresearch.worker.failure import portable
+from daskresearch.worker.catching import portable
 from daskresearch.worker.pickling import can_travel, dumps
 
 

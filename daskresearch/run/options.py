@@ -13,7 +13,7 @@ from typing import Any, final
 from daskresearch.counts import as_count, is_integer
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.execute import DISTRIBUTED, SCHEDULERS
-from daskresearch.store.record import FailureKind
+from daskresearch.store.failure import FailureKind
 from daskresearch.watch.observer import Observer
 
 _RETRIED = (FailureKind.EXCEPTION.value, FailureKind.TIMEOUT.value, FailureKind.WORKER.value)

@@ -29,9 +29,9 @@ from daskresearch.store.files.lock import FolderLock
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.compact import compact, sweep
 from daskresearch.store.folder.description import FORMAT, read_description
+from daskresearch.store.folder.experiments_table import Ended
 from daskresearch.store.folder.finished import FinishedExperiments, come_to
 from daskresearch.store.folder.parquet import parquet_bytes
-from daskresearch.store.folder.parts import Ended
 from daskresearch.store.folder.store import FolderStore
 from daskresearch.store.folder.tidier import Tidier
 from daskresearch.store.folder.writer import PartWriter, Target, check_current

@@ -32,7 +32,7 @@ from daskresearch.run.resuming import check_writable_names
 from daskresearch.run.stages import Stages
 from daskresearch.run.summary import Facts
 from daskresearch.store import MemoryStore, Store
-from daskresearch.store.folder.parts import Ended
+from daskresearch.store.folder.experiments_table import Ended
 from daskresearch.watch.watch import Watch
 from daskresearch.worker import Context, Written
 from daskresearch.worker.capture import Modes

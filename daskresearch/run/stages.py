@@ -19,7 +19,7 @@ from daskresearch.run.preparation import Preparation
 from daskresearch.run.recording import Recording
 from daskresearch.run.updates import first_due, updated_domain
 from daskresearch.store import FolderStore, Store
-from daskresearch.store.record import Failure, FailureKind
+from daskresearch.store.failure import Failure, FailureKind
 from daskresearch.worker import Group
 from daskresearch.worker.limits import cancelled
 

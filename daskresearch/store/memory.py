@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain import AUXILIARY
 from daskresearch.domain.experiment import Experiment
-from daskresearch.store.record import MISSING, Failure, Record
+from daskresearch.store.failure import Failure
+from daskresearch.store.record import MISSING, Record
 from daskresearch.store.snapshot import Rows, taken
 
 if TYPE_CHECKING:

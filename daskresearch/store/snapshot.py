@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 from daskresearch.domain.experiment import Experiment
-from daskresearch.store.record import MISSING, Failure
+from daskresearch.store.failure import Failure
+from daskresearch.store.record import MISSING
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, final
 
 from daskresearch.errors import ExperimentCancelledError, ExperimentTimeoutError
-from daskresearch.store.record import Failure, FailureKind, Record, this_worker
+from daskresearch.store.failure import Failure, FailureKind, this_worker
+from daskresearch.store.record import Record
 from daskresearch.worker.interrupts import is_main_thread
 from daskresearch.worker.wanted import (
     is_abandoned,

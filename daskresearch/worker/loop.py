@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from daskresearch.domain.experiment import Experiment
 from daskresearch.store.record import Record
+from daskresearch.worker.catching import SharedFailure, failure_of
 from daskresearch.worker.context import Context, SharedRoots
-from daskresearch.worker.failure import SharedFailure, failure_of
 from daskresearch.worker.interrupts import check_interrupt, is_main_thread
 from daskresearch.worker.limits import Interrupted, enter, failure_of_interrupt, leave
 from daskresearch.worker.program import EXHAUSTED, Program, Step

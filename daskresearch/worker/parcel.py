@@ -11,8 +11,9 @@ import cloudpickle
 
 from daskresearch.domain.experiment import Experiment
 from daskresearch.errors import PickleError
-from daskresearch.store.record import MISSING, Failure, Record
-from daskresearch.worker.failure import portable
+from daskresearch.store.failure import Failure
+from daskresearch.store.record import MISSING, Record
+from daskresearch.worker.catching import portable
 from daskresearch.worker.pickling import Carried
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISSING)})

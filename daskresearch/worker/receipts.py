@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple, Self, final
 
 from daskresearch.domain.experiment import Experiment
-from daskresearch.store.folder.parts import Ended
+from daskresearch.store.folder.experiments_table import Ended
 from daskresearch.store.folder.writer import WAIT_S, Target, check_visible, committed
 from daskresearch.store.record import Record
 from daskresearch.worker.limits import Stuck

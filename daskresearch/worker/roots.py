@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, final
 
 from daskresearch.domain.experiment import Experiment, RootKey
-from daskresearch.store.record import Failure, FailureKind
+from daskresearch.store.failure import Failure, FailureKind
+from daskresearch.worker.catching import SharedFailure, failure_of, portable
 from daskresearch.worker.context import Context
 from daskresearch.worker.devices import Device, HaltedError, leased
-from daskresearch.worker.failure import SharedFailure, failure_of, portable
 from daskresearch.worker.interrupts import is_main_thread
 from daskresearch.worker.limits import paused
 from daskresearch.worker.pickling import can_travel

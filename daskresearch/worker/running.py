@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain.streams import stream
 from daskresearch.plan import RESERVED_VARIABLES
-from daskresearch.store.record import Failure, Record
+from daskresearch.store.failure import Failure
+from daskresearch.store.record import Record
 from daskresearch.worker.capture import Captured
 from daskresearch.worker.devices import as_text
 from daskresearch.worker.folders import made_folder

@@ -17,7 +17,7 @@ from daskresearch.domain.display import parameter_texts
 from daskresearch.draw.picture import Picture, draw_nodes, draw_plan
 from daskresearch.draw.svg import TIMES, width_of
 from daskresearch.errors import PictureError
-from daskresearch.graph.count import Counts
+from daskresearch.graph.preview import Counts
 from daskresearch.graph.trace import TaskKind, TaskNode
 from daskresearch.plan import Kind, Plan, Unit
 from tests.support.plans import research_of, runs

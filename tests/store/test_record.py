@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daskresearch import EC, O, Option, Research
-from daskresearch.store.record import FailureKind
+from daskresearch.store.failure import FailureKind
 
 
 def broken():

@@ -18,8 +18,9 @@ from daskresearch.store.columns.values import TYPES, decode
 from daskresearch.store.columns.widen import common_schema
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
+from daskresearch.store.folder.experiments_table import parameter_of
 from daskresearch.store.folder.parquet import read_footer
-from daskresearch.store.folder.parts import metadata_of, parameter_of
+from daskresearch.store.folder.parts import metadata_of
 from daskresearch.store.record import MISSING
 
 if TYPE_CHECKING:

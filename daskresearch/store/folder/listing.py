@@ -11,8 +11,9 @@ from daskresearch.errors import MissingFileError
 from daskresearch.store.columns.values import TYPES
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
 from daskresearch.store.files.base import Files
+from daskresearch.store.folder.experiments_table import ALIASES, OWN, with_own_types
 from daskresearch.store.folder.parquet import reading, selected
-from daskresearch.store.folder.parts import ALIASES, OWN, metadata_of, with_own_types
+from daskresearch.store.folder.parts import metadata_of
 
 T = TypeVar("T")
 

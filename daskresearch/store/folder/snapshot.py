@@ -18,12 +18,18 @@ from daskresearch.store.arrays.reader import ArrayReader
 from daskresearch.store.columns.values import TYPES, decode, split
 from daskresearch.store.columns.widen import concatenated
 from daskresearch.store.contents import EXPERIMENTS
+from daskresearch.store.failure import Failure, FailureKind
 from daskresearch.store.files.base import Files, translated
+from daskresearch.store.folder.experiments_table import (
+    ALIASES,
+    column_of,
+    parameter_of,
+    with_own_types,
+)
 from daskresearch.store.folder.listing import Part
 from daskresearch.store.folder.parquet import reading, selected
-from daskresearch.store.folder.parts import ALIASES, column_of, parameter_of, with_own_types
 from daskresearch.store.folder.rows import Request, read_rows
-from daskresearch.store.record import MISSING, Failure, FailureKind
+from daskresearch.store.record import MISSING
 from daskresearch.store.snapshot import Rows
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, final
 from daskresearch.errors import MissingFileError
 from daskresearch.store.files.base import Files
 from daskresearch.store.folder.description import described
+from daskresearch.store.folder.experiments_table import is_storable
 from daskresearch.store.folder.footers import Footers, read_footers
 from daskresearch.store.folder.listing import Part, read_parts, retried
-from daskresearch.store.folder.parts import is_storable
 from daskresearch.store.folder.snapshot import FolderSnapshot
 
 if TYPE_CHECKING:

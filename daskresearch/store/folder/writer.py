@@ -19,19 +19,17 @@ from daskresearch.errors import BusyError, MissingFileError, PickleError, Storag
 from daskresearch.store.arrays.writer import ArrayWriter
 from daskresearch.store.columns.values import TYPES
 from daskresearch.store.contents import ARTIFACTS, DESCRIPTION, EXPERIMENTS, RESULTS
+from daskresearch.store.failure import this_worker
 from daskresearch.store.files.base import Files
 from daskresearch.store.files.opening import open_files
+from daskresearch.store.folder.experiments_table import Ended, Stamp, experiments_table
 from daskresearch.store.folder.parquet import parquet_bytes, read_table
 from daskresearch.store.folder.parts import (
-    Ended,
-    Stamp,
-    experiments_table,
     results_table,
     size_of,
     with_metadata,
     without_unwritable,
 )
-from daskresearch.store.record import this_worker
 
 if TYPE_CHECKING:
     import pyarrow as pa

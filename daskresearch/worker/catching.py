@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import cloudpickle
 
-from daskresearch.store.record import Failure, FailureKind, this_worker
+from daskresearch.store.failure import Failure, FailureKind, this_worker
 
 
 class SharedFailure(Exception):  # noqa: N818  (carries a failure to each experiment that shares the root)
