@@ -80,7 +80,8 @@ def measured(names: list[str], sizes: Sizes) -> tuple[list[Row], dict[str, str]]
 
 def _machine() -> str:
     load = ", ".join([f"{average:.1f}" for average in os.getloadavg()])
-    return f"Python {platform.python_version()}, {os.cpu_count()} cores; load over the last 1, 5 and 15 minutes: {load}"
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores"
+    return f"{machine}; load over the last 1, 5 and 15 minutes: {load}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""What a cluster that was started elsewhere costs: a scheduler and two workers, each a process of its own."""
+"""What a cluster that was started elsewhere costs.
+
+It is a scheduler and two workers, each a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ _MOST_OVERHEAD = Target(round(1 / 0.93, 3), "ratio")
 
 
 def cluster(sizes: Sizes) -> list[Row]:
-    """Run small, short and sharing experiments, and ever more of them, on two workers of a scheduler elsewhere."""
+    """Run small, short, sharing and ever more experiments on two workers elsewhere."""
     groups = (small_outside, moments, prefix_outside, memory_outside, endless_outside)
     return [row for group in groups for row in in_fresh_interpreter(group, sizes)]
 
@@ -56,7 +59,7 @@ def small_outside(sizes: Sizes) -> list[Row]:
 
 
 def moments(sizes: Sizes) -> list[Row]:
-    """Experiments of some milliseconds, which sleep or keep a core busy, and tell how long they had it."""
+    """Experiments of some ms, which sleep or keep a core busy, and tell how long."""
     n_steps = round(sizes.moment_s * steps_a_second())
     with external_cluster() as (client, _):
         rows = []
@@ -79,7 +82,7 @@ def moments(sizes: Sizes) -> list[Row]:
 
 
 def _time_of_workers(research: Research, client: Client, n_experiments: int) -> tuple[float, float]:
-    """Return the seconds that the workers were there for a run, together, and those spent in units."""
+    """Return the seconds of all workers in a run, and those spent in units."""
     gc.collect()
     start = time.perf_counter()
     frame = research.run(bar=False, dump_results=False, scheduler=client).results.df
@@ -138,14 +141,17 @@ def memory_outside(sizes: Sizes) -> list[Row]:
     text = f"memory: {n:,} experiments, cluster"
     unit = "MB resident"
     return [
-        Row(f"{text}, client", client, statistics.median(here), f"{unit} beyond the start", "in this process",
-            Target(200, "more")),
+        Row(f"{text}, client", client, statistics.median(here), f"{unit} beyond the start",
+            "in this process", Target(200, "more")),
         Row(f"{text}, scheduler", late, early, unit, "after a tenth", Target(10, "more")),
     ]  # fmt: skip
 
 
 def _grown_mb(sizes: Sizes) -> tuple[float, float, float]:
-    """Return by how many MB the client has grown, and what the scheduler has after a tenth and at the end."""
+    """Return the MB by which the client grew, and the scheduler's early and late.
+
+    Early is after a tenth of the experiments, late at the end.
+    """
     n = sizes.growing[-1]
     with external_cluster() as (client, scheduler):
         _small(sizes.growing[0]).run(bar=False, dump_results=False, scheduler=client)
@@ -163,7 +169,7 @@ def _grown_mb(sizes: Sizes) -> tuple[float, float, float]:
 
 
 def _grown_here_mb(sizes: Sizes) -> float:
-    """Return by how many MB this process has grown at the peak of a run in it, results and all."""
+    """Return the MB by which this process grew at the peak of a run, results and all."""
     _small(sizes.growing[0]).run(bar=False, dump_results=False)
     before = _begin_peak()
     _small(sizes.growing[-1]).run(bar=False, dump_results=False)
@@ -171,10 +177,11 @@ def _grown_here_mb(sizes: Sizes) -> float:
 
 
 def endless_outside(sizes: Sizes) -> list[Row]:
-    """Run an endless domain into a folder, and see what the client and the scheduler hold early and late."""
+    """Run an endless domain; see what client and scheduler hold early and late."""
     found = [in_fresh_interpreter(_endless_mb, sizes) for _ in range(min(sizes.n_long_rounds, 3))]
     early, late = [
-        list(map(statistics.median, zip(*one, strict=True))) for one in zip(*found, strict=True)
+        list(map(statistics.median, zip(*moment, strict=True)))
+        for moment in zip(*found, strict=True)
     ]
     text = f"memory: {sizes.growing[2]:,} experiments of an endless domain into a folder, cluster"
     # Dask keeps 1000 messages, which takes about as many batches to reach
@@ -192,7 +199,7 @@ def endless_outside(sizes: Sizes) -> list[Row]:
 
 
 def _endless_mb(sizes: Sizes) -> list[tuple[float, float]]:
-    """Return what the client and the scheduler have after some experiments and after many, in MB."""
+    """Return the MB of client and scheduler after some experiments and after many."""
     with external_cluster() as (client, scheduler), tempfile.TemporaryDirectory() as folder:
         research = Research(os.path.join(folder, "research"), Domain(x=NumpySampler("uniform")))
         research = research.save(EC("x"), "y").update_domain(
@@ -233,7 +240,7 @@ def _grown_since(before_kb: int) -> float:
 def external_cluster(
     n_workers: int = _N_WORKERS, n_threads: int = 1
 ) -> Iterator[tuple[Client, psutil.Process]]:
-    """Give a client of two single-thread workers, or others, and the process of their scheduler."""
+    """Give a client of two single-thread workers, or others, and their scheduler."""
     from distributed import Client
 
     with tempfile.TemporaryDirectory() as folder:
@@ -274,7 +281,10 @@ def external_cluster(
 
 
 def _server(module: str, options: list[str]) -> subprocess.Popen[bytes]:
-    """Return a process of Dask's command line, which finds what this one finds and says next to nothing."""
+    """Return a process of Dask's command line, which imports what this one can.
+
+    It says next to nothing.
+    """
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

@@ -1,4 +1,7 @@
-"""The least one could do: the same work by plain code, which keeps its outputs in lists and has no table."""
+"""The least one could do: the same work by plain code.
+
+It keeps its outputs in lists and has no table.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def scale(x: float) -> float:
 
 
 def small_values(n_experiments: int) -> tuple[range, range]:
-    """Return the values of `a` and `b` whose product has so many configs, a multiple of 10."""
+    """Return the `a` and `b` whose product has so many configs, a multiple of 10."""
     return range(n_experiments // 10), range(10)
 
 
@@ -38,7 +41,7 @@ def small_loop(n_experiments: int) -> list[tuple[int, int, int]]:
 
 
 def small_outputs(n_experiments: int) -> list[int]:
-    """Return the output of each experiment alone: nothing that the garbage collector would look at again."""
+    """Return the output of each experiment alone, which no garbage collector tracks."""
     outputs = []
     for a, b in product(*small_values(n_experiments)):
         outputs.append(mix(a, b))

@@ -1,4 +1,6 @@
-"""The least one could do where work is shared: graphs by hand, a load before a fork, a sweep as loops in loops.
+"""The least one could do where work is shared.
+
+That is graphs by hand, a load before a fork, and a sweep as loops in loops.
 
 What is computed, such as `score_of`, is the same for ours and for the floors.
 """
@@ -85,7 +87,7 @@ def combine(root: int, a: int, b: int) -> int:
 
 
 def graph_by_hand(n_experiments: int) -> HighLevelGraph:
-    """Return the graph of `combine` for all configs: one layer of tasks, with numbers for names."""
+    """Return the graph of `combine` for all configs: one layer, numbers for names."""
     from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
     from dask.task_spec import Task, TaskRef
 
@@ -98,18 +100,21 @@ def graph_by_hand(n_experiments: int) -> HighLevelGraph:
 
 
 def graph_of_delayed(n_experiments: int) -> HighLevelGraph:
-    """Return the graph of `combine` for all configs, from a call of a Delayed for each."""
+    """Return the graph of `combine` for all configs, a call of a Delayed for each."""
     from dask import delayed
     from dask.highlevelgraph import HighLevelGraph
 
     root = delayed(shared)()
-    one = delayed(combine)
-    outputs = [one(root, a, b) for a, b in product(*small_values(n_experiments))]
+    combine_later = delayed(combine)
+    outputs = [combine_later(root, a, b) for a, b in product(*small_values(n_experiments))]
     return HighLevelGraph.merge(*[output.__dask_graph__() for output in outputs])
 
 
 def distinct_by_hand(n_experiments: int) -> dict[str, int]:
-    """Return how often two units run, one for each `a`, the other for each config: from a loop over all configs."""
+    """Return how often two units run, from a loop over all configs.
+
+    One runs for each `a`, the other for each config.
+    """
     roots = set()
     n_configs = 0
     for a, _ in product(*small_values(n_experiments)):
@@ -119,7 +124,10 @@ def distinct_by_hand(n_experiments: int) -> dict[str, int]:
 
 
 def burn(n_steps: int) -> float:
-    """Return the end of a series of so many steps, each the same work for one core, which gives the same anywhere."""
+    """Return the end of a series of so many steps, which is the same anywhere.
+
+    Each step is the same work for one core.
+    """
     wave = np.linspace(1, 2, _N_WAVE)
     for _ in range(n_steps):
         np.add(wave, 1, out=wave)
@@ -128,7 +136,7 @@ def burn(n_steps: int) -> float:
 
 
 def steps_a_second() -> float:
-    """Return how many steps of `burn` a core makes in a second, at the best of some tries."""
+    """Return the steps of `burn` that a core makes a second, the best of some tries."""
     n_steps = 1_000
     while _seconds_of_burn(n_steps) < 0.1:
         n_steps *= 2
@@ -142,7 +150,7 @@ def _seconds_of_burn(n_steps: int) -> float:
 
 
 def load_table(path: str, n_steps: int) -> np.ndarray:
-    """Return an array of 8 MB after so many steps of work, having added a line to a file."""
+    """Return an array of 8 MB after so many steps of work; add a line to a file."""
     with open(path, "a") as notes:
         notes.write("loaded\n")
     return np.full(_N_TABLE, burn(n_steps))
@@ -154,7 +162,10 @@ def score_of(table: np.ndarray, branch: int, n_steps: int) -> float:
 
 
 def prefix_in_two(path: str, n_load: int, n_score: int, n_branches: int) -> list[float]:
-    """Return the scores of all branches: one load, then two forks of this process, which have the table for nothing."""
+    """Return the scores of all branches: one load, then two forks of this process.
+
+    The forks have the table for nothing.
+    """
     table = load_table(path, n_load)
     children = [
         _forked(partial(_scores, table, half, n_score)) for half in halves(range(n_branches))
@@ -172,7 +183,7 @@ def _scores(table: np.ndarray, branches: range, n_steps: int) -> list[float]:
 
 
 def _forked(run: Callable[[], object]) -> tuple[int, int]:
-    """Return the number of a fork that runs something, and the end of the pipe where its output can be read."""
+    """Return the number of a fork that runs something, and the pipe of its output."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -188,7 +199,7 @@ def _forked(run: Callable[[], object]) -> tuple[int, int]:
 
 
 def split(fold: int, n_samples: int) -> Fold:
-    """Return samples of shape (n, 400) and labels for training, then those for the test of a fold."""
+    """Return samples, (n, 400), and labels of a fold: for training, then for the test."""
     from sklearn.datasets import make_classification
 
     samples, labels = make_classification(
@@ -199,7 +210,7 @@ def split(fold: int, n_samples: int) -> Fold:
 
 
 def reduce(parts: Fold, n_components: int) -> Fold:
-    """Return a fold in few dimensions, as a principal component analysis of its training samples gives them."""
+    """Return a fold in few dimensions: the principal ones of its training samples."""
     from sklearn.decomposition import PCA
 
     train, train_labels, test, test_labels = parts
@@ -217,7 +228,10 @@ def accuracy(parts: Fold, alpha: float, loss: str) -> float:
 
 
 def sweep_loop(n_samples: int) -> list[tuple[Any, ...]]:
-    """Return the parameters of each config and its accuracy, from loops that split and reduce as early as they can."""
+    """Return the parameters of each config and its accuracy, from loops in loops.
+
+    They split and reduce as early as they can.
+    """
     folds, dimensions, *others = SWEEP.values()
     rows = []
     for fold in folds:

@@ -1,4 +1,7 @@
-"""The least one could do where results stay: a loop that writes one Parquet file, and pandas that reads one."""
+"""The least one could do where results stay.
+
+That is a loop that writes one Parquet file, and pandas that reads one.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def curves(rate: int, fold: int) -> Iterator[tuple[float, float, float]]:
 
 
 def curve_values(n_experiments: int) -> tuple[range, range]:
-    """Return the values of `rate` and `fold` whose product has so many configs, a multiple of 100."""
+    """Return `rate` and `fold` whose product has so many configs, a multiple of 100."""
     return range(n_experiments // N_FOLDS), range(N_FOLDS)
 
 

@@ -1,4 +1,7 @@
-"""What a lazy graph costs before anything runs: fingerprints of code and values, the graph, its way, a preview."""
+"""What a lazy graph costs before anything runs.
+
+That is fingerprints of code and values, the graph, its way, and a preview.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ _CODE, _SHA = "digest of its code by hand", "hashlib.sha256"
 
 
 def keys(sizes: Sizes) -> list[Row]:
-    """Take fingerprints of functions, of code that was seen before and of new code, and of a large array."""
+    """Take fingerprints of functions, of code seen before and new, and of an array."""
     _check_fingerprints()
     functions: dict[tuple[str, str], Callable[[], object]] = {}
     texts = {"a function": advance, "a function and its helper": advance_with_helper}
@@ -79,7 +82,7 @@ def keys(sizes: Sizes) -> list[Row]:
 
 
 def graph(sizes: Sizes) -> list[Row]:
-    """Make the graph of many experiments that share a root, from the description to what is sent to a scheduler."""
+    """Make the graph of many experiments with a root, up to what a scheduler is sent."""
     n, n_delayed = sizes.n_nodes, sizes.n_delayed
     _check_graphs(min(n, 1_000), n)
     functions: dict[str, Callable[[], object]] = {
@@ -151,7 +154,10 @@ def _digest(function: Callable[..., Any]) -> bytes:
 def _of_renamed(
     digest: Callable[[Any], bytes], function: types.FunctionType
 ) -> Callable[[], bytes]:
-    """Return what digests a new copy of a function each time; making the copy takes about a microsecond."""
+    """Return what digests a new copy of a function each time.
+
+    Making the copy takes about a microsecond.
+    """
     numbers = itertools.count()
     return lambda: digest(_copy(function, co_name=f"copy_{next(numbers)}"))
 
@@ -159,7 +165,7 @@ def _of_renamed(
 def _copy(
     function: types.FunctionType, scope: dict[str, Any] | None = None, **changes: Any
 ) -> types.FunctionType:
-    """Return a copy of a function with changes of its code, in another scope if there is one."""
+    """Return a copy of a function with its code changed, in another scope if given."""
     code = function.__code__.replace(**changes)
     scope = function.__globals__ if scope is None else scope
     return types.FunctionType(code, scope, function.__name__, function.__defaults__)
@@ -177,7 +183,7 @@ def _research(n_experiments: int) -> Research:
 
 
 def _traced_and_lowered(n_experiments: int) -> Callable[[], object]:
-    """Return what makes a graph of experiments that are there, with their configs, ids and seeds."""
+    """Return what makes a graph of experiments that have configs, ids and seeds."""
     research = _research(n_experiments)
     prepared = Preparation(Job(research.plan, research.domain), RunOptions(seed=1))
     groups = list(prepared.groups(research.domain, remembers=False))
@@ -226,7 +232,7 @@ def _sent_by_hand(n_experiments: int) -> int:
 
 
 def _sent_bytes(expr: Expr) -> int:
-    """Return the length of what a distributed Client makes of collections and sends to its scheduler."""
+    """Return the length of what a Client sends to its scheduler for collections."""
     from dask._expr import FinalizeCompute
     from distributed.protocol import serialize, to_serialize
     from distributed.utils import nbytes
@@ -269,7 +275,10 @@ def _check_other(what: str, digest: bytes, others: Sequence[bytes]) -> None:
 
 
 def _check_graphs(n_run: int, n_nodes: int) -> None:
-    """See that graphs give the same outputs, and that ours has as many tasks and few beside them, as for the plan."""
+    """See that graphs give the same outputs, and that ours has as many tasks.
+
+    It may have few beside them, as for the plan.
+    """
     import dask
     from dask.local import get_sync
 

@@ -1,4 +1,4 @@
-"""What `import daskresearch` costs on top of what Dask's users have imported anyway."""
+"""What `import daskresearch` costs on top of what Dask's users import anyway."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def import_time(sizes: Sizes) -> list[Row]:
 
 
 def _seconds_of_import(names: str) -> float:
-    """Return the seconds that an import takes, the start of the interpreter not counted."""
+    """Return the seconds that an import takes, without the start of the interpreter."""
     clock = "import time; start = time.perf_counter()"
     return float(_output_of(f"{clock}; import {names}; print(time.perf_counter() - start)"))
 

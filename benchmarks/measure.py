@@ -88,10 +88,11 @@ class Sizes:
 
 
 SMOKE = Sizes(
-    n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1, n_long_rounds=1, array_mb=1, n_nodes=40,
-    n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005, n_branches=4, short_load_s=0.01,
-    short_branch_s=0.005, n_short_branches=4, n_moments=4, moment_s=0.005, n_naps=8, nap_s=0.01, n_threads=4,
-    n_samples=300, n_curves=200, short_iters=3, long_iters=5,
+    n_experiments=40, n_loops=4, n_iters=50, growing=(20, 40, 80), n_rounds=1, n_long_rounds=1,
+    array_mb=1, n_nodes=40, n_delayed=20, n_previewed=1_000, load_s=0.02, branch_s=0.005,
+    n_branches=4, short_load_s=0.01, short_branch_s=0.005, n_short_branches=4, n_moments=4,
+    moment_s=0.005, n_naps=8, nap_s=0.01, n_threads=4, n_samples=300, n_curves=200, short_iters=3,
+    long_iters=5,
 )  # fmt: skip
 
 
@@ -218,6 +219,6 @@ def _seconds_a_call(function: Callable[[], object]) -> float:
 
 
 def in_fresh_interpreter(function: Callable[[Sizes], Result], sizes: Sizes) -> Result:
-    """Return what a function of a module returns in a new process that has imported nothing else."""
+    """Return what a function returns in a new process that has imported nothing else."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, sizes).result()

@@ -3,7 +3,8 @@
 Measured is the memory that Python and numpy hold (`tracemalloc`), less what they held before the
 run, when the domain had already been written down. Of each run these are taken:
 
-- *first*: what is held when the first experiment runs. A domain that is made a list beforehand shows here.
+- *first*: what is held when the first experiment runs. A domain that is made a list beforehand
+  shows here.
 - *peak*: the most that is held at any moment of the run.
 - *kept*: what is held when all is deleted but the results, which are outputs, configs and ids.
 
@@ -23,7 +24,7 @@ from typing import final
 from benchmarks.measure import Row, Sizes, Target, WrongRowsError
 from daskresearch import EC, Domain, NumpySampler, Option, Research, ResearchResults
 
-_MORE = Target(64, "more")
+_MORE_KB = Target(64, "more")
 
 
 def memory(sizes: Sizes) -> list[Row]:
@@ -51,7 +52,8 @@ def _growing(
 
 
 def _row(what: str, ours: int, floor: int, floor_name: str) -> Row:
-    return Row(f"memory: {what}", ours / 1000, floor / 1000, "kB beyond results", floor_name, _MORE)
+    unit = "kB beyond results"
+    return Row(f"memory: {what}", ours / 1000, floor / 1000, unit, floor_name, _MORE_KB)
 
 
 def beyond_results(domain: Domain, n_configs: int) -> int:
@@ -90,7 +92,7 @@ def _results(domain: Domain, n_configs: int, unit: _Unit) -> ResearchResults:
 
 
 def while_iterating(domain: Domain, n_configs: int) -> int:
-    """Return the most bytes that are held while configs are drawn from a domain and none is kept."""
+    """Return the most bytes held while configs are drawn from a domain and none kept."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -117,7 +119,7 @@ class _Unit:
 
 
 def _decades(n_parameters: int) -> Domain:
-    """Return a product whose size is a power of ten, while its lists of values stay short."""
+    """Return a product whose size is a power of ten, though its lists stay short."""
     return Domain({name: range(10) for name in "abcdefghi"[:n_parameters]})
 
 

@@ -1,4 +1,6 @@
-"""What stays when there are many workers: the time that the client and the scheduler take for each batch.
+"""What stays when there are many workers.
+
+That is the time that the client and the scheduler take for each batch.
 
 A worker process of many threads, whose experiments sleep, stands for many workers: it asks as much
 of the other two.
@@ -27,12 +29,12 @@ _FLOOR = "Dask, a task each"
 
 
 def scaling(sizes: Sizes) -> list[Row]:
-    """Measure the seconds of client and scheduler, of batches of one experiment and of many small ones."""
+    """Measure the seconds of client and scheduler, for batches of one and of many."""
     return [row for group in (served, spread) for row in in_fresh_interpreter(group, sizes)]
 
 
 def served(sizes: Sizes) -> list[Row]:
-    """Experiments that are batches of their own, on as many threads as there are workers elsewhere."""
+    """Experiments that are batches of their own, on threads that stand for workers."""
     n, n_threads, nap_s = sizes.n_naps, sizes.n_threads, sizes.nap_s
     rows = []
     with (
@@ -94,16 +96,18 @@ def spread(sizes: Sizes) -> list[Row]:
 
 
 def _cpu_s(scheduler: psutil.Process, function: Callable[[], object]) -> tuple[float, float, float]:
-    """Return the seconds of CPU of this process and of the scheduler, and those that went by."""
+    """Return the seconds of CPU of this process and the scheduler, and those elapsed."""
     processes = (psutil.Process(), scheduler)
-    before = [sum(one.cpu_times()[:2]) for one in processes]
+    before = [sum(process.cpu_times()[:2]) for process in processes]
     start = time.perf_counter()
     function()
     elapsed = time.perf_counter() - start
-    spent = [sum(one.cpu_times()[:2]) - begun for one, begun in zip(processes, before, strict=True)]
-    client_s, scheduler_s = (
-        max(one, 0.01) for one in spent
-    )  # the clock of processes ticks a hundred times a second
+    spent = [
+        sum(process.cpu_times()[:2]) - begun
+        for process, begun in zip(processes, before, strict=True)
+    ]
+    # the clock of processes ticks a hundred times a second
+    client_s, scheduler_s = (max(seconds, 0.01) for seconds in spent)
     return client_s, scheduler_s, elapsed
 
 

@@ -1,4 +1,7 @@
-"""What sharing is worth: a slow load and its branches on two processes, and a sweep whose early steps are shared."""
+"""What sharing is worth.
+
+A slow load and its branches run on two processes; a sweep shares its early steps.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ def shared_prefix(sizes: Sizes) -> list[Row]:
 
 
 def sweep(sizes: Sizes) -> list[Row]:
-    """Run a grid of classifiers on folds that are split and reduced once, on one core and on two."""
+    """Run classifiers on folds that are split and reduced once, on one core and two."""
     from threadpoolctl import threadpool_limits
 
     n_samples = sizes.n_samples
@@ -108,7 +111,10 @@ def sweep(sizes: Sizes) -> list[Row]:
 
 @contextmanager
 def _two_workers() -> Iterator[Client]:
-    """Give a client of two processes of its own, which no run takes by itself; close them and ours at the end."""
+    """Give a client of two processes, which no run takes by itself.
+
+    Close them and ours at the end.
+    """
     from distributed import Client, LocalCluster
 
     settings: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}

@@ -1,4 +1,4 @@
-"""What a folder costs: to write it, to read all of it or a little, and in memory while it is written.
+"""What a folder costs: to write, to read all or a little, and in memory.
 
 Times of writing are those of `run(name)` alone, from the description to the tidied folder; no table
 is made. A folder that is read was left by a run, and is opened anew each time. Its rows are checked
@@ -56,7 +56,7 @@ _FILE, _FILES, _PANDAS, _ALL = (
 
 
 def folder(sizes: Sizes) -> list[Row]:
-    """Run many small experiments into a new folder, in this process and on two warm workers."""
+    """Run many small experiments into a new folder, here and on two warm workers."""
     n = sizes.n_experiments
     with (
         multiprocessing.get_context("fork").Pool(
@@ -75,7 +75,7 @@ def folder(sizes: Sizes) -> list[Row]:
 
 
 def _small_rows(n: int, parent: str, pool: Pool, workers: int | None, n_rounds: int) -> list[Row]:
-    """Return the rows of small experiments: a time for each floor, and the files that are left."""
+    """Return the rows of small experiments: a time for each floor, and the files left."""
     names = (os.path.join(parent, f"{workers or 1}-{number}") for number in itertools.count())
     run = partial(_run_small, n, names, workers)
     checked = run()
@@ -119,13 +119,16 @@ def frame(sizes: Sizes) -> list[Row]:
     with tempfile.TemporaryDirectory() as parent:
         name, path = _curves(n, n_iters, parent), os.path.join(parent, "table.parquet")
         read = _reading(name, path, curve_rows(n, n_iters), n)
-        in_ms = {one: 1000 * seconds for one, seconds in in_turn(read, sizes.n_rounds).items()}
+        in_ms = {who: 1000 * seconds for who, seconds in in_turn(read, sizes.n_rounds).items()}
     text = f"{n:,} x {n_iters:,} rows to a table"
     return [Row(text, in_ms["ours"], in_ms[_PANDAS], "ms", _PANDAS, Target(8, "ratio"))]
 
 
 def filtered(sizes: Sizes) -> list[Row]:
-    """Read a folder of long curves to a table: all of it, and the hundredth with one value, which is all over it."""
+    """Read a folder of long curves to a table: all of it, and the 1 % with one value.
+
+    That hundredth is all over the folder.
+    """
     import pandas as pd
 
     n, n_iters = sizes.n_curves, sizes.long_iters
@@ -149,7 +152,7 @@ def filtered(sizes: Sizes) -> list[Row]:
 
 
 def _rows_of_many(sizes: Sizes) -> list[Row]:
-    """Return the row of a table that has one iteration of each of very many experiments."""
+    """Return the row of a table with one iteration of each of very many experiments."""
     n = sizes.n_curves * sizes.long_iters
     with tempfile.TemporaryDirectory() as parent:
         name, path = os.path.join(parent, "many"), os.path.join(parent, "table.parquet")
@@ -159,7 +162,10 @@ def _rows_of_many(sizes: Sizes) -> list[Row]:
 
 
 def _curves(n_experiments: int, n_iters: int, parent: str) -> str:
-    """Return the name of a folder that a run has left: curves in domain order, of which `fold` varies fastest."""
+    """Return the name of a folder that a run has left, with curves in domain order.
+
+    Of the parameters `fold` varies fastest.
+    """
     name = os.path.join(parent, "curves")
     _research(name, *curve_values(n_experiments)).run(bar=False, n_iters=n_iters)
     return name
@@ -181,9 +187,8 @@ def _write_many(n_experiments: int, name: str) -> None:
     writer = Where(files.url, "", 0, "").writer()
     for position, row in enumerate(itertools.islice(curve_rows(n_experiments, 1), 1, None), 1):
         rate, fold, _, *numbers = row
-        record = Record(
-            position, 1, [0], {one: [number] for one, number in zip(_NUMBERS, numbers, strict=True)}
-        )
+        columns = {column: [number] for column, number in zip(_NUMBERS, numbers, strict=True)}
+        record = Record(position, 1, [0], columns)
         values, texts = {"rate": rate, "fold": fold}, (str(rate), str(fold))
         experiment = Experiment(position, f"{position:016x}", b"", b"", values, 0, 0, None, texts)
         writer.append(Ended(record, experiment))
@@ -194,7 +199,10 @@ def _write_many(n_experiments: int, name: str) -> None:
 def _reading(
     name: str, path: str, expected: Iterator[tuple[Any, ...]], n_experiments: int
 ) -> dict[str, Callable[[], pd.DataFrame]]:
-    """Return what reads a folder, and what reads one file of the same table, which has been checked and written."""
+    """Return what reads a folder, and what reads one file of the same table.
+
+    The table has been checked and written.
+    """
     import pandas as pd
 
     table = ResearchResults(name).df
@@ -224,7 +232,7 @@ def folder_memory(sizes: Sizes) -> list[Row]:
 
 
 def _peak_mb(n_experiments: int, sizes: Sizes) -> float:
-    """Return by how many MB the memory of this process is larger at the peak of a run than after small runs."""
+    """Return the MB that this process has at the peak of a run beyond small runs."""
     with tempfile.TemporaryDirectory() as parent:
         names = (os.path.join(parent, str(number)) for number in itertools.count())
         # what is imported on first use counts for no run: neither to write parts, nor to merge
@@ -239,6 +247,6 @@ def _peak_mb(n_experiments: int, sizes: Sizes) -> float:
 
 
 def peak_kb() -> int:
-    """Return the most memory that this process has had in its pages, by what Linux tells."""
+    """Return the most memory that this process has had in its pages, says Linux."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -1,4 +1,6 @@
-"""What a user runs: many small experiments, long loops, both on one process and on two, and ever more experiments.
+"""What a user runs: many small experiments, long loops, and ever more experiments.
+
+The first two run on one process and on two.
 
 Each group of rows checks its first results against those of its floor before anything is measured.
 """
@@ -94,7 +96,7 @@ def growth(sizes: Sizes) -> list[Row]:
 
 @contextmanager
 def _two_processes() -> Iterator[Pool]:
-    """Give two forked processes, and close both them and the workers of ours at the end."""
+    """Give two forked processes; close both them and the workers of ours at the end."""
     with multiprocessing.get_context("fork").Pool(2) as pool:
         pool.map(abs, range(2))  # they must be there before threads are, which no fork may copy
         try:
@@ -111,8 +113,8 @@ def _rows(
     ours = in_us.pop("ours")
     targets = [target, *[None] * (len(in_us) - 1)]
     return [
-        Row(workload, ours, floor, unit, name, one)
-        for (name, floor), one in zip(in_us.items(), targets, strict=True)
+        Row(workload, ours, floor, unit, name, bound)
+        for (name, floor), bound in zip(in_us.items(), targets, strict=True)
     ]
 
 
@@ -128,7 +130,7 @@ def _loops_text(sizes: Sizes) -> str:
 
 
 def run_small(n_experiments: int, **options: Any) -> Callable[[], pd.DataFrame]:
-    """Return what runs small experiments and gives the table, having seen that the table is right."""
+    """Return what runs small experiments and gives the table, which has been checked."""
     a, b = small_values(n_experiments)
     research = Research(domain=Domain(a=a, b=b)).add_callable(
         mix, a=EC("a"), b=EC("b"), save_to="mixed"
@@ -140,7 +142,7 @@ def run_small(n_experiments: int, **options: Any) -> Callable[[], pd.DataFrame]:
 
 
 def _run_long(sizes: Sizes, workers: int | None = None) -> Callable[[], pd.DataFrame]:
-    """Return what runs long experiments and gives the table, having seen that the table is right."""
+    """Return what runs long experiments and gives the table, which has been checked."""
     starts = range(sizes.n_loops)
     research = (
         Research(domain=Domain(start=starts))
@@ -164,7 +166,7 @@ def _table_of(research: Research, **options: Any) -> pd.DataFrame:
 def check_table(
     frame: pd.DataFrame, columns: list[str], expected: Iterable[tuple[Any, ...]], n_ids: int
 ) -> None:
-    """Raise WrongRowsError if a table has other columns, rows or numbers of ids than it should."""
+    """Raise WrongRowsError unless a table has its columns, rows and number of ids."""
     if list(frame.columns) != ["id", *columns]:
         raise WrongRowsError(
             f"the table has the columns {list(frame.columns)}, not {['id', *columns]}"

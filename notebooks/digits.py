@@ -1,4 +1,4 @@
-"""Find the small classifier that reads handwritten digits best, and how sure we can be of it.
+"""Find the small classifier that reads digits best, and how sure we can be of it.
 
 Trains linear classifiers and neural networks with several settings on scikit-learn's digits, each
 on three random splits. Prints the best configs with mean and spread over the splits, and draws how
@@ -44,7 +44,7 @@ Split = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def load(random: np.random.Generator) -> Split:
-    """Return images of shape (n, 64), scaled to [0, 1], and labels: for training, validation and test."""
+    """Return images, (n, 64) in [0, 1], and labels: for training, validation and test."""
     images, labels = load_digits(return_X_y=True)
     order = random.permutation(len(labels))
     half, rest = len(order) // 2, len(order) * 3 // 4
@@ -85,7 +85,10 @@ def describe_research() -> Research:
 
 
 def best_configs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and spread over repetitions of the accuracies after the last epoch, best validation first."""
+    """Return mean and spread over repetitions of accuracies after the last epoch.
+
+    The best validation comes first.
+    """
     last = rows[rows["iteration"] == N_EPOCHS - 1]
     table = last.groupby(list(DOMAIN.names), dropna=False).agg(
         validation=("validation", "mean"),
@@ -97,7 +100,7 @@ def best_configs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Draw learning curves: a line for the mean over repetitions, a band from the worst to the best."""
+    """Draw learning curves: mean over repetitions, in a band from worst to best."""
     figure = Figure(figsize=(10, 5.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     ticks = [0.02, 0.05, 0.1, 0.2, 0.5, 1]
