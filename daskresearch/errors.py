@@ -110,7 +110,9 @@ class FolderExistsError(StorageError, FileExistsError):
 
 
 class RecordedError(ResearchError):
-    """An exception of a unit as a results folder tells of it; its text is that of the repr.
+    """An exception of a unit as a results folder tells of it.
+
+    Its text is that of the repr.
 
     Examples
     --------
@@ -154,13 +156,13 @@ def failed_text(
     )
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the closest known name, or an empty text.
+def near_miss(name: str, names: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the closest of the names, or an empty text.
 
     Examples
     --------
     >>> near_miss("laod", ["load", "train"])
     "; did you mean 'load'?"
     """
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

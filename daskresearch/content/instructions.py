@@ -28,7 +28,9 @@ _KNOWN = 4_096
 
 
 class Reads(NamedTuple):
-    """What code reads by name, also in functions, comprehensions and classes inside it.
+    """The names that code reads, also in the code that is nested in it.
+
+    Nested code is that of functions, comprehensions and classes.
 
     Attributes
     ----------
@@ -151,19 +153,23 @@ def reads_of(code: types.CodeType) -> Reads:
     bound: list[tuple[str, str]] = []
     source = ""
     instructions = _instructions(code)
-    for i, one in enumerate(instructions):
-        if one.opname in _GLOBALS:
-            read[one.argval] = None
-        elif one.opname == "IMPORT_NAME":
+    for i, instruction in enumerate(instructions):
+        if instruction.opname in _GLOBALS:
+            read[instruction.argval] = None
+        elif instruction.opname == "IMPORT_NAME":
             level, wanted = instructions[i - 2].argval, instructions[i - 1].argval
-            imports[level, one.argval, tuple(wanted or ())] = None
-        if one.opname in {"IMPORT_NAME", "IMPORT_FROM"}:
-            source = one.argval
-        elif one.opname.startswith("STORE_") and source:
-            bound.append((str(one.argval), source))
-        is_loaded = one.opcode in _VARIABLES and one.opname.startswith("LOAD_")
+            imports[level, instruction.argval, tuple(wanted or ())] = None
+        if instruction.opname in {"IMPORT_NAME", "IMPORT_FROM"}:
+            source = instruction.argval
+        elif instruction.opname.startswith("STORE_") and source:
+            bound.append((str(instruction.argval), source))
+        is_loaded = instruction.opcode in _VARIABLES and instruction.opname.startswith("LOAD_")
         if is_loaded and instructions[i + 1].opname not in _OF_ATTRIBUTES:
-            bare.update(one.argval if isinstance(one.argval, tuple) else [one.argval])
+            bare.update(
+                instruction.argval
+                if isinstance(instruction.argval, tuple)
+                else [instruction.argval]
+            )
     for constant in code.co_consts:
         if isinstance(constant, str) and not names.isdisjoint({"import_module", "__import__"}):
             imports[0, constant, ()] = None

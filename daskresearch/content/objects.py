@@ -1,4 +1,7 @@
-"""The content of libraries' objects whose pickled state says too much or too little."""
+"""The content of objects of libraries whose pickled state misleads.
+
+Such a state says too much or too little.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from typing import Any, final
 from daskresearch.domain.config import Config, Entry
 from daskresearch.domain.display import domain_html
 from daskresearch.domain.iteration import IterParams, iterate
-from daskresearch.domain.nodes import Empty, Node, add, multiply, option, pair, weigh
+from daskresearch.domain.nodes import Empty, Node, option
+from daskresearch.domain.operators import add, multiply, pair, weigh
 from daskresearch.domain.streams import draw_seed
 from daskresearch.errors import DomainError, DomainTypeError
 

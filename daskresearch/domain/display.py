@@ -36,8 +36,8 @@ def parameters_table(node: Node) -> str:
         for name, parts in itertools.islice(_parts_by_name(node).items(), _MOST_PARAMETERS)
     ]
     n_hidden = len(node.names) - len(rows)
-    more = paragraph(f"and {counted(n_hidden, 'more parameter')}") if n_hidden else ""
-    return table(["parameter", "values", "first values"], rows) + more
+    remainder = paragraph(f"and {counted(n_hidden, 'more parameter')}") if n_hidden else ""
+    return table(["parameter", "values", "first values"], rows) + remainder
 
 
 def size_text(size: int | None) -> str:
@@ -71,13 +71,13 @@ def _leaves(node: Node) -> Iterator[Values | Sampled]:
     """Yield the parameters of a node in order, without recursion, however deep it is."""
     waiting = [node]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, (Values, Sampled)):
-            yield one
-        elif isinstance(one, (Product, Zip)):
-            waiting += [one.right, one.left]
-        elif isinstance(one, Sum):
-            waiting += [term for _, term in reversed(one.terms)]
+        part = waiting.pop()
+        if isinstance(part, (Values, Sampled)):
+            yield part
+        elif isinstance(part, (Product, Zip)):
+            waiting += [part.right, part.left]
+        elif isinstance(part, Sum):
+            waiting += [term for _, term in reversed(part.terms)]
 
 
 def _parts_by_name(node: Node) -> dict[str, list[Values | Sampled]]:

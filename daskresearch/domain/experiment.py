@@ -1,4 +1,6 @@
-"""One experiment: a config with its id, and the keys that its random numbers and roots follow.
+"""One experiment: a config with its id and its keys.
+
+Its random numbers and roots follow the keys.
 
 It keeps this shape from the domain to its row: groups, workers and stores all take it as it is.
 """

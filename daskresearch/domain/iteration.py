@@ -92,7 +92,10 @@ def iterate(node: Node, params: IterParams, seed: int, updates: int = 0) -> Iter
 
 
 def _items(node: Node, seed: int, updates: int, *, prefixed: bool) -> Iterator[_Item]:
-    """Yield entries without end, with the number of equal ones before and an id prefix."""
+    """Yield entries without end, each with a count and an id prefix.
+
+    The count is the number of equal entries before.
+    """
     draws = _Draws(stream(entropy_of(seed), f"domain-{updates}"))
     counts = None if node.is_distinct and not node.has_samples else _Counts()
     for turn in itertools.count():
@@ -144,11 +147,11 @@ class _Counts:
     def count(self, entries: tuple[Entry, ...], is_continuous: bool) -> int:
         """Return how many equal entries came before."""
         content = hash(tuple(sorted([(entry.name, entry.alias) for entry in entries])))
-        known: dict[int, int] = (
+        counts: dict[int, int] = (
             self._counts if content in self._counts or not is_continuous else self._recent
         )
-        count = known.get(content, 0) or self._recent.get(content, 0)
-        known[content] = count + 1
+        count = counts.get(content, 0) or self._recent.get(content, 0)
+        counts[content] = count + 1
         if len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)
         return count

@@ -89,11 +89,11 @@ class NumpySampler:
 
         method = _SHORT.get(name, name)
         if method.startswith("_") or not callable(getattr(Generator, method, None)):
-            known = [known for known in dir(Generator) if not known.startswith("_")]
+            methods = [word for word in dir(Generator) if not word.startswith("_")]
             raise DomainError(
                 f"numpy's Generator has no method {name!r} (short names: "
                 f"{', '.join(sorted(_SHORT))})"
-                f"{near_miss(name, known)}"
+                f"{near_miss(name, methods)}"
             )
         object.__setattr__(self, "name", method)
         object.__setattr__(self, "seed", seed)

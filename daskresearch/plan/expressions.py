@@ -1,8 +1,8 @@
-"""Expressions: what a unit's arguments stand for until it runs, and how they compose.
+"""Expressions: what a unit's arguments stand for until it runs.
 
-An expression records what is done with it (attributes, items, calls, operators) and is evaluated
-against a *scope*, the running experiment as one unit sees it. Names with a leading underscore are
-never recorded, so that Python's and IPython's probes find nothing.
+Expressions compose. An expression records what is done with it (attributes, items, calls,
+operators) and is evaluated against a *scope*, the running experiment as one unit sees it. Names
+with a leading underscore are never recorded, so that Python's and IPython's probes find nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The named expressions: experiment, config, outputs of units, and where results go."""
+"""The named expressions: experiment, config, outputs, and where results go."""
 
 from __future__ import annotations
 

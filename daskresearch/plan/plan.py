@@ -40,7 +40,7 @@ class Plan:
         """
         if unit.method_of is not None:
             owner = self.by_name.get(unit.method_of)
-            instances = [known.name for known in self.units if known.kind is Kind.INSTANCE]
+            instances = [other.name for other in self.units if other.kind is Kind.INSTANCE]
             if owner is None or owner.kind is not Kind.INSTANCE:
                 raise PlanError(
                     f"unit {unit.name!r} has no function, and there is no instance "
@@ -137,11 +137,11 @@ def check_complete(
 
 
 def _check_parameter(unit: Unit, name: str, parameters: Collection[str]) -> None:
-    known = [*parameters, *AUXILIARY, "device"]
-    if name not in known:
+    names = [*parameters, *AUXILIARY, "device"]
+    if name not in names:
         raise PlanError(
             f"unit {unit.name!r} reads EC({name!r}), but the domain has no such parameter, only "
-            f"{sorted(parameters)}{near_miss(name, known)}"
+            f"{sorted(parameters)}{near_miss(name, names)}"
         )
 
 

@@ -92,10 +92,10 @@ def roots_of(plan: Plan, n_iters: int | None = None) -> dict[str, Root]:
 def with_all_roots(plan: Plan) -> Plan:
     """Return the plan with every callable a root whose arguments allow it."""
     units = []
-    known: set[str] = set()
+    root_names: set[str] = set()
     for unit in plan.units:
         promoted = replace(unit, is_root=True)
-        can = unit.kind is Kind.CALLABLE and unit.upstream <= known
+        can = unit.kind is Kind.CALLABLE and unit.upstream <= root_names
         if can and not unit.is_root:
             try:
                 plan_of([promoted])
@@ -103,5 +103,5 @@ def with_all_roots(plan: Plan) -> Plan:
                 can = False
         units.append(promoted if can else unit)
         if units[-1].is_root:
-            known.add(unit.name)
+            root_names.add(unit.name)
     return Plan(tuple(units))

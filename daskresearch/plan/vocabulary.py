@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, Self, final
 
-from daskresearch.errors import PlanError, near_miss
-from daskresearch.plan import (
-    Expression,
-    Kind,
-    O,
-    Plan,
-    Schedule,
-    Unit,
-    expressions_in,
-    name_of,
-    variables_of,
-)
+from daskresearch.errors import PlanError
+from daskresearch.plan import Expression, Kind, O, Plan, Schedule, Unit, variables_of
+from daskresearch.plan.description import described_unit
+from daskresearch.plan.short_form import find_function
 
 # names that Dask, IPython, pandas and copy protocols look for on any object
 _PROBED = frozenset(
@@ -117,7 +108,7 @@ class Vocabulary(ABC):
                 "copy=True is for root units; use kwargs={'copy': True} to hand it to the function"
             )
         return self._adding(
-            _unit(
+            described_unit(
                 Kind.CALLABLE, name_or_function, func, args, kwargs,
                 when=when, save_to=save_to, save_output_dict=save_output_dict,
                 is_root=root, copies=copy, dump=dump, version=version, resources=resources,
@@ -164,7 +155,7 @@ class Vocabulary(ABC):
                 "copy=True is for root units; use kwargs={'copy': True} to hand it to the function"
             )
         return self._adding(
-            _unit(
+            described_unit(
                 Kind.GENERATOR, name_or_function, func, args, kwargs,
                 when=when, save_to=save_to, save_output_dict=save_output_dict,
                 is_root=root, copies=copy, dump=dump, version=version, resources=resources,
@@ -209,7 +200,7 @@ class Vocabulary(ABC):
         if name in self._plan.by_name:
             raise PlanError(f"there is a unit {name!r} already; name the instance otherwise")
         return self._adding(
-            _unit(Kind.INSTANCE, name, creator, args, kwargs, when="#0", is_root=root)
+            described_unit(Kind.INSTANCE, name, creator, args, kwargs, when="#0", is_root=root)
         )
 
     def save(
@@ -297,7 +288,7 @@ class Vocabulary(ABC):
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_") or name in _PROBED:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        function = _find(name, sys._getframe(1), self._namespaces, dir(type(self)))
+        function = find_function(name, sys._getframe(1), self._namespaces, dir(type(self)))
 
         def add(*args: Any, mode: str = "callable", **kwargs: Any) -> Any:
             """Add the function as a unit; see `add_callable` and `add_generator`."""
@@ -344,103 +335,3 @@ class Experiment(Vocabulary):
 
     def __repr__(self) -> str:
         return f"<Experiment: {' -> '.join(unit.name for unit in self._plan.units)}>"
-
-
-def _find(
-    name: str, frame: FrameType, namespaces: tuple[Any, ...], words: Sequence[str]
-) -> Callable[..., Any]:
-    """Return the function of the short form.
-
-    It is looked up in the caller's scope, ``__main__``, builtins and the namespaces.
-    """
-    main = vars(sys.modules["__main__"]) if "__main__" in sys.modules else {}
-    places: list[Mapping[str, Any]] = [frame.f_locals, frame.f_globals, main, vars(builtins)]
-    places += [space if isinstance(space, Mapping) else vars(space) for space in namespaces]
-    for place in places:
-        if callable(place.get(name)):
-            function: Callable[..., Any] = place[name]
-            return function
-    names = [known for place in places for known, value in place.items() if callable(value)]
-    raise AttributeError(
-        f"no function {name!r} in the caller's scope, __main__, builtins or {len(namespaces)} "
-        "added namespaces"
-        f"{near_miss(name, [*(word for word in words if not word.startswith('_')), *names])}"
-    )
-
-
-def _unit(
-    kind: Kind,
-    name_or_function: Any,
-    function: Callable[..., Any] | None,
-    args: Any,
-    kwargs: dict[str, Any],
-    *,
-    when: Any = 1,
-    save_to: Any = None,
-    save_output_dict: bool = False,
-    is_root: bool = False,
-    copies: bool = False,
-    dump: Any = None,
-    version: str | None = None,
-    resources: Mapping[str, float] | None = None,
-) -> Unit:
-    """Return the checked unit that a word of the vocabulary describes."""
-    if not isinstance(name_or_function, str):
-        if function is not None:
-            raise PlanError(
-                f"give a name and a function, not two functions: {name_or_function!r}, {function!r}"
-            )
-        name, function = _named(name_or_function), name_or_function
-    else:
-        name = name_or_function
-    owner, _, method = name.partition(".")
-    if function is not None and not callable(function):
-        raise PlanError(f"unit {name!r} needs a function, not {function!r}")
-    if function is None and not method:
-        raise PlanError(f"unit {name!r} has no function; give it as the second argument")
-    if args is not None and not isinstance(args, (list, tuple, Expression)):
-        raise PlanError(
-            f"args of unit {name!r} must be a list of arguments, not {args!r}; use [{args!r}]"
-        )
-    spread = kwargs.pop("kwargs", None)
-    if spread is not None and not isinstance(spread, (Mapping, Expression)):
-        raise PlanError(
-            f"kwargs of unit {name!r} must be a dict of arguments or EC(), not {spread!r}"
-        )
-    if isinstance(spread, Mapping) and spread.keys() & kwargs.keys():
-        raise PlanError(
-            f"unit {name!r} has arguments {sorted(spread.keys() & kwargs.keys())} twice"
-        )
-    if resources is not None and not isinstance(resources, Mapping):
-        raise PlanError(
-            f"resources of unit {name!r} must be a dict such as {{'GPU': 1}}, not {resources!r}"
-        )
-    if version is not None and not isinstance(version, str):
-        raise PlanError(f"version of unit {name!r} must be a str, not {version!r}")
-    list(
-        expressions_in([args, kwargs, spread])
-    )  # refuses an expression's class without its brackets
-    return Unit(
-        name=name,
-        kind=kind,
-        function=function,
-        method_of=owner if function is None else None,
-        method=method if function is None else "",
-        args=args if isinstance(args, Expression) else tuple(args or ()),
-        kwargs=kwargs,
-        spread=dict(spread) if isinstance(spread, Mapping) else spread,
-        schedule=Schedule.parse(when),
-        saves=variables_of(name, save_to, save_output_dict),
-        saves_dict=save_output_dict,
-        is_root=is_root,
-        copies=copies,
-        dump=dump,
-        version=version,
-        resources=dict(resources or {}),
-    )
-
-
-def _named(function: Any) -> str:
-    if not callable(function):
-        raise PlanError(f"a unit is a name or a function, not {function!r}")
-    return name_of(function)

@@ -377,7 +377,7 @@ class ResearchResults(Explained):
         return self._html("ResearchResults", "")
 
     def _html(self, kind: str, name: str) -> str:
-        """Return the repr in a notebook of what has these results; `kind` and `name` head it."""
+        """Return the repr in a notebook, headed by `kind` and `name`."""
 
         def shown() -> str:
             snapshot = self._store.snapshot()

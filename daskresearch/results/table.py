@@ -210,7 +210,10 @@ def series(values: Sequence[Any] | NDArray[Any], kind: type | None = None) -> pd
 
 
 def _are_beyond_floats(values: list[Any]) -> bool:
-    """Return whether a float64 may not hold a value: a large integer or a longer float."""
+    """Return whether a float64 may not hold some value.
+
+    Such a value is a large integer or a longer float.
+    """
     import numpy as np
 
     kinds = set(map(type, values))

@@ -1,1 +1,1 @@
-"""One run: what is to run, in which groups, with which options, and how it is recorded."""
+"""One run: its experiments, groups and options, and how it is recorded."""

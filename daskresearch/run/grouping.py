@@ -1,4 +1,4 @@
-"""From configs to experiments, and from experiments to the groups that share root units."""
+"""From configs to experiments, and from these to groups that share root units."""
 
 from __future__ import annotations
 
@@ -83,7 +83,10 @@ class Grouping:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the experiments of a group stay together: in lock-step, or a few that share what a root draws."""
+        """Whether the experiments of a group stay together.
+
+        (a) They run in lock-step; (b) they are few and share what a root draws.
+        """
         is_small = self._length is not None and self._length <= _SMALL
         draws = any(root.is_of_group for root in self._program.roots.values())
         return self._program.is_lockstep or (is_small and draws)
@@ -128,7 +131,10 @@ class Grouping:
                     yield from ((member,) for member in members if not self._skips(member))
 
     def _unfinished(self, members: Group) -> Iterator[Group]:
-        """Yield what is to run of a group, if anything is: in lock-step all, as roots follow all members there."""
+        """Yield the members of a group that are to run, if there are any.
+
+        In lock-step these are all members, as roots follow all members there.
+        """
         if self._program.is_lockstep and not all([self._is_finished(member) for member in members]):
             yield members
         elif group := tuple([member for member in members if not self._skips(member)]):

@@ -1,4 +1,6 @@
-"""From what a user describes to what can run: a job is checked, and its seed, program, keys and groups are made.
+"""From what a user describes to what can run.
+
+A job is checked, and its seed, program, keys and groups are made.
 
 Everything that can be refused is refused here. A run, a graph and a preview all begin with it, so
 that they mean the same experiments.
@@ -100,12 +102,18 @@ class Preparation:
     def groups(
         self, domain: Domain, n_done: int = 0, updates: int = 0, *, remembers: bool = True
     ) -> Iterator[Group]:
-        """Yield the experiments of a domain in their groups, those after `n_done` others; see `Grouping.groups`."""
+        """Yield the experiments of a domain in their groups, after `n_done` others.
+
+        See `Grouping.groups`.
+        """
         configs = iterate(domain.node, self.iter_params(domain), self.seed, updates)
         return self.grouping.groups(configs, n_done, updates, remembers=remembers)
 
     def prefixed_ids(self) -> Iterator[str]:
-        """Yield the ids of the first domain's experiments, if they have prefixes and it has an end."""
+        """Yield the ids of the first domain's experiments, if they have prefixes.
+
+        Configs without end yield no ids.
+        """
         params = self.iter_params(self.job.domain)
         if params.create_id_prefix and params.size(self.job.domain.node) is not None:
             grouping = Grouping(
@@ -140,7 +148,10 @@ class Preparation:
         return list(self.keys.units(experiment._replace(key=self._key_of(experiment))))
 
     def _key_of(self, experiment: Experiment) -> bytes:
-        """Return the key of an experiment, which depends on the number of equal configs before it."""
+        """Return the key of an experiment.
+
+        The key depends on the number of equal configs before it.
+        """
         pairs = zip(experiment.values.items(), experiment.texts, strict=True)
         entries = tuple([Entry(name, value, text) for (name, value), text in pairs])
         for occurrence in range(_MOST_OCCURRENCES):
@@ -171,8 +182,11 @@ class Preparation:
         return tuple(names)
 
     def texts_of_values(self, domain: Domain) -> dict[str, dict[str, list[Any]]]:
-        """Return by parameter and text the values that files may not hold, as far as they are known."""
-        known: dict[str, dict[str, list[Any]]] = {}
+        """Return the values that files may not hold, by parameter and text.
+
+        Values that are drawn are left out: nobody knows them yet.
+        """
+        texts: dict[str, dict[str, list[Any]]] = {}
         for name, values in self._known_values(domain):
             if (
                 isinstance(values, range)
@@ -183,13 +197,16 @@ class Preparation:
                 plain = value.value if isinstance(value, Alias) else value
                 if isinstance(plain, (bool, int, float, str)):
                     continue
-                alike = known.setdefault(name, {}).setdefault(Alias(value).alias, [])
-                if not any([one is plain for one in alike]):
+                alike = texts.setdefault(name, {}).setdefault(Alias(value).alias, [])
+                if not any([other is plain for other in alike]):
                     alike.append(plain)
-        return known
+        return texts
 
     def check_travel(self) -> None:
-        """Refuse what worker processes cannot do, and values of the domain that cannot be pickled, as far as known."""
+        """Refuse what worker processes cannot do, and values that cannot be pickled.
+
+        Values of the domain that are drawn are not checked: nobody knows them yet.
+        """
         from daskresearch.worker.pickling import check_values
 
         refuse_live_results(self.job.plan)
@@ -197,7 +214,10 @@ class Preparation:
             check_values(name, values)
 
     def _check_values(self, domain: Domain) -> None:
-        """Refuse values of the domain that roots read and that cannot be hashed, as far as they are known."""
+        """Refuse values of the domain that roots read and that cannot be hashed.
+
+        Values that are drawn are not checked: nobody knows them yet.
+        """
         for name, values in self._known_values(domain):
             self.keys.check_values(name, values)
 
@@ -209,7 +229,10 @@ class Preparation:
 
     @property
     def definition(self) -> dict[str, str]:
-        """By unit and option, a hash of what could change results; empty where it has none."""
+        """By unit and option, a hash of what could change results.
+
+        The text is empty where a unit has no hash.
+        """
         branches = (
             self.options.branches
             if self.length is None or not self.appended
@@ -239,7 +262,10 @@ class Preparation:
 
 
 def refuse_live_results(plan: Plan) -> None:
-    """Refuse units that ask for the results so far, where these are in another process."""
+    """Refuse units that ask for the results so far.
+
+    Worker processes cannot read these, which are in another process.
+    """
     for unit in plan.units:
         if any(isinstance(part, R) for part in expressions_in(unit.arguments)):
             raise PlanError(

@@ -139,7 +139,7 @@ class MemorySnapshot:
 
     @property
     def has_updates(self) -> bool:
-        """Whether any of the experiments comes from a domain that took the place of another."""
+        """Whether any experiment comes from a domain that took the place of another."""
         return any([experiment.updates for experiment in self._experiments])
 
     @property

@@ -96,7 +96,10 @@ class Snapshot(Protocol):
         """Return the failures, each with the index of its experiment."""
 
     def experiment(self, index: int) -> Experiment:
-        """Return an experiment; where a folder is read, without the keys that follow from the seed."""
+        """Return an experiment.
+
+        Where a folder is read, it lacks the keys that follow from the seed.
+        """
 
 
 class Store(Protocol):

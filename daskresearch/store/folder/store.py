@@ -87,7 +87,7 @@ class FolderStore:
         return whole.only(part)
 
     def footers(self) -> list[Footers]:
-        """Return what the footers of the parts tell, in the order of their first experiments."""
+        """Return the footers of the parts, in the order of their first experiments."""
         self._flush()
         footers = retried(lambda: read_footers(self.files))
         for name, values in self._true_values.items():
@@ -117,7 +117,10 @@ class FolderStore:
         )
 
     def copied(self) -> FolderStore:
-        """Return a store of the same folder that can be pickled; of some experiments it sees those."""
+        """Return a store of the same folder that can be pickled.
+
+        A store of some experiments gives a store of the same experiments.
+        """
         self._flush()
         chooses = self._chooses
         if chooses is not None:
