@@ -17,7 +17,7 @@ N_ITERS = 1200
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The tracker over a new database, as MLflow refuses new folders of files."""
+    """Return the tracker over a new database, as MLflow refuses new folders of files."""
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

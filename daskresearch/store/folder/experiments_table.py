@@ -95,7 +95,7 @@ def experiments_table(ended: Sequence[Ended], stamp: Stamp) -> pa.Table:
     import pyarrow as pa
 
     records, experiments = [each.record for each in ended], [each.experiment for each in ended]
-    configs = [experiment.values for experiment in experiments]  # noqa: PD011  (no frame)
+    configs = [experiment.values for experiment in experiments]
     texts = [
         dict(zip(values, each.texts, strict=True))
         for values, each in zip(configs, experiments, strict=True)
