@@ -32,7 +32,7 @@ from benchmarks.measure import Row, Sizes, Target, WrongRowsError, in_fresh_inte
 from benchmarks.workloads import check_table
 from daskresearch import EC, Domain, Research, ResearchResults, shutdown
 from daskresearch.domain import Option
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.store.files.opening import open_files
 from daskresearch.store.folder.compact import compact
 from daskresearch.store.folder.experiments_table import Ended
@@ -190,7 +190,9 @@ def _write_many(n_experiments: int, name: str) -> None:
         columns = {column: [number] for column, number in zip(_NUMBERS, numbers, strict=True)}
         record = Record(position, 1, [0], columns)
         values, texts = {"rate": rate, "fold": fold}, (str(rate), str(fold))
-        experiment = Experiment(position, f"{position:016x}", b"", b"", values, 0, 0, None, texts)
+        experiment = PlannedExperiment(
+            position, f"{position:016x}", b"", b"", values, 0, 0, None, texts
+        )
         writer.append(Ended(record, experiment))
     writer.close()
     compact(files)

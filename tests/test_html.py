@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daskresearch import EC, Alias, Domain, NumpySampler, O, Option, Research
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.draw.research import research_html
 from daskresearch.graph.preview import Counts
 from daskresearch.markup import cut, text_of, theme
@@ -211,7 +211,7 @@ def test_results_of_which_some_failed_and_others_recorded_nothing_say_so():
 )
 def test_any_result_is_shown(text, output):
     store = MemoryStore()
-    experiment = Experiment(0, "0", b"", b"", {text: text}, texts=(text,))
+    experiment = PlannedExperiment(0, "0", b"", b"", {text: text}, texts=(text,))
     cells = {name: {0: value} for name, value in output.items()}
     store.append(Record.of(0, 1, {**cells, "broken": {0: Broken()}}), experiment)
     assert "Broken" in text_in(ResearchResults(store, [text]))
@@ -222,7 +222,7 @@ def test_the_head_of_results_is_in_domain_order():
     for position in reversed(range(40)):
         store.append(
             Record.of(position, 4, {"x": {i: position + i / 10 for i in range(4)}}),
-            Experiment(position, f"id{position}", b"", b"", {}),
+            PlannedExperiment(position, f"id{position}", b"", b"", {}),
         )
     snapshot = store.snapshot()
     rows = head_of(snapshot)
@@ -245,9 +245,9 @@ class Unread:
 def test_the_head_of_a_million_results_reads_only_its_own_configs():
     n = 10**6
     store = MemoryStore(("x",))
-    first = [Experiment(i, str(i), b"", b"", {"a": i}, texts=(str(i),)) for i in range(10)]
+    first = [PlannedExperiment(i, str(i), b"", b"", {"a": i}, texts=(str(i),)) for i in range(10)]
     store._positions.extend(range(n))
-    store._experiments.extend([*first, *[cast(Experiment, Unread())] * (n - 10)])
+    store._experiments.extend([*first, *[cast(PlannedExperiment, Unread())] * (n - 10)])
     store._of_rows.extend(range(n))
     store._iterations.extend([0] * n)
     store._columns["x"].extend(range(n))

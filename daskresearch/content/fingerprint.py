@@ -22,9 +22,9 @@ from typing import Any, final
 
 from daskresearch.content.arrays import Memory
 from daskresearch.content.digests import PLAIN, combined, digest_of
-from daskresearch.content.listing import Listing
 from daskresearch.content.objects import short_text
 from daskresearch.content.parts import KeyPart
+from daskresearch.content.reached import Listing
 
 __all__ = ["PLAIN", "Fingerprints", "combined", "short_text"]
 

@@ -26,7 +26,7 @@ class RootKey(NamedTuple):
     group: bytes
 
 
-class Experiment(NamedTuple):
+class PlannedExperiment(NamedTuple):
     """One config that is to run, or has run.
 
     Attributes

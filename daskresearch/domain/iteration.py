@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.counts import as_count, is_integer
 from daskresearch.domain.config import Config, Entry
-from daskresearch.domain.nodes import Node, Place, Sampled
+from daskresearch.domain.nodes import Node, Sampled, TermIndex
 from daskresearch.domain.streams import entropy_of, stream
 from daskresearch.errors import DomainError
 
@@ -111,7 +111,9 @@ def _items(node: Node, seed: int, updates: int, *, prefixed: bool) -> Iterator[_
                 )
             prefix = "_".join([part.index for part in parts]) if prefixed else ""
             entries = (
-                tuple([part for part in parts if type(part) is Entry]) if Place in kinds else parts
+                tuple([part for part in parts if type(part) is Entry])
+                if TermIndex in kinds
+                else parts
             )
             yield entries, turn if counts is None else counts.count(entries, is_continuous), prefix
 

@@ -114,7 +114,7 @@ class Values(Node):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Place:
+class TermIndex:
     """Which term of a sum a combination is of, for sortable ids."""
 
     index: str
@@ -271,7 +271,7 @@ class Sum(Node):
         """Yield the terms in order, each run of weighted ones as a mixture."""
         width = len(str(len(self.terms) - 1))
         placed = [
-            (weight, (Place(f"{i:0{width}d}"),), node)
+            (weight, (TermIndex(f"{i:0{width}d}"),), node)
             for i, (weight, node) in enumerate(self.terms)
         ]
         for is_weighted, run in itertools.groupby(placed, key=lambda term: term[0] is not None):
@@ -295,7 +295,7 @@ def _set(node: Node, name: str, value: object) -> None:
 
 
 def _mix(
-    terms: Sequence[tuple[float | None, tuple[Place], Node]], rng: Generator
+    terms: Sequence[tuple[float | None, tuple[TermIndex], Node]], rng: Generator
 ) -> Iterator[tuple[Any, ...]]:
     """Yield from the terms at random by weight until each is exhausted."""
     weights = [weight or 0.0 for weight, _, _ in terms]

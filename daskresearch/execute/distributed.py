@@ -16,7 +16,7 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.errors import ClusterError, ExperimentTimeoutError, StorageError
 from daskresearch.execute.batches import Batches
 from daskresearch.execute.client import ANSWER_S
@@ -359,7 +359,7 @@ def roots_apart(program: Program, *, whole_groups: bool) -> list[str]:
     ]
 
 
-def _failure_of(experiment: Experiment, stuck: Stuck) -> Failure:
+def _failure_of(experiment: PlannedExperiment, stuck: Stuck) -> Failure:
     """Return the failure of a stuck experiment, or of one in lock-step with it."""
     if experiment.position == stuck.position:
         return stuck.failure

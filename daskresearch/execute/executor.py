@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.store.failure import Failure
 from daskresearch.store.folder.writer import Target
 from daskresearch.store.record import Record
@@ -19,10 +19,10 @@ class Lost(NamedTuple):
     """The record of an experiment whose worker died or was ended."""
 
     record: Record
-    experiment: Experiment
+    experiment: PlannedExperiment
 
 
-def lost(experiment: Experiment, failure: Failure) -> Lost:
+def lost(experiment: PlannedExperiment, failure: Failure) -> Lost:
     """Return the record of an experiment of which only its failure is left."""
     return Lost(Record(experiment.position, 0, [], {}, (failure,), started=time.time()), experiment)
 

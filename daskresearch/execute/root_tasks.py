@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.errors import ClusterError
 from daskresearch.plan import Kind, Unit
 from daskresearch.store.failure import Failure, FailureKind
@@ -60,14 +60,14 @@ class RootTasks:
 
     def outcomes(
         self,
-        experiments: Sequence[Experiment],
+        experiments: Sequence[PlannedExperiment],
         finish: Callable[[Future[Any]], object] | None = None,
     ) -> dict[RootKey, Future[Any] | Outcome]:
         """Return the outcomes that experiments need, and hand out the calls that are new.
 
         Parameters
         ----------
-        experiments : sequence of Experiment
+        experiments : sequence of PlannedExperiment
         finish : callable, optional
             Waits for the end of a call. It is given if nothing else runs, so that a suspect whose
             worker dies is guilty.
@@ -77,7 +77,7 @@ class RootTasks:
             outcomes.update(self._of(experiment, finish))
         return outcomes
 
-    def are_suspect(self, experiments: Sequence[Experiment]) -> bool:
+    def are_suspect(self, experiments: Sequence[PlannedExperiment]) -> bool:
         """Return whether any of the roots that experiments share is a suspect."""
         return bool(self._suspects) and any(
             experiment.root_key(name) in self._suspects
@@ -97,7 +97,7 @@ class RootTasks:
         self._table = RootTable()
 
     def _of(
-        self, experiment: Experiment, finish: Callable[[Future[Any]], object] | None
+        self, experiment: PlannedExperiment, finish: Callable[[Future[Any]], object] | None
     ) -> dict[RootKey, Future[Any] | Outcome]:
         outcomes: dict[RootKey, Future[Any] | Outcome] = {}
         for name in self._names:
@@ -116,7 +116,10 @@ class RootTasks:
         return {key: outcome for key, outcome in outcomes.items() if key in needed}
 
     def _call(
-        self, name: str, experiment: Experiment, outcomes: Mapping[RootKey, Future[Any] | Outcome]
+        self,
+        name: str,
+        experiment: PlannedExperiment,
+        outcomes: Mapping[RootKey, Future[Any] | Outcome],
     ) -> Future[Any] | Outcome:
         """Hand out the call of a root, and return its future outcome."""
         root = self._program.roots[name]

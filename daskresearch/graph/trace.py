@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, NamedTuple
 
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.plan import Kind
 from daskresearch.worker import Group, Program
@@ -39,7 +39,7 @@ class TaskNode(NamedTuple):
     kind : TaskKind
     upstream : tuple of str
         The keys of the nodes whose outputs it takes.
-    experiments : tuple of Experiment
+    experiments : tuple of PlannedExperiment
         The experiments that run in it. For a root, the first experiment that shares it, with the
         config values that the root reads.
     """
@@ -48,7 +48,7 @@ class TaskNode(NamedTuple):
     name: str
     kind: TaskKind
     upstream: tuple[str, ...] = ()
-    experiments: tuple[Experiment, ...] = ()
+    experiments: tuple[PlannedExperiment, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ def trace(
     >>> plan = research.add_callable("show", print).plan
     >>> program = Program.of(plan, n_iters=1)
     >>> keys = PlanKeys(plan, program.roots)
-    >>> experiments = [Experiment(i, f"id{i}", b"%d" % i, b"", {}) for i in range(2)]
+    >>> experiments = [PlannedExperiment(i, f"id{i}", b"%d" % i, b"", {}) for i in range(2)]
     >>> groups = [(member._replace(roots=keys.roots(member)),) for member in experiments]
     >>> [(node.name, node.kind.name, node.ids) for node in trace(program, keys, groups)]
     [('load', 'ROOT', ()), ('show', 'EXPERIMENT', ('id0',)), ('show', 'EXPERIMENT', ('id1',))]
@@ -114,7 +114,7 @@ def trace(
 
 
 def _root_node(
-    program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: Experiment
+    program: Program, keys: PlanKeys, name: str, key: RootKey, experiment: PlannedExperiment
 ) -> TaskNode:
     root = program.roots[name]
     is_input = root.unit.kind is Kind.INPUT

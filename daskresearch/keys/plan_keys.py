@@ -18,7 +18,7 @@ from daskresearch.content.digests import encoded
 from daskresearch.content.fingerprint import PLAIN, Fingerprints, combined, short_text
 from daskresearch.content.parts import KeyPart
 from daskresearch.domain import AUXILIARY
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.errors import HashError
 from daskresearch.keys.standing import SIZE, Standing, digest_of, standing_of
 from daskresearch.plan import WHOLE_CONFIG, Plan, Root, Unit
@@ -50,7 +50,7 @@ class PlanKeys:
     >>> from daskresearch.plan import roots_of
     >>> plan = Research().add_callable("load", len, args=[EC("path")], root=True).plan
     >>> keys = PlanKeys(plan, roots_of(plan))
-    >>> experiments = [Experiment(0, "id", b"", b"", {"path": path}) for path in "aab"]
+    >>> experiments = [PlannedExperiment(0, "id", b"", b"", {"path": path}) for path in "aab"]
     >>> first, second, third = [keys.roots(experiment)["load"] for experiment in experiments]
     >>> first == second, first == third
     (True, False)
@@ -154,7 +154,7 @@ class PlanKeys:
         for value in values:
             self._value_content(name, value, readers[0])
 
-    def roots(self, experiment: Experiment) -> dict[str, RootKey]:
+    def roots(self, experiment: PlannedExperiment) -> dict[str, RootKey]:
         """Return which call of each root an experiment shares, by content."""
         if not self._order:
             return {}
@@ -168,7 +168,7 @@ class PlanKeys:
             keys = self._keys_in_group[content] = self._keys_of_roots(experiment)
         return keys
 
-    def _keys_of_roots(self, experiment: Experiment) -> dict[str, RootKey]:
+    def _keys_of_roots(self, experiment: PlannedExperiment) -> dict[str, RootKey]:
         full = experiment.full()
         keys: dict[str, RootKey] = {}
         for name in self._order:
@@ -227,12 +227,12 @@ class PlanKeys:
         """Return the name of the first steady root that always has the key of this one."""
         return self._firsts[name]
 
-    def experiment(self, experiment: Experiment, context: bytes) -> str:
+    def experiment(self, experiment: PlannedExperiment, context: bytes) -> str:
         """Return the hash of all that an experiment computes.
 
         Parameters
         ----------
-        experiment : Experiment
+        experiment : PlannedExperiment
         context : bytes
             What stands for the plan and the options that change results.
         """
@@ -255,7 +255,7 @@ class PlanKeys:
         hexdigest: str = digest.hexdigest()
         return hexdigest
 
-    def group(self, experiments: Iterable[Experiment], context: bytes) -> str:
+    def group(self, experiments: Iterable[PlannedExperiment], context: bytes) -> str:
         """Return the hash of all that experiments in lock-step compute; see `experiment`."""
         hashes = [self.experiment(member, context).encode() for member in experiments]
         return digest_of(context, *hashes).hex()
@@ -264,7 +264,7 @@ class PlanKeys:
         """Return what stands for the plan and the options that change results."""
         return digest_of(self.digest, context)
 
-    def units(self, experiment: Experiment) -> Iterator[UnitKey]:
+    def units(self, experiment: PlannedExperiment) -> Iterator[UnitKey]:
         """Yield the key of each unit in an experiment, with all that it is made of."""
         keys: dict[str, str] = {}
         roots = self.roots(experiment)
@@ -285,7 +285,11 @@ class PlanKeys:
             yield UnitKey(unit.name, key, parts)
 
     def _input_parts(
-        self, unit: Unit, experiment: Experiment, full: Mapping[str, Any], keys: Mapping[str, str]
+        self,
+        unit: Unit,
+        experiment: PlannedExperiment,
+        full: Mapping[str, Any],
+        keys: Mapping[str, str],
     ) -> Iterator[KeyPart]:
         for name in _names_in(full, self._reads[unit.name]):
             value = full.get(name)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from daskresearch.content.parts import KeyPart
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.errors import OptionError, near_miss
 from daskresearch.store import Store, UnitKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Explainer = Callable[[Experiment], list[UnitKey]]
+Explainer = Callable[[PlannedExperiment], list[UnitKey]]
 
 
 class Explained(ABC):

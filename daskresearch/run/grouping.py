@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 from daskresearch.domain import Config, Entry, identify
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.keys.plan_keys import PlanKeys
 from daskresearch.worker import Group, Program
 
@@ -68,7 +68,7 @@ class Grouping:
         self._entropy = entropy
         self._length = length
         self._appended = appended
-        self._running: dict[int, Experiment] = {}
+        self._running: dict[int, PlannedExperiment] = {}
         self._recorded: Recorded | None = None
         # whether what an experiment does depends on its group, as a root draws, or walks, for all
         # members
@@ -140,7 +140,7 @@ class Grouping:
         elif group := tuple([member for member in members if not self._skips(member)]):
             yield group
 
-    def _is_finished(self, experiment: Experiment) -> bool:
+    def _is_finished(self, experiment: PlannedExperiment) -> bool:
         if self._recorded is None:
             return False
         group = experiment.group_key if self._is_bound else b""
@@ -148,14 +148,14 @@ class Grouping:
             experiment.id, experiment.content, experiment.position, group
         )
 
-    def _skips(self, experiment: Experiment) -> bool:
+    def _skips(self, experiment: PlannedExperiment) -> bool:
         if not self._is_finished(experiment):
             return False
         self.n_skipped += 1
         self._running.pop(experiment.position, None)
         return True
 
-    def ended(self, position: int) -> Experiment:
+    def ended(self, position: int) -> PlannedExperiment:
         """Return an experiment that has ended, and forget it."""
         return self._running.pop(position)
 
@@ -168,14 +168,14 @@ class Grouping:
 
     def _experiment(
         self, config: Config, place: int, group_key: bytes, position: int, *, remembers: bool
-    ) -> Experiment:
+    ) -> PlannedExperiment:
         if self._appended:
             config = config.extended(self._appended[place])
         experiment_id, key = identify(config, self._entropy)
         values = config.values()
         self.n_made = position + 1
         content = "" if self._recorded is None else self._keys.values(values)
-        experiment = Experiment(
+        experiment = PlannedExperiment(
             position, experiment_id, key, group_key, values, config.repetition, config.updates,
             None, tuple([entry.alias for entry in config.entries]), content,
         )  # fmt: skip

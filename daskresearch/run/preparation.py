@@ -26,7 +26,7 @@ from daskresearch.domain import (
     values_of,
 )
 from daskresearch.domain.config import AUXILIARY
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.errors import DomainError, OptionError, PlanError
 from daskresearch.graph import with_inputs
 from daskresearch.keys.plan_keys import PlanKeys
@@ -137,7 +137,7 @@ class Preparation:
             retries=self.options.retries_by_kind,
         )
 
-    def explained(self, experiment: Experiment) -> list[UnitKey]:
+    def explained(self, experiment: PlannedExperiment) -> list[UnitKey]:
         """Return the key of each unit of an experiment, with what it is made of.
 
         Raises
@@ -147,7 +147,7 @@ class Preparation:
         """
         return list(self.keys.units(experiment._replace(key=self._key_of(experiment))))
 
-    def _key_of(self, experiment: Experiment) -> bytes:
+    def _key_of(self, experiment: PlannedExperiment) -> bytes:
         """Return the key of an experiment.
 
         The key depends on the number of equal configs before it.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain import AUXILIARY
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.store.failure import Failure
 from daskresearch.store.record import MISSING, Record
 from daskresearch.store.snapshot import Rows, taken
@@ -33,13 +33,13 @@ class MemoryStore:
     def __init__(self, variables: tuple[str, ...] = ()) -> None:
         self._lock = threading.Lock()
         self._positions: list[int] = []
-        self._experiments: list[Experiment] = []
+        self._experiments: list[PlannedExperiment] = []
         self._of_rows: list[int] = []
         self._iterations: list[int] = []
         self._columns: dict[str, list[Any]] = {name: [] for name in variables}
         self._failures: list[tuple[int, Failure]] = []
 
-    def append(self, record: Record, experiment: Experiment) -> None:
+    def append(self, record: Record, experiment: PlannedExperiment) -> None:
         """Keep the record of a finished experiment."""
         with self._lock:
             index = len(self._experiments)
@@ -101,7 +101,7 @@ class MemorySnapshot:
 
     def __init__(
         self,
-        experiments: list[Experiment],
+        experiments: list[PlannedExperiment],
         positions: list[int],
         of_rows: list[int],
         iterations: list[int],
@@ -191,6 +191,6 @@ class MemorySnapshot:
         """Return the failures, each with the index of its experiment."""
         return self._failures
 
-    def experiment(self, index: int) -> Experiment:
+    def experiment(self, index: int) -> PlannedExperiment:
         """Return an experiment."""
         return self._experiments[index]

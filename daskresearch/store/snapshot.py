@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.store.failure import Failure
 from daskresearch.store.record import MISSING
 
@@ -95,7 +95,7 @@ class Snapshot(Protocol):
     def failures(self) -> list[tuple[int, Failure]]:
         """Return the failures, each with the index of its experiment."""
 
-    def experiment(self, index: int) -> Experiment:
+    def experiment(self, index: int) -> PlannedExperiment:
         """Return an experiment.
 
         Where a folder is read, it lacks the keys that follow from the seed.

@@ -12,7 +12,7 @@ from typing import final
 
 import cloudpickle
 
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.store.folder.writer import WAIT_S
 from daskresearch.store.record import Record
 from daskresearch.worker.blob import Blob, workplace
@@ -28,7 +28,7 @@ from daskresearch.worker.receipts import Keeping, Receipt, Writing
 from daskresearch.worker.roots import GivenRoots, Outcome
 from daskresearch.worker.wanted import is_halted
 
-Group = tuple[Experiment, ...]
+Group = tuple[PlannedExperiment, ...]
 
 
 def run_groups(
@@ -77,7 +77,11 @@ class _Retries:
 
 
 def _repeated(
-    record: Record, program: Program, experiment: Experiment, context: Context, shared: SharedRoots
+    record: Record,
+    program: Program,
+    experiment: PlannedExperiment,
+    context: Context,
+    shared: SharedRoots,
 ) -> Record:
     retries = _Retries(context.retries)
     n_counted = 0
@@ -214,7 +218,7 @@ class _Batch:
         for fields in cloudpickle.loads(self._groups):
             if is_halted(self._context.token):
                 return
-            group = self._keep.unknown(tuple(map(Experiment._make, fields)))
+            group = self._keep.unknown(tuple(map(PlannedExperiment._make, fields)))
             self.unfinished = tuple([experiment.position for experiment in group])
             if group and not self._run_group(group):
                 return

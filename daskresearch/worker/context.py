@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.worker.capture import Modes
 from daskresearch.worker.devices import Device, Devices
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class SharedRoots(Protocol):
     """Gives running experiments the outputs of steady roots."""
 
-    def output(self, name: str, experiment: Experiment) -> Any:
+    def output(self, name: str, experiment: PlannedExperiment) -> Any:
         """Return the output that the experiment shares, or raise what the call raised."""
 
-    def check(self, name: str, experiment: Experiment) -> None:
+    def check(self, name: str, experiment: PlannedExperiment) -> None:
         """Raise what the call raised whose output the experiment shares."""
 
 

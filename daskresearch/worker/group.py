@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.store.record import Record
 from daskresearch.worker.context import Context, SharedRoots
 from daskresearch.worker.loop import deliver, fail, interruptibly, run_steps, wants
@@ -27,7 +27,7 @@ Cells = dict[tuple[str, RootKey], RunningExperiment]
 
 
 def run_group(
-    program: Program, group: Sequence[Experiment], context: Context, shared: SharedRoots
+    program: Program, group: Sequence[PlannedExperiment], context: Context, shared: SharedRoots
 ) -> Iterator[Record]:
     """Run a group in lock-step, and yield each record when its experiment has ended."""
     members = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.store.record import Record
 from daskresearch.worker.catching import SharedFailure, failure_of
 from daskresearch.worker.context import Context, SharedRoots
@@ -20,7 +20,7 @@ from daskresearch.worker.running import RunningExperiment
 
 
 def run_experiment(
-    program: Program, experiment: Experiment, context: Context, shared: SharedRoots
+    program: Program, experiment: PlannedExperiment, context: Context, shared: SharedRoots
 ) -> Record:
     """Run an experiment whose roots are all steady, and return what it recorded."""
     run = RunningExperiment(experiment, context, shared, program.instances, program.variables)

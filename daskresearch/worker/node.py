@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.worker.batch import run_groups
 from daskresearch.worker.blob import Blob, workplace
 from daskresearch.worker.context import Context
@@ -31,7 +31,7 @@ def run_node(
     ----------
     blob : Blob
     group : sequence of sequence
-        The fields of each `Experiment`, as `departing` makes them.
+        The fields of each `PlannedExperiment`, as `departing` makes them.
     root_keys : sequence of RootKey
         The keys of the roots whose outcomes are the first inputs.
     elsewhere : sequence of str
@@ -62,7 +62,7 @@ def run_root(
     name : str
         The name of the unit.
     fields : sequence
-        The fields of an `Experiment` that shares the call, as `departing` makes them.
+        The fields of a `PlannedExperiment` that shares the call, as `departing` makes them.
     names : sequence of str
         The upstream roots, whose outcomes follow.
     *inputs : Outcome
@@ -94,7 +94,7 @@ def run_root_alone(
     code : Carried
         The unit.
     fields : sequence
-        The fields of an `Experiment` that shares the call, as `departing` makes them.
+        The fields of a `PlannedExperiment` that shares the call, as `departing` makes them.
     copied : sequence of str
         The numbers of the inputs that the root gets a copy of.
     elsewhere : sequence of str
@@ -117,7 +117,7 @@ def _outcome_of(
     key: str,
     call: Call,
     context: Context,
-    experiment: Experiment,
+    experiment: PlannedExperiment,
     inputs: Mapping[str, Outcome],
     copied: Sequence[str],
 ) -> Outcome:
@@ -146,13 +146,13 @@ class Elsewhere:
 
 
 def departing(
-    experiment: Experiment, carry: Callable[[str, Any], Any] | None = None
+    experiment: PlannedExperiment, carry: Callable[[str, Any], Any] | None = None
 ) -> tuple[Any, ...]:
     """Return the fields of an experiment in a form that a scheduler can unpickle.
 
     Parameters
     ----------
-    experiment : Experiment
+    experiment : PlannedExperiment
     carry : callable, optional
         Gives what stands for a value of a parameter, a `Carried` or an `Elsewhere`. Default: the
         former.
@@ -176,9 +176,11 @@ def is_small(values: Mapping[str, Any]) -> bool:
     return _SMALL.issuperset(map(type, values.values()))
 
 
-def arrived(fields: Sequence[Any], elsewhere: Mapping[str, Carried] | None = None) -> Experiment:
+def arrived(
+    fields: Sequence[Any], elsewhere: Mapping[str, Carried] | None = None
+) -> PlannedExperiment:
     """Return the experiment of fields that have arrived, with values from elsewhere."""
-    experiment = Experiment._make(fields)
+    experiment = PlannedExperiment._make(fields)
     values = experiment.values
     if _PLAIN.issuperset(map(type, values.values())):
         return experiment

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import cloudpickle
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.errors import PickleError
 from daskresearch.store.failure import Failure
 from daskresearch.store.record import MISSING, Record
@@ -24,7 +24,7 @@ _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(MISS
 class FinishedNode:
     """The experiments of a node of a graph, and their records in the same order."""
 
-    experiments: tuple[Experiment, ...]
+    experiments: tuple[PlannedExperiment, ...]
     records: tuple[Record, ...]
 
     def portable(self) -> FinishedNode:

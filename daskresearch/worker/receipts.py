@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, Self, final
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.store.folder.experiments_table import Ended
 from daskresearch.store.folder.writer import WAIT_S, Target, check_visible, committed
 from daskresearch.store.record import Record
@@ -83,11 +83,11 @@ class Keeping:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+    def unknown(self, group: tuple[PlannedExperiment, ...]) -> tuple[PlannedExperiment, ...]:
         """Return all experiments of a group, as none was kept before."""
         return group
 
-    def append(self, record: Record, group: Sequence[Experiment]) -> None:
+    def append(self, record: Record, group: Sequence[PlannedExperiment]) -> None:
         """Keep the record of an experiment of a group."""
         self._records.append(record)
 
@@ -145,7 +145,7 @@ class Writing:
         n_failed = self._seen.n_failed + self._writer.n_unwritable
         return self._seen._replace(n_failed=n_failed, ids=tuple(self._ids))
 
-    def unknown(self, group: tuple[Experiment, ...]) -> tuple[Experiment, ...]:
+    def unknown(self, group: tuple[PlannedExperiment, ...]) -> tuple[PlannedExperiment, ...]:
         """Return those experiments that an earlier run of the batch has not written."""
         left = tuple([experiment for experiment in group if experiment.id not in self._known])
         if left and self._is_lockstep:
@@ -163,7 +163,7 @@ class Writing:
         if self._names_ended:
             self._ids.append(experiment_id)
 
-    def append(self, record: Record, group: Sequence[Experiment]) -> None:
+    def append(self, record: Record, group: Sequence[PlannedExperiment]) -> None:
         """Write the record of an experiment of a group."""
         experiment = next(member for member in group if member.position == record.position)
         self._writer.append(Ended(record, experiment))

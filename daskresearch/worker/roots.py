@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, final
 
-from daskresearch.domain.experiment import Experiment, RootKey
+from daskresearch.domain.experiment import PlannedExperiment, RootKey
 from daskresearch.store.failure import Failure, FailureKind
 from daskresearch.worker.catching import SharedFailure, failure_of, portable
 from daskresearch.worker.context import Context
@@ -124,7 +124,7 @@ class RootOutputs:
         self._lock = threading.Lock()
         self._outcomes: RootTable[Future[Outcome]] = RootTable()
 
-    def output(self, name: str, experiment: Experiment) -> Any:
+    def output(self, name: str, experiment: PlannedExperiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
         key = experiment.root_key(name)
         future = self._outcomes.get(key)
@@ -135,7 +135,7 @@ class RootOutputs:
         return future.result().get()
 
     def _computed(
-        self, key: RootKey, name: str, experiment: Experiment, device: Held
+        self, key: RootKey, name: str, experiment: PlannedExperiment, device: Held
     ) -> Future[Outcome]:
         with self._lock:
             future = self._outcomes.get(key)
@@ -148,7 +148,7 @@ class RootOutputs:
         wait([future])
         return future
 
-    def check(self, name: str, experiment: Experiment) -> None:
+    def check(self, name: str, experiment: PlannedExperiment) -> None:
         """Raise `SharedFailure` if the call that an experiment shares has failed."""
         self.output(name, experiment)
 
@@ -156,7 +156,7 @@ class RootOutputs:
         return copy.deepcopy(output) if self._program.roots[name].unit.copies else output
 
     def _compute(
-        self, name: str, experiment: Experiment, future: Future[Outcome], device: Held
+        self, name: str, experiment: PlannedExperiment, future: Future[Outcome], device: Held
     ) -> None:
         try:
             upstream = self._program.roots[name].unit.upstream
@@ -202,12 +202,12 @@ class GivenRoots:
         self._own = own
         self._apart = apart
 
-    def output(self, name: str, experiment: Experiment) -> Any:
+    def output(self, name: str, experiment: PlannedExperiment) -> Any:
         """Return the output that an experiment shares, or raise `SharedFailure`."""
         outcome = self._given.get(experiment.root_key(name))
         return self._own.output(name, experiment) if outcome is None else outcome.get()
 
-    def check(self, name: str, experiment: Experiment) -> None:
+    def check(self, name: str, experiment: PlannedExperiment) -> None:
         """Raise `SharedFailure` if the call that an experiment shares has failed."""
         failure = self._failed.get(experiment.root_key(name).key)
         if failure is not None:
@@ -220,7 +220,7 @@ def call_root(
     name: str,
     call: Call,
     context: Context,
-    experiment: Experiment,
+    experiment: PlannedExperiment,
     inputs: dict[str, Any],
     device: Held = None,
 ) -> Outcome:
@@ -256,7 +256,7 @@ def attempt(
 
 
 class _NoRoots:
-    def output(self, name: str, experiment: Experiment) -> Any:
+    def output(self, name: str, experiment: PlannedExperiment) -> Any:
         raise LookupError(f"root {name!r} is not among the inputs of another root")
 
     check = output

@@ -18,7 +18,7 @@ from daskresearch.worker.folders import made_folder
 if TYPE_CHECKING:
     from numpy.random import Generator
 
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.worker.context import Context, SharedRoots
 
 
@@ -55,7 +55,7 @@ class RunningExperiment:
 
     def __init__(
         self,
-        experiment: Experiment,
+        experiment: PlannedExperiment,
         context: Context,
         shared: SharedRoots,
         instances: frozenset[str],

@@ -13,7 +13,7 @@ import pytest
 
 from daskresearch import EC, Option, Research, shutdown
 from daskresearch.errors import StorageError
-from tests.support.contracts import CONTRACT, CONTRACT_OF_FOLDERS, Place
+from tests.support.contracts import CONTRACT, CONTRACT_OF_FOLDERS, Keeper
 from tests.support.running import note, saying
 
 contract = pytest.mark.parametrize("holds", CONTRACT, ids=lambda claim: claim.__name__)
@@ -23,20 +23,20 @@ contract_of_folders = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+def place(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Keeper:
     """Return a place of a kind that no other test has."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     name = f"{uuid.uuid4().hex}/results"
     if kind == "s3":
-        return Place(f"{request.getfixturevalue('s3_url')}/{name}", scratch)
+        return Keeper(f"{request.getfixturevalue('s3_url')}/{name}", scratch)
     urls = {
         "nowhere": None,
         "local": str(tmp_path / "results"),
         "file": f"file://{tmp_path}/results",
         "memory": f"memory://{name}",
     }
-    return Place(urls[kind], scratch)
+    return Keeper(urls[kind], scratch)
 
 
 @pytest.mark.parametrize("kind", ["nowhere"])

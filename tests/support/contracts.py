@@ -1,6 +1,6 @@
 """What every place keeps of a run: the memory of a process, a folder, or a bucket.
 
-Each claim takes a `Place`, makes runs in it, and compares what is read back with what was recorded.
+Each claim takes a `Keeper`, makes runs in it, and compares what is read back with what was recorded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.running import note, noted, rows, saying
 
 
 @dataclass(frozen=True)
-class Place:
+class Keeper:
     """Where runs keep their results, and how they run.
 
     Attributes
@@ -100,7 +100,7 @@ LOOKS: list[dict[str, Any]] = [
 ]
 
 
-def tables_are_those_of_a_run_in_memory(place: Place) -> None:
+def tables_are_those_of_a_run_in_memory(place: Keeper) -> None:
     expected = in_memory(described(), n_iters=3, seed=1)
     research = place.run(described(), n_iters=3, seed=1)
     for results in place.results(research):
@@ -138,7 +138,7 @@ FILTERS: list[dict[str, Any]] = [
 ]
 
 
-def filters_find_the_rows_that_they_find_in_memory(place: Place) -> None:
+def filters_find_the_rows_that_they_find_in_memory(place: Keeper) -> None:
     expected = in_memory(described(), n_iters=3, seed=1)
     ids = list(expected.configs_to_df().id)
     filters = [
@@ -155,7 +155,7 @@ def filters_find_the_rows_that_they_find_in_memory(place: Place) -> None:
             pd.testing.assert_frame_equal(long, expected.to_df(pivot=False, **wanted))
 
 
-def a_filter_by_an_unknown_name_is_refused(place: Place) -> None:
+def a_filter_by_an_unknown_name_is_refused(place: Keeper) -> None:
     research = place.run(Research(domain=Option("rate", [1])).save(EC("rate"), "loss"))
     for results in place.results(research):
         with pytest.raises(ValueError, match=saying("'rat'", "did you mean 'rate'")):
@@ -168,7 +168,7 @@ def divided(x: int) -> float:
     return 1 / (x - 2)
 
 
-def failures_are_told_with_their_tracebacks(place: Place) -> None:
+def failures_are_told_with_their_tracebacks(place: Keeper) -> None:
     research = Research(domain=Option("x", [1, 2, 3])).save(EC("x"), "seen")
     research = research.add_callable("divide", divided, args=[EC("x")], save_to="quotient")
     research = place.run(
@@ -213,7 +213,7 @@ def counted(folder: Path, xs: list[int]) -> Research:
     )
 
 
-def a_run_goes_on_with_what_is_not_finished(place: Place) -> None:
+def a_run_goes_on_with_what_is_not_finished(place: Keeper) -> None:
     first = place.run(counted(place.scratch, [1, 2, 3]), seed=5)
     assert list(first.results.failures.unit) == ["work"]
     (place.scratch / "mended").touch()
@@ -225,7 +225,7 @@ def a_run_goes_on_with_what_is_not_finished(place: Place) -> None:
         assert len(results.failures) == 0
 
 
-def a_folder_that_is_there_is_refused(place: Place) -> None:
+def a_folder_that_is_there_is_refused(place: Keeper) -> None:
     place.run(counted(place.scratch, [1]))
     before = place.names()
     with pytest.raises(FileExistsError, match=saying("resume=True", "Research.remove")):
@@ -236,7 +236,7 @@ def a_folder_that_is_there_is_refused(place: Place) -> None:
     assert place.names() == before
 
 
-def a_research_is_removed_with_all_its_files(place: Place) -> None:
+def a_research_is_removed_with_all_its_files(place: Keeper) -> None:
     place.run(
         Research()
         .add_callable("write", write_artifacts, args=[EP(), 1])
@@ -255,7 +255,7 @@ def write_artifacts(folder: str, x: int) -> None:
         Path(folder, name).write_text(f"{name} of {x}", encoding="utf-8")
 
 
-def artifacts_are_kept_by_experiment(place: Place) -> None:
+def artifacts_are_kept_by_experiment(place: Keeper) -> None:
     research = Research(domain=Option("x", [2, 1])).add_callable(
         "write", write_artifacts, args=[EP(), EC("x")]
     )
@@ -294,7 +294,7 @@ def arrays(x: int, i: int) -> dict[str, Any]:
     }
 
 
-def large_arrays_come_back(place: Place) -> None:
+def large_arrays_come_back(place: Keeper) -> None:
     research = Research(domain=Option("x", [0, 1, 2]))
     research = research.add_callable(
         "arrays", arrays, args=[EC("x"), E().iteration], save_output_dict=True
@@ -326,7 +326,7 @@ MIXED: list[Any] = [
 ]  # fmt: skip
 
 
-def values_of_any_types_in_one_column_come_back(place: Place) -> None:
+def values_of_any_types_in_one_column_come_back(place: Keeper) -> None:
     research = Research(domain=Option("x", list(range(0, len(MIXED), 4))))
     research = research.add_callable(
         "value",
@@ -350,7 +350,7 @@ def talking(x: int, i: int) -> None:
     logging.getLogger("contract").warning("x and i are %s, %s", x, i)
 
 
-def output_is_kept_by_experiment(place: Place) -> None:
+def output_is_kept_by_experiment(place: Keeper) -> None:
     research = Research(domain=Option("x", [1, 2])).add_callable(
         "talk", talking, args=[EC("x"), E().iteration]
     )
@@ -380,7 +380,7 @@ def output_is_kept_by_experiment(place: Place) -> None:
         assert [place.content(path).decode() for path in files.relative_path] == list(frame.stdout)
 
 
-def a_stored_research_is_loaded_and_runs_again(place: Place) -> None:
+def a_stored_research_is_loaded_and_runs_again(place: Keeper) -> None:
     research = place.run(described(), n_iters=2, seed=3)
     loaded = Research.load(place.url)
     pd.testing.assert_frame_equal(loaded.results.df, research.results.df)
@@ -390,7 +390,7 @@ def a_stored_research_is_loaded_and_runs_again(place: Place) -> None:
     pd.testing.assert_frame_equal(again.results.df, research.results.df)
 
 
-def a_domain_that_is_updated_is_kept(place: Place) -> None:
+def a_domain_that_is_updated_is_kept(place: Keeper) -> None:
     def doubled() -> Iterator[Domain]:
         yield Domain(x=[2]) * Domain(y=["new"])
         yield Domain(x=[4])
@@ -413,7 +413,7 @@ def a_domain_that_is_updated_is_kept(place: Place) -> None:
         pd.testing.assert_frame_equal(results.to_df(remove_auxilary=False), expected)
 
 
-CONTRACT: list[Callable[[Place], None]] = [
+CONTRACT: list[Callable[[Keeper], None]] = [
     tables_are_those_of_a_run_in_memory,
     filters_find_the_rows_that_they_find_in_memory,
     a_filter_by_an_unknown_name_is_refused,
@@ -426,7 +426,7 @@ CONTRACT: list[Callable[[Place], None]] = [
 ]
 """What each place must do."""
 
-CONTRACT_OF_FOLDERS: list[Callable[[Place], None]] = [
+CONTRACT_OF_FOLDERS: list[Callable[[Keeper], None]] = [
     *CONTRACT,
     a_run_goes_on_with_what_is_not_finished,
     a_folder_that_is_there_is_refused,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from daskresearch.domain.config import AUXILIARY
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.errors import PickleError
 from daskresearch.store.columns.listed import with_listed
 from daskresearch.store.columns.values import TYPES, encode, joined
@@ -35,11 +35,11 @@ class Ended(NamedTuple):
     Attributes
     ----------
     record : Record
-    experiment : Experiment
+    experiment : PlannedExperiment
     """
 
     record: Record
-    experiment: Experiment
+    experiment: PlannedExperiment
 
 
 class Stamp(NamedTuple):

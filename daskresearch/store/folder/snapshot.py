@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 from daskresearch.domain.config import AUXILIARY
-from daskresearch.domain.experiment import Experiment
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.errors import RecordedError
 from daskresearch.store.arrays.reader import ArrayReader
 from daskresearch.store.columns.values import TYPES, decode, split
@@ -244,7 +244,7 @@ class FolderSnapshot:
             texts.append(MISSING if value is MISSING else str(value) if text is None else str(text))
         return texts
 
-    def experiment(self, index: int) -> Experiment:
+    def experiment(self, index: int) -> PlannedExperiment:
         """Return an experiment as it ran, without the keys that follow from the seed."""
         import numpy as np
 
@@ -254,7 +254,7 @@ class FolderSnapshot:
         repetition, updates = [int(self._integers(name)[index]) for name in AUXILIARY]
         group_key = next(iter(self.heavy(["group"], {index})))[1]["group"]
         texts = tuple([self.texts(name, rows)[0] for name in values])
-        return Experiment(
+        return PlannedExperiment(
             index, self.ids[index], b"", group_key, values, repetition, updates, None, texts
         )
 
