@@ -1,6 +1,7 @@
 """What every place keeps of a run: the memory of a process, a folder, or a bucket.
 
-Each claim takes a `Keeper`, makes runs in it, and compares what is read back with what was recorded.
+Each claim takes a `Keeper` and makes runs in it. What is read back is compared with what was
+recorded.
 """
 
 from __future__ import annotations
