@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import enum
 import importlib
-import importlib.machinery
-import importlib.metadata
 import importlib.util
 import os
 import types
@@ -23,7 +21,6 @@ from daskresearch.content.libraries import is_users_package
 Inside = Callable[[str, Any], bytes]
 """Gives the content of a part of a value; the first argument says where it is, for errors."""
 
-_KNOWN = 4_096
 
 # what Python or the machinery of abstract and data classes puts into a class, and what says nothing
 # of its behaviour

@@ -22,6 +22,7 @@ _FUSED = {
     "LOAD_FAST_BORROW_LOAD_FAST_BORROW": ("LOAD_FAST_BORROW", "LOAD_FAST_BORROW"),
 }
 """Instructions that newer versions of Python make of two."""
+_FUSES = not _FUSED.keys().isdisjoint(dis.opmap)
 
 _PLACES = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
 _KNOWN = 4_096
@@ -76,13 +77,15 @@ def code_content(code: types.CodeType) -> bytes:
             argument = _constant(code.co_consts[instruction.arg or 0])
         elif instruction.opcode in _NAMES:
             argument = instruction.argval
-        elif instruction.opcode in _JUMPS:  # to offsets, which follow the lines of the source
+        elif instruction.opcode in _JUMPS and _FUSES:  # offsets would follow lines of the source
             argument = bisect_left(offsets, instruction.argval) - i
         steps.append((instruction.opcode, argument))
-    handlers = [
-        (*[bisect_left(offsets, offset) for offset in entry[:3]], *entry[3:])
-        for entry in dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
-    ]
+    handlers: Any = code.co_exceptiontable
+    if _FUSES:
+        handlers = [
+            (*[bisect_left(offsets, offset) for offset in entry[:3]], *entry[3:])
+            for entry in dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
+        ]
     flags = code.co_flags & 0xFFFF  # those above are of the file: its imports from __future__
     numbers = (
         code.co_argcount,

@@ -21,8 +21,6 @@ from daskresearch.worker.profile import ProfileRow
 if TYPE_CHECKING:
     import pandas as pd
 
-
-if TYPE_CHECKING:
     of_class = classmethod
 else:
 
@@ -226,7 +224,7 @@ class LastRun(Collection):
             research = cls._without_plan(name)
             research._stored = stored
         else:
-            research = stored.pickled()
+            research = stored.unpickled()
             if not isinstance(research, cls):
                 raise ResearchError(
                     f"the plan of {name!r} is no Research but {type(research).__name__}"

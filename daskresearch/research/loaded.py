@@ -65,7 +65,7 @@ class Stored:
         description = described(open_files(name))
         return cls(name, description, ResearchResults(name, allow_pickle=allow_pickle))
 
-    def pickled(self) -> Any:
+    def unpickled(self) -> Any:
         """Return the research that the folder holds, unpickled.
 
         Raises

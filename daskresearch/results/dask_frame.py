@@ -9,6 +9,7 @@ from uuid import uuid4
 from daskresearch.errors import StorageError
 from daskresearch.results.table import series, values_of
 from daskresearch.store import MISSING, FolderStore
+from daskresearch.store.folder.footers import UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,9 @@ def frame_of_folder(
 ) -> Any:
     """Return the table of results as a dask.dataframe of one partition a part.
 
+    The types of its columns come from the footers of the parts. Parts are read for columns alone
+    whose footers do not tell, as those of cells of mixed types.
+
     Parameters
     ----------
     store : FolderStore
@@ -46,16 +50,38 @@ def frame_of_folder(
         parameters = [*parameters, *(name for part in footers for name in part.parameters)]
     parameters = tuple(dict.fromkeys(parameters))
     with_rows = [part for part in footers if part.results is not None]
+    samples = {name: [part.parameters.get(name) for part in with_rows] for name in parameters}
+    samples |= {name: [(part.results or {}).get(name) for part in with_rows] for name in variables}
+    read, names = reader(parameters), [part.name for part in footers]
+    unknown = [name for name in samples if any(map(_is_unknown, samples[name]))]
+    tables = [read(name) for name in names] if unknown else []
     columns: dict[str, Any] = {"id": pd.Series(["id"] if with_rows else [], dtype=str)}
     for name in parameters:
-        columns[name] = _column([part.parameters.get(name) for part in with_rows])
+        columns[name] = _joined(tables, name) if name in unknown else _column(samples[name])
     columns["iteration"] = pd.Series([], dtype="int64")
     for name in variables:
-        columns[name] = _column([(part.results or {}).get(name) for part in with_rows])
+        columns[name] = _joined(tables, name) if name in unknown else _column(samples[name])
     meta = pd.DataFrame({name: column.iloc[:0] for name, column in columns.items()})
     if not footers:
         return frame_in_memory(meta)
-    return _frame(reader(parameters), [part.name for part in footers], meta)
+    return _frame(read, names, meta)
+
+
+def _is_unknown(sample: Any) -> bool:
+    return isinstance(sample, list) and any(value is UNKNOWN for value in sample)
+
+
+def _joined(tables: Sequence[pd.DataFrame], name: str) -> pd.Series:
+    """Return a column of several tables with the type that one table would have."""
+    import pandas as pd
+
+    columns = [table[name] for table in tables if name in table]
+    valued = [column for column in columns if not column.isna().all()]
+    joined: pd.Series = pd.concat(valued or columns[:1])
+    has_gaps = len(valued) < len(columns)
+    if has_gaps and valued and joined.dtype.kind in "biu":
+        return joined.astype(object if joined.dtype.kind == "b" else "float64")
+    return joined
 
 
 def _frame(read: ReadPart, names: list[str], meta: pd.DataFrame) -> Any:

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
+from daskresearch.domain.experiment import PlannedExperiment
 from daskresearch.domain.streams import stream
 from daskresearch.plan import RESERVED_VARIABLES
 from daskresearch.store.failure import Failure
 from daskresearch.store.record import Record
 from daskresearch.worker.capture import Captured
+from daskresearch.worker.context import Context, SharedRoots
 from daskresearch.worker.devices import as_text
 from daskresearch.worker.folders import made_folder
 
 if TYPE_CHECKING:
     from numpy.random import Generator
-
-from daskresearch.domain.experiment import PlannedExperiment
-from daskresearch.worker.context import Context, SharedRoots
 
 
 @final

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -595,6 +597,52 @@ def test_the_dask_frame_of_one_part_is_the_table(folder):
     assert all(same_column(list(computed[name]), list(frame[name])) for name in frame.columns)
 
 
+TOLD_BY_FOOTERS: list[dict[str, Any]] = [
+    {
+        "int": x,
+        "float": x / 2,
+        "gaps": x if x else None,
+        "text": str(x),
+        "bool": bool(x),
+        "small": np.int8(x),
+        "list": [x],
+        "array": np.full(1000, x),
+        "moment": pd.Timestamp(2020, 1, x + 1),
+    }
+    for x in range(4)
+]
+
+TOLD_BY_CELLS: dict[str, list[Any]] = {
+    "numpy's moments": [np.datetime64("2020-01-01"), np.datetime64("2020-01-02")],
+    "text or nan": ["a", float("nan")],
+    "numpy's texts": [np.str_("a"), np.str_("b")],
+    "complex": [1j, 2j],
+    "long": [2**63, 2**63 + 1],
+    "mixed": [1, "a"],
+    "integers": [1, 2],
+    "texts": ["a", None],
+}
+
+
+def without_lists_of_tags(path: Path) -> None:
+    """Write a Parquet file as earlier versions did, whose schemas listed no tags."""
+    table = pq.read_table(path)
+    fields = [field.remove_metadata() for field in table.schema]
+    pq.write_table(table.cast(pa.schema(fields, table.schema.metadata)), path)
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["new", "old"])
+@pytest.mark.parametrize("values", TOLD_BY_CELLS.values(), ids=TOLD_BY_CELLS)
+def test_a_dask_frame_has_the_types_of_the_table(folder, values, is_old):
+    research = Research(folder, Option("x", [0, 1]) @ Option("value", values))
+    research.add_callable("f", lambda v: v, args=[EC("value")], save_to="y").run(bar=False)
+    if is_old:
+        for path in Path(folder).glob("*/*.parquet"):
+            without_lists_of_tags(path)
+    results = ResearchResults(folder)
+    assert dict(results.ddf.dtypes) == dict(results.df.dtypes)
+
+
 def without_cells(path: Path) -> None:
     """Overwrite all of a Parquet file but its footer."""
     content = path.read_bytes()
@@ -611,7 +659,7 @@ def test_a_dask_frame_reads_nothing_of_the_rows_before_it_is_computed(
     for n in range(1, 5):
         research = Research(folder, Option("x", [Alias(i, f"row {i}") for i in range(n)]))
         research = research.add_callable(
-            "record", lambda s, x: record_all(s, WIDE[x]), args=[S(), EC("x")]
+            "record", lambda s, x: record_all(s, TOLD_BY_FOOTERS[x]), args=[S(), EC("x")]
         )
         research.run(bar=False, seed=1, resume=n > 1)
     results = ResearchResults(folder)

@@ -206,9 +206,6 @@ def _text_or_none(value: Any) -> str | None:
 _SIMPLE = frozenset({bool, int, float, str, type(None)})
 
 
-_NUMBERS = frozenset({bool, int, float, type(None), type(MISSING)})
-
-
 def is_storable(value: Any) -> bool:
     """Return whether a config value can be kept without a pickle or a file of its own."""
     if type(value) in _SIMPLE:

@@ -17,7 +17,7 @@ from daskresearch.store.columns.listed import listed_in, listing
 from daskresearch.store.columns.values import TYPES, decode
 from daskresearch.store.columns.widen import common_schema
 from daskresearch.store.contents import ARRAYS, EXPERIMENTS, RESULTS
-from daskresearch.store.files.base import Files
+from daskresearch.store.files.base import Files, translated
 from daskresearch.store.folder.experiments_table import parameter_of
 from daskresearch.store.folder.parquet import read_footer
 from daskresearch.store.folder.parts import metadata_of
@@ -26,22 +26,13 @@ from daskresearch.store.record import MISSING
 if TYPE_CHECKING:
     import pyarrow as pa
 
+UNKNOWN: Final = object()
+"""Stands in the sample of a column whose type only its cells tell."""
 _NULLS: Final = ("none", "NaT", "NA")
 _SCALARS: Final = frozenset(
-    [
-        *_NULLS,
-        "",
-        "bool",
-        "int",
-        "float",
-        "str",
-        "np",
-        "datetime",
-        "timestamp",
-        "timedelta",
-        "Timedelta",
-    ]
+    [*_NULLS, "", "bool", "int", "float", "np", "datetime", "timestamp", "timedelta", "Timedelta"]
 )
+_OBJECTS: Final = frozenset(["list", "tuple", "bytes", "array", "ndarray", "npy", "pickle"])
 
 
 class Footers(NamedTuple):
@@ -80,31 +71,35 @@ def read_footers(files: Files) -> list[Footers]:
     arrays = set(files.names(ARRAYS))
     found = []
     for name in names:
-        path = f"{EXPERIMENTS}/{name}"
+        part = _footers_of(files, name, arrays, has_rows=name in with_results)
+        if part is not None:
+            found.append(part)
+    return found
+
+
+def _footers_of(files: Files, name: str, arrays: set[str], *, has_rows: bool) -> Footers | None:
+    """Return the footers of a part; None if it has lost its rows or arrays."""
+    path = f"{EXPERIMENTS}/{name}"
+    with translated(f"{files.url}/{path}", "read", "remove it, or restore it"):
         file = read_footer(files, path)
         statistics, facts = _statistics(file), metadata_of(file.schema_arrow)
         is_lost = not arrays.issuperset(map(str, facts.get("arrays", ())))
-        if name not in with_results and statistics["n_rows"].most:
+        if not has_rows and statistics["n_rows"].most:
             if name not in files.names(EXPERIMENTS):
                 raise MissingFileError(f"part {name!r} was replaced")
             is_lost = True
         if is_lost:
-            continue
+            return None
         samples = samples_of(file)
         parameters = {parameter_of(column): sample for column, sample in samples.items()}
-        found.append(
-            Footers(
-                name.removesuffix(".parquet"),
-                statistics["position"].least or 0,
-                bool(statistics["updates"].most),
-                tuple(map(str, facts.get("variables", ()))),
-                {key: sample for key, sample in parameters.items() if key is not None},
-                samples_of(read_footer(files, f"{RESULTS}/{name}"))
-                if name in with_results
-                else None,
-            )
+        return Footers(
+            name.removesuffix(".parquet"),
+            statistics["position"].least or 0,
+            bool(statistics["updates"].most),
+            tuple(map(str, facts.get("variables", ()))),
+            {key: sample for key, sample in parameters.items() if key is not None},
+            samples_of(read_footer(files, f"{RESULTS}/{name}")) if has_rows else None,
         )
-    return found
 
 
 class _Statistics(NamedTuple):
@@ -169,7 +164,7 @@ def samples_of(file: Any) -> dict[str, Any]:
 def _sample(
     kind: pa.DataType, statistics: _Statistics, n_rows: int, tags: Collection[str] | None
 ) -> Any:
-    """Return the sample of a column, a bare object if nobody knows what is in it.
+    """Return the sample of a column; `UNKNOWN` if its cells have to be read.
 
     Parameters
     ----------
@@ -182,16 +177,21 @@ def _sample(
     import pyarrow as pa
 
     array = _cells(kind, statistics)
-    if array is None or tags is None:
+    holds_objects = not _OBJECTS.isdisjoint(Tag.parse(tag)[0] for tag in tags or ())
+    if holds_objects or pa.types.is_nested(kind):
         return [object()]
+    if array is None or tags is None:
+        return [UNKNOWN]
     if pa.types.is_null(kind):
         sample = [] if any(tags) else [MISSING]
     elif statistics.n_nulls is None:
-        return [object()]
+        return [UNKNOWN]
     elif statistics.n_nulls == n_rows and not any(tags):
         return [MISSING]
     elif list(tags) == [""] and not statistics.n_nulls:
         return decode(array)
+    elif pa.types.is_string(kind) and not {"", "none"}.issuperset(tags):
+        return [UNKNOWN]
     else:
         sample = [MISSING] if statistics.n_nulls else []
     for tag in tags:
@@ -200,17 +200,17 @@ def _sample(
 
 
 def _tagged(array: pa.Array, tag: str) -> list[Any]:
-    """Return what cells with a tag decode to, a bare object unless they are scalars."""
+    """Return what cells with a tag decode to, `UNKNOWN` unless they are plain scalars."""
     import pyarrow as pa
 
-    kind, _, _ = Tag.parse(tag)
-    if kind not in _SCALARS:
-        return [object()]
-    cells = pa.nulls(1, array.type) if kind in _NULLS else array
+    name, _, _ = Tag.parse(tag)
+    if name not in _SCALARS or "=" in tag or (name == "np" and not is_number(array.type)):
+        return [UNKNOWN]
+    cells = pa.nulls(1, array.type) if name in _NULLS else array
     try:
         return [*decode(cells, [tag or None] * len(cells))]
     except StorageError:
-        return [object()]
+        return [UNKNOWN]
 
 
 def _cells(kind: pa.DataType, statistics: _Statistics) -> pa.Array | None:

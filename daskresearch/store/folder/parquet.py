@@ -73,12 +73,6 @@ def read_footer(files: Files, path: str) -> Footer:
         return Footer(file.metadata, file.schema_arrow)
 
 
-def read_schema(files: Files, path: str) -> pa.Schema:
-    """Return the schema of a Parquet file of a folder."""
-    with reading(files, path) as file:
-        return file.schema_arrow
-
-
 def read_table(files: Files, path: str, columns: Sequence[str]) -> pa.Table:
     """Return some columns of a Parquet file of a folder."""
     with reading(files, path) as file:

@@ -21,7 +21,7 @@ from daskresearch.errors import PickleError
 from daskresearch.store.columns.listed import with_listed
 from daskresearch.store.columns.values import TYPES, encode, joined
 from daskresearch.store.failure import Failure
-from daskresearch.store.folder.experiments_table import _NUMBERS, Ended
+from daskresearch.store.folder.experiments_table import Ended
 from daskresearch.store.record import MISSING, Record
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 METADATA = b"daskresearch"
+_NUMBERS = frozenset({bool, int, float, type(None), type(MISSING)})
 
 
 Keep = Callable[[str, list["np.ndarray[Any, Any]"]], list[str]]
