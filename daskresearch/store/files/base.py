@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from urllib.parse import quote
 
 from daskresearch.errors import MissingFileError, StorageError
@@ -143,13 +141,12 @@ def checked(path: str, *, root: bool = False) -> str:
     return path
 
 
-@contextmanager
-def translated(
-    path: str, done: str, way: str = "", *, passed: tuple[type[Exception], ...] = ()
-) -> Iterator[None]:
-    """Turn an OSError inside into a `StorageError`.
+@final
+class translated:  # noqa: N801  (used as a function)
+    """A context that turns an OSError inside into a `StorageError`.
 
-    With `way` any other exception becomes one as well.
+    With `way` any other exception becomes one as well. It is a class, as the frame of a generator
+    would keep the exception, and all that its traceback leads to, on Python 3.13.
 
     Parameters
     ----------
@@ -162,18 +159,28 @@ def translated(
     passed : tuple of exception types
         Mistakes of the caller, which stay as they are.
     """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, (StorageError, *passed)):
-            raise
+
+    def __init__(
+        self, path: str, done: str, way: str = "", *, passed: tuple[type[Exception], ...] = ()
+    ) -> None:
+        self._path, self._done, self._way = path, done, way
+        self._passed: tuple[type[Exception], ...] = (StorageError, *passed)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, self._passed):
+            return
         # libraries raise a bare OSError for content that they cannot make sense of
-        if isinstance(error, OSError) and not (way and type(error) is OSError and not error.errno):
-            raise storage_error(error, path, done) from error
-        if not way:
-            raise
-        reason = f"{type(error).__name__}: {error}"
-        raise StorageError(f"{path!r} cannot be {done} ({reason:.300}); {way}") from error
+        is_librarys = bool(self._way) and type(error) is OSError and not error.errno
+        if isinstance(error, OSError) and not is_librarys:
+            raise storage_error(error, self._path, self._done) from error
+        if self._way:
+            reason = f"{type(error).__name__}: {error}"
+            raise StorageError(
+                f"{self._path!r} cannot be {self._done} ({reason:.300}); {self._way}"
+            ) from error
 
 
 def storage_error(error: OSError, path: str, done: str) -> StorageError:
