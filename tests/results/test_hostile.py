@@ -183,6 +183,13 @@ def test_what_is_wrong_with_a_folder_is_said(name, scene):
         LOOKS["table"](str(scene.folder))
 
 
+def test_deep_lists_are_read_or_refused(scene):
+    ATTACKS["cell: deep lists"](scene)
+    with suppress(StorageError):  # newer releases of pyarrow read no such schema
+        (value, _) = ResearchResults(str(scene.folder)).df["value"]
+        assert len(value) == 1
+
+
 READ = [
     "pickle: the metadata of arrow",
     "pickle: an extension type",
