@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, NoReturn
 
 import pytest
-from distributed import Client, SpecCluster
+from distributed import Client, SpecCluster, Worker
 from hypothesis import HealthCheck, settings
 
 from daskresearch import shutdown
@@ -64,7 +64,16 @@ def pytest_configure(config: pytest.Config) -> None:
     def refuse(*_: Any, **__: Any) -> NoReturn:
         pytest.fail("this test starts worker processes: mark it with pytest.mark.cluster")
 
+    start = SpecCluster.__init__
+
+    def start_in_threads(cluster: SpecCluster, *args: Any, **options: Any) -> None:
+        specs = [*(options.get("workers") or {}).values(), options.get("worker") or {}]
+        if any(spec.get("cls") is not Worker for spec in specs if spec):
+            refuse()
+        start(cluster, *args, **options)
+
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    for starter in (SpecCluster, ProcessPoolExecutor, Servers):
+    patch.setattr(SpecCluster, "__init__", start_in_threads)
+    for starter in (ProcessPoolExecutor, Servers):
         patch.setattr(starter, "__init__", refuse)
