@@ -30,7 +30,7 @@ def lost(experiment: PlannedExperiment, failure: Failure) -> Lost:
 LOOK_EACH_S = 0.5
 
 Returned = Record | Written | Lost
-"""A record of an experiment, a number of experiments that a worker has written, or a lost one."""
+"""A record, a count of experiments that a worker has written, or a lost experiment."""
 
 
 class Executor(Protocol):

@@ -26,7 +26,7 @@ class Way(NamedTuple):
 
 
 SENT, WRITTEN = Way(0.01, 0.002), Way(0.1, 0.005)
-"""The ways of batches that send records back, and of batches that write files, which are merged."""
+"""The ways of (a) batches that send records back, (b) batches that write files."""
 _BUDGET_S = 0.25  # much more than a message costs, little enough to lose
 _LONG_S = 1.0  # a hundred times what the way of a batch takes
 _LONGEST_WAY_S = _BUDGET_S / 4

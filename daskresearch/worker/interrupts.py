@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 _seen: list[bool] = []
-"""Whether each run of the main thread was interrupted; there are several if a unit runs another."""
+"""Whether each run of the main thread was interrupted; a unit may run another run."""
 
 
 def is_main_thread() -> bool:

@@ -33,7 +33,7 @@ EXPERIMENTS_A_PART = 250_000
 BYTES_A_PART = 100_000_000
 """About how many bytes its files have, which are held in memory while it is made."""
 MERGED = "all"
-"""How the names of merged parts begin; those of other parts begin with the name of their batch."""
+"""How the names of merged parts begin; other names begin with that of a batch."""
 
 
 def compact(
