@@ -696,6 +696,31 @@ def test_a_dask_frame_has_no_narrower_types_than_the_table(parts_of_values):
             assert computed[name].dtype in (frame[name].dtype, np.dtype(object))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[None, None]],
+        [[[None, None]], [[1.5]]],
+        [{"a": [None, None]}],
+        [{"a": [None, None], "b": None}, {"a": [None, None], "b": 1.5}],
+        [[{"a": [None, None], "b": None}], [{"a": [None, None], "b": 1.5}]],
+    ],
+)
+@pytest.mark.parametrize("is_merged", [False, True], ids=["parts", "merged"])
+def test_lists_of_nothing_come_back_from_a_folder(values, is_merged, folder, monkeypatch):
+    if not is_merged:
+        monkeypatch.setattr(recordings, "compact", lambda *_, **__: None)
+    for n in range(1, len(values) + 1):
+        research = Research(folder, Option("x", values[:n]))
+        research = research.add_callable("record", lambda x: x, args=[EC("x")], save_to="v")
+        research.run(bar=False, seed=1, resume=n > 1)
+    results = ResearchResults(folder)
+    assert results.df[["x", "v"]].to_dict("list") == {"x": values, "v": values}
+    # a dask frame has cells that pandas has no type for as texts
+    computed = results.ddf.compute(scheduler="sync")
+    assert list(map(str, computed.x)) == list(map(str, computed.v)) == list(map(str, values))
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["folder", "memory"])
 def test_the_dask_frame_of_no_rows_is_the_empty_table(kept, folder):
     research = Research(folder, Option("x", [1])).add_callable("fail", lambda: 1 / 0, save_to="y")

@@ -59,8 +59,19 @@ def _wider(left: pa.DataType, right: pa.DataType) -> pa.DataType:
 def _can_widen(left: pa.DataType, right: pa.DataType) -> bool:
     import pyarrow as pa
 
+    if left == right:
+        return not _holds_null_lists(left)
     has_null = pa.types.is_null(left) or pa.types.is_null(right)
-    return left == right or has_null or (is_number(left) and is_number(right))
+    return has_null or (is_number(left) and is_number(right))
+
+
+def _holds_null_lists(kind: pa.DataType) -> bool:
+    """Return whether a list of nulls is inside, which a cast of pyarrow to its own type breaks."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return pa.types.is_null(kind.value_type) or _holds_null_lists(kind.value_type)
+    return pa.types.is_struct(kind) and any([_holds_null_lists(field.type) for field in kind])
 
 
 def _wider_number(left: pa.DataType, right: pa.DataType) -> pa.DataType:

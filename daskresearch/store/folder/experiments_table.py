@@ -12,6 +12,7 @@ from daskresearch.errors import PickleError
 from daskresearch.store.columns.listed import with_listed
 from daskresearch.store.columns.values import TYPES, encode, joined
 from daskresearch.store.failure import Failure
+from daskresearch.store.folder.parquet import with_fields
 from daskresearch.store.record import MISSING, Record
 
 if TYPE_CHECKING:
@@ -167,10 +168,7 @@ def own_fields() -> dict[str, pa.Field]:
 
 def with_own_types(table: pa.Table) -> pa.Table:
     """Return columns of a table of experiments in the types of `own_fields`."""
-    import pyarrow as pa
-
-    fields = own_fields()
-    return table.cast(pa.schema([fields.get(field.name, field) for field in table.schema]))
+    return with_fields(table, own_fields())
 
 
 def _parameter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -86,3 +86,24 @@ def selected(
     if groups is None:
         return file.read(columns=columns).select(columns)
     return file.read_row_groups(groups, columns=columns).select(columns)
+
+
+def with_fields(table: pa.Table, fields: Mapping[str, pa.Field]) -> pa.Table:
+    """Return a table with some of its columns in the types of other fields.
+
+    `pyarrow.Table.cast` casts also the columns that stay, which breaks lists of nulls in structs.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> table = pa.table({"a": pa.array([1], pa.int8()), "b": ["x"]})
+    >>> with_fields(table, {"a": pa.field("a", pa.int64(), nullable=False)}).schema.field("a")
+    pyarrow.Field<a: int64 not null>
+    """
+    import pyarrow as pa
+
+    names = [name for name in table.column_names if name in fields]
+    changed = table.select(names).cast(pa.schema([fields[name] for name in names]))
+    for name in names:
+        table = table.set_column(table.column_names.index(name), fields[name], changed[name])
+    return table

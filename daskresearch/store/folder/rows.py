@@ -10,7 +10,7 @@ from daskresearch.store.columns.values import TYPES, decode, split
 from daskresearch.store.columns.widen import concatenated
 from daskresearch.store.contents import RESULTS
 from daskresearch.store.files.base import Files
-from daskresearch.store.folder.parquet import reading, selected
+from daskresearch.store.folder.parquet import reading, selected, with_fields
 from daskresearch.store.record import MISSING
 from daskresearch.store.snapshot import Rows
 
@@ -142,9 +142,7 @@ def _with_integers(table: pa.Table) -> pa.Table:
     """Return a table of results whose iterations are integers."""
     import pyarrow as pa
 
-    never_null = pa.field("iteration", pa.int64(), nullable=False)
-    place = table.schema.names.index("iteration")
-    return table.cast(table.schema.set(place, never_null))
+    return with_fields(table, {"iteration": pa.field("iteration", pa.int64(), nullable=False)})
 
 
 def _groups_of(

@@ -126,6 +126,8 @@ def test_tables_can_be_widened_again_and_again(recorded):
         ([[2**53 + 1]], [[0.5]], pa.list_(pa.float64())),
         ([{"a": 1}], [{"a": 0.5}], pa.struct({"a": pa.float64()})),
         ([{"a": 1}], [{"b": 1}], pa.string()),
+        ([{"a": [None, None], "b": None}], [{"a": [None, None], "b": 1}], pa.string()),
+        ([[[None, None]]], [[[1.5]]], pa.string()),
         ([pd.Timestamp("2026-01-02")], ["a"], pa.string()),
         ([np.uint64(2**63)], [-1], pa.float64()),
         ([np.float32(0.1)], [0.1], pa.float64()),
