@@ -168,7 +168,8 @@ def own_fields() -> dict[str, pa.Field]:
 
 def with_own_types(table: pa.Table) -> pa.Table:
     """Return columns of a table of experiments in the types of `own_fields`."""
-    return with_fields(table, own_fields())
+    fields = own_fields()
+    return with_fields(table, {name: fields[name] for name in table.column_names if name in fields})
 
 
 def _parameter(

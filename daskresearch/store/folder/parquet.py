@@ -89,7 +89,7 @@ def selected(
 
 
 def with_fields(table: pa.Table, fields: Mapping[str, pa.Field]) -> pa.Table:
-    """Return a table with some of its columns in the types of other fields.
+    """Return a table whose columns of these names, which must be there, have these fields.
 
     `pyarrow.Table.cast` casts also the columns that stay, which breaks lists of nulls in structs.
 
@@ -102,8 +102,8 @@ def with_fields(table: pa.Table, fields: Mapping[str, pa.Field]) -> pa.Table:
     """
     import pyarrow as pa
 
-    names = [name for name in table.column_names if name in fields]
-    changed = table.select(names).cast(pa.schema([fields[name] for name in names]))
-    for name in names:
-        table = table.set_column(table.column_names.index(name), fields[name], changed[name])
+    places = [table.column_names.index(name) for name in fields]
+    changed = table.select(places).cast(pa.schema(fields.values()))
+    for place, (name, field) in zip(places, fields.items(), strict=True):
+        table = table.set_column(place, field, changed[name])
     return table
