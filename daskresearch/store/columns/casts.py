@@ -66,7 +66,10 @@ def _can_widen(left: pa.DataType, right: pa.DataType) -> bool:
 
 
 def _holds_null_lists(kind: pa.DataType) -> bool:
-    """Return whether a list of nulls is inside, which a cast of pyarrow to its own type breaks."""
+    """Return whether a list of nulls is inside.
+
+    A cast to its own type, as pyarrow makes it in structs, breaks such a list.
+    """
     import pyarrow as pa
 
     if pa.types.is_list(kind):

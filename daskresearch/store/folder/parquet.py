@@ -89,7 +89,7 @@ def selected(
 
 
 def with_fields(table: pa.Table, fields: Mapping[str, pa.Field]) -> pa.Table:
-    """Return a table whose columns of these names, which must be there, have these fields.
+    """Return a table with other fields for some of its columns.
 
     `pyarrow.Table.cast` casts also the columns that stay, which breaks lists of nulls in structs.
 
