@@ -117,9 +117,8 @@ def cancelled(calls: str, options: dict[str, Any]) -> None:
 
 
 def out_of_time(calls: str, options: dict[str, Any]) -> None:
-    assert few(stay, calls).run(timeout=0.1, **options).results.failures.kind.tolist() == [
-        "timeout"
-    ]
+    # on a busy machine experiments that do not stay may run out of time, too
+    assert set(few(stay, calls).run(timeout=0.1, **options).results.failures.kind) == {"timeout"}
 
 
 def interrupted(calls: str, options: dict[str, Any]) -> None:
