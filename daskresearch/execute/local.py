@@ -70,7 +70,9 @@ def _end(
         todo.put(None)
     hasten()
     for thread in threads:
-        thread.join()
+        # an interrupt may have come before the last one was started, which then ends by itself
+        with contextlib.suppress(RuntimeError):
+            thread.join()
 
 
 @final

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -163,3 +164,17 @@ def test_a_handler_that_raises_nothing_does_not_end_a_run():
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert len(heard) == 2
+
+
+def test_an_interrupt_while_threads_are_started_ends_the_run_as_any_other(monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        if thread.name == "experiment_1":
+            raise KeyboardInterrupt
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    research = Research(domain=Option("x", range(9))).save(EC("x"), "y")
+    with pytest.raises(KeyboardInterrupt):
+        research.run(scheduler="threads", workers=3, bar=False, dump_results=False)
