@@ -286,12 +286,14 @@ def watching(token: str, timeout: float | None) -> Iterator[None]:
 
     thread = threading.Thread(target=watch, name="timeouts", daemon=True)
     with _interrupter.waking():
-        thread.start()
         try:
+            thread.start()
             yield
         finally:
             ended.set()
-            thread.join()
+            # an interrupt may have come before it was started, so that it ends by itself
+            with contextlib.suppress(RuntimeError):
+                thread.join()
 
 
 def run_limited(

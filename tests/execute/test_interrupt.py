@@ -178,3 +178,18 @@ def test_an_interrupt_while_threads_are_started_ends_the_run_as_any_other(monkey
     research = Research(domain=Option("x", range(9))).save(EC("x"), "y")
     with pytest.raises(KeyboardInterrupt):
         research.run(scheduler="threads", workers=3, bar=False, dump_results=False)
+
+
+def test_an_interrupt_while_the_watch_over_time_limits_is_started_leaves_no_thread(monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "timeouts":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    research = Research(domain=Option("x", range(9))).save(EC("x"), "y")
+    with pytest.raises(KeyboardInterrupt):
+        research.run(timeout=60, scheduler="threads", workers=3, bar=False, dump_results=False)
+    assert "timeouts" not in [thread.name for thread in threading.enumerate()]
